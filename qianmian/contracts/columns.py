@@ -1,0 +1,55 @@
+"""Column names of the data contract's tables."""
+
+from __future__ import annotations
+
+from typing import Final
+
+USER_ID: Final = "user_id"
+ITEM_ID: Final = "item_id"
+VENUE_ID: Final = "venue_id"
+
+# events
+EVENT_ID: Final = "event_id"
+EVENT_TYPE: Final = "event_type"
+TIMESTAMP: Final = "timestamp"
+QUANTITY: Final = "quantity"
+VALUE: Final = "value"
+LIST_VALUE: Final = "list_value"  # what the line would have cost without any discount
+CURRENCY: Final = "currency"
+BLOCK_ID: Final = "block_id"
+POSITION: Final = "position"
+SESSION_ID: Final = "session_id"
+ORDER_ID: Final = "order_id"
+PROPENSITY: Final = "propensity"
+RECOMMENDATION_ID: Final = "recommendation_id"
+SPLIT: Final = "split"
+
+# items
+TITLE: Final = "title"
+CATEGORY: Final = "category"
+BRAND: Final = "brand"
+PRICE: Final = "price"
+CREATED_AT: Final = "created_at"
+
+# venues
+NAME: Final = "name"
+KIND: Final = "kind"
+STARTS_AT: Final = "starts_at"
+ENDS_AT: Final = "ends_at"
+
+# venue_items
+VENUE_PRICE: Final = "venue_price"
+COUPON_ID: Final = "coupon_id"
+STOCK: Final = "stock"
+PLACEMENT: Final = "placement"
+
+# files
+EVENTS_FILE: Final = "events.parquet"
+USERS_FILE: Final = "users.parquet"
+ITEMS_FILE: Final = "items.parquet"
+VENUES_FILE: Final = "venues.parquet"
+VENUE_ITEMS_FILE: Final = "venue_items.parquet"
+DATASET_FILE: Final = "dataset.yaml"
+
+#: The venue that every data set has: its whole catalogue.
+WHOLE_CATALOGUE_VENUE: Final = "all"

@@ -1,0 +1,57 @@
+"""Where everything of one data set lies on disk: the single truth for paths.
+
+A workspace is `<root>/<dataset>/` with the imported data, the feature snapshots, the Feast stores,
+training state and releases. The root is given by the caller (the CLI reads `QIANMIAN_HOME`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+CONFIGS = PROJECT_ROOT / "configs"
+FEATURE_REPO = PROJECT_ROOT / "feature_repo"
+DEFAULT_DATASET = "complete-journey"
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """Paths of one data set below `root`."""
+
+    root: Path
+    dataset: str = DEFAULT_DATASET
+
+    @property
+    def path(self) -> Path:
+        return self.root / self.dataset
+
+    @property
+    def data(self) -> Path:
+        """The imported data set: events.parquet, dataset.yaml and the optional tables."""
+        return self.path / "data"
+
+    @property
+    def features(self) -> Path:
+        """Feature snapshots as Parquet, one folder a feature view: Feast's offline source."""
+        return self.path / "features"
+
+    @property
+    def feast(self) -> Path:
+        """Feast's registry and, with the embedded engine, its online store."""
+        return self.path / "feast"
+
+    @property
+    def training(self) -> Path:
+        """Training state: prepared inputs, checkpoints, evaluation output."""
+        return self.path / "training"
+
+    @property
+    def releases(self) -> Path:
+        """Published releases and their aliases."""
+        return self.path / "releases"
+
+    @staticmethod
+    def datasets(root: Path) -> list[str]:
+        """Names of the data sets imported below `root`."""
+        return sorted(p.parent.parent.name for p in root.glob("*/data/import.json"))
