@@ -1,0 +1,69 @@
+"""Read a YAML file into a `ConfigModel`; all of its faults are reported together.
+
+A fault reads `configs/x.yaml:12: blocks[0].pgae_size=20: unknown key; expected one of page_size,
+slots; did you mean 'page_size'?`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from qianmian.config.document import Document, read_document, show_path
+from qianmian.config.faults import describe
+from qianmian.errors import ConfigError
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def load_yaml(path: Path, model: type[M]) -> M:
+    """Return the model that the file at `path` holds.
+
+    Raises `ConfigError` with one line a fault when the file is missing, is not YAML, or does not
+    fit the model.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        near = sorted(p.name for p in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
+        here = f"; the folder holds {', '.join(near)}" if near else ""
+        raise ConfigError(f"{path}: no such file{here}") from None
+    except IsADirectoryError:
+        raise ConfigError(f"{path}: expected a file, this is a folder") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: expected UTF-8 text; byte {error.start} is not") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    return parse_yaml(text, str(path), model)
+
+
+def parse_yaml(text: str, source_name: str, model: type[M]) -> M:
+    """Return the model that YAML `text` holds; `source_name` stands for the file in faults.
+
+    Values are not bent to fit: a quoted `"5"` is not a number and `true` is not 1; text is read as
+    a moment, a date, a path or an enumeration where the model says so.
+
+    Raises `ConfigError` as `load_yaml` does.
+    """
+    document = read_document(text)
+    faults = [(problem.line, problem.message) for problem in document.problems]
+    if not faults:
+        try:
+            return model.model_validate_json(json.dumps(document.values), strict=True)
+        except ValidationError as error:
+            faults = _schema_faults(error, document, model)
+    lines = (f"{source_name}:{line}: {message}" for line, message in sorted(set(faults)))
+    raise ConfigError("\n".join(lines))
+
+
+def _schema_faults(
+    error: ValidationError, document: Document, model: type[BaseModel]
+) -> list[tuple[int, str]]:
+    faults = []
+    for detail in error.errors(include_url=False):
+        location, message = describe(detail, document.values, model)
+        faults.append((document.line(location), f"{show_path(location)}{message}"))
+    return faults
