@@ -1,0 +1,107 @@
+"""What a release says of itself: `manifest.json`, written once at publishing, never changed.
+
+Training fills in `ReleaseFacts`; `ReleaseStore.publish` adds the id and the hash of each file and
+so makes the `Manifest`. Serving reads it to decide whether it may use the release at all.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Final, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+
+from qianmian.contracts.events import EventType
+
+FORMAT: Final = 1
+MANIFEST_FILE = "manifest.json"
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class DataWindow(_Frozen):
+    """The events that were learned from: `start <= timestamp < end`."""
+
+    start: AwareDatetime
+    end: AwareDatetime
+
+
+class FileEntry(_Frozen):
+    """One file of the release folder."""
+
+    sha256: Sha256
+    bytes: Annotated[int, Field(ge=0)]
+
+
+class ParityOutput(_Frozen):
+    """One output of an exported graph against the same output of the torch module.
+
+    `shape` names dynamic axes by word: `("users", 64)`.
+    """
+
+    graph: str
+    name: str
+    shape: tuple[int | str, ...]
+    max_abs_diff: Annotated[float, Field(ge=0)]
+
+
+class Parity(_Frozen):
+    """Proof that the exported graphs compute what the torch modules compute.
+
+    `top_k_agreement` is the share of the first `top_k` items of both orders that are the same.
+    """
+
+    batch_sizes: tuple[int, ...]
+    tolerance: Annotated[float, Field(gt=0)] = 1e-5
+    outputs: tuple[ParityOutput, ...]
+    top_k: int
+    top_k_agreement: Annotated[float, Field(ge=0, le=1)]
+    passed: bool
+
+
+class MetricRow(_Frozen):
+    """One row of an evaluation; the baselines of the same run stand beside the models."""
+
+    system: str
+    slice: str
+    k: int
+    recall: float
+    ndcg: float
+    users: int
+    ci_low: float | None = None
+    ci_high: float | None = None
+
+
+class ReleaseFacts(_Frozen):
+    """All that training knows of a release before it is published."""
+
+    format: Literal[1] = FORMAT
+    created: AwareDatetime
+    dataset: str
+    profile: str
+    code_revision: str
+    data_window: DataWindow
+    #: Hash of the schema of each feature service the models read.
+    feature_services: dict[str, Sha256]
+    #: Actions the ranker gives a probability for, in the order of its output columns.
+    actions: Annotated[tuple[EventType, ...], Field(min_length=1)]
+    #: Sizes worth knowing: items, users, vector width, ...
+    dimensions: dict[str, int]
+    metrics: tuple[MetricRow, ...] = ()
+    parity: Parity
+
+
+class Manifest(ReleaseFacts):
+    """`manifest.json` of a published release."""
+
+    id: str
+    files: dict[str, FileEntry]
+
+    @property
+    def data_end(self) -> datetime:
+        """The moment up to which the release knows what happened."""
+        return self.data_window.end
