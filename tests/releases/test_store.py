@@ -76,9 +76,13 @@ def test_published_release_is_listed_with_its_hashes(store: ReleaseStore) -> Non
 
 
 def test_nothing_is_left_of_a_staging_that_failed(store: ReleaseStore) -> None:
-    with pytest.raises(ZeroDivisionError), store.staging() as folder:
-        (folder / "half").write_text("half")
-        _ = 1 / 0
+    def fail() -> None:
+        with store.staging() as folder:
+            (folder / "half").write_text("half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert list(store.root.iterdir()) == []
     assert store.ids() == []
 
