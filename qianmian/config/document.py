@@ -156,3 +156,22 @@ def show_path(location: Location) -> str:
     for part in location:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
     return text or "file"
+
+
+class CoreDumper(yaml.SafeDumper):
+    """Writes YAML that `read_document` and YAML 1.1 readers both read back unchanged."""
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {  # noqa: RUF012
+        first: [
+            *yaml.SafeDumper.yaml_implicit_resolvers.get(first, []),
+            *CoreLoader.yaml_implicit_resolvers.get(first, []),
+        ]
+        for first in {*yaml.SafeDumper.yaml_implicit_resolvers, *CoreLoader.yaml_implicit_resolvers}
+    }
+
+
+def write_document(values: dict[str, Plain]) -> str:
+    """Return YAML text of plain values, keys in their order."""
+    return yaml.dump(
+        values, Dumper=CoreDumper, sort_keys=False, allow_unicode=True, default_flow_style=False
+    )

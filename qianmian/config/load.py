@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from qianmian.config.document import Document, read_document, show_path
+from qianmian.config.document import Document, read_document, show_path, write_document
 from qianmian.config.faults import describe
 from qianmian.errors import ConfigError
 
@@ -57,6 +57,11 @@ def parse_yaml(text: str, source_name: str, model: type[M]) -> M:
             faults = _schema_faults(error, document, model)
     lines = (f"{source_name}:{line}: {message}" for line, message in sorted(set(faults)))
     raise ConfigError("\n".join(lines))
+
+
+def dump_yaml(model: BaseModel) -> str:
+    """Return a model as YAML text that `parse_yaml` reads back to an equal model."""
+    return write_document(model.model_dump(mode="json"))
 
 
 def _schema_faults(

@@ -50,6 +50,7 @@ ITEMS_FILE: Final = "items.parquet"
 VENUES_FILE: Final = "venues.parquet"
 VENUE_ITEMS_FILE: Final = "venue_items.parquet"
 DATASET_FILE: Final = "dataset.yaml"
+IMPORT_FILE: Final = "import.json"  # the fingerprint of what was imported
 
 #: The venue that every data set has: its whole catalogue.
 WHOLE_CATALOGUE_VENUE: Final = "all"

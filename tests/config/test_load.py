@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field, ValidationError, field_validator
 
-from qianmian.config import ConfigModel, load_yaml, parse_yaml
+from qianmian.config import ConfigModel, dump_yaml, load_yaml, parse_yaml
 from qianmian.errors import ConfigError
 
 
@@ -172,3 +172,17 @@ def test_any_text_gives_a_model_or_faults_with_lines(text: str) -> None:
     except ConfigError as error:
         outcome = str(error)
     assert re.match(r"x\.yaml:\d+: |$", outcome)
+
+
+@given(
+    st.builds(
+        Page,
+        title=st.text() | st.sampled_from(["no", "1e3", "12:30", "2017-10-30", "~", "=", "0o7"]),
+        ratio=st.floats(allow_nan=False),
+        blocks=st.lists(
+            st.builds(Block, name=st.text(), starts_at=st.none() | st.datetimes()), max_size=2
+        ).map(tuple),
+    )
+)
+def test_what_is_dumped_reads_back_equal(page: Page) -> None:
+    assert parse_yaml(dump_yaml(page), "x.yaml", Page) == page

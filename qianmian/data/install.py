@@ -1,0 +1,129 @@
+"""Put checked tables into a workspace, whole or not at all.
+
+The data set is built in a folder beside its place and swapped in by renames. A lock that the
+operating system drops when its holder dies keeps imports of one data set apart, so what a killed
+import left behind is known to be dead and is cleared by the next one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from qianmian.config import dump_yaml
+from qianmian.contracts import columns as c
+from qianmian.data.spec import DatasetSpec
+from qianmian.data.tables import Tables
+from qianmian.errors import DataError
+from qianmian.workspace import Workspace
+
+_NEW, _OLD = ".data-new", ".data-old"
+_ROWS_PER_GROUP = 131_072  # a time filter skips whole groups
+
+Outcome = Literal["imported", "already there"]
+
+
+class ImportRecord(BaseModel):
+    """What `import.json` holds: where the data came from and how to know it again."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fingerprint: str
+    """SHA-256 over the source's files and everything else that decides the result."""
+    source: str
+    """What was imported, as it was named."""
+    rows: dict[str, int]
+    """Rows of each file."""
+    imputed_timestamps: int = 0
+    """Events whose time was unknown and was set from their split."""
+
+
+def read_record(workspace: Workspace) -> ImportRecord | None:
+    """Return the record of the data set that is there, or None.
+
+    Raises `DataError` when the record cannot be read.
+    """
+    path = workspace.data / c.IMPORT_FILE
+    try:
+        return ImportRecord.model_validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        raise DataError(f"{path}: not an import record; import again with --force") from error
+
+
+def install(
+    workspace: Workspace, tables: Tables, spec: DatasetSpec, record: ImportRecord
+) -> None:
+    """Write tables, spec and record as the workspace's data set, replacing what was there.
+
+    Raises `DataError` when another import of this data set is running.
+    """
+    with _locked(workspace.path):
+        _clear_leftovers(workspace.path)
+        new, old = workspace.path / _NEW, workspace.path / _OLD
+        try:
+            _write(new, tables, spec, record)
+            if workspace.data.exists():
+                workspace.data.rename(old)
+            new.rename(workspace.data)
+        finally:
+            _clear_leftovers(workspace.path)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DataError(
+                f"another import of data set {folder.name!r} is running; wait for its end"
+            ) from None
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # it holds something
+            folder.rmdir()
+        os.close(handle)
+
+
+def _clear_leftovers(folder: Path) -> None:
+    """Remove what an import did not finish; bring back data moved aside but never replaced."""
+    data, old = folder / "data", folder / _OLD
+    if old.exists() and not data.exists():
+        old.rename(data)
+    for leftover in (folder / _NEW, old):
+        if leftover.exists():
+            shutil.rmtree(leftover)
+
+
+def _write(folder: Path, tables: Tables, spec: DatasetSpec, record: ImportRecord) -> None:
+    folder.mkdir()
+    for file, table in tables.by_file().items():
+        pq.write_table(
+            table.replace_schema_metadata(None),
+            folder / file,
+            compression="zstd",
+            row_group_size=_ROWS_PER_GROUP,
+            use_dictionary=_text_columns(table),
+        )
+    (folder / c.DATASET_FILE).write_text(dump_yaml(spec), encoding="utf-8")
+    (folder / c.IMPORT_FILE).write_text(
+        json.dumps(record.model_dump(), indent=2) + "\n", encoding="utf-8"
+    )
+
+
+def _text_columns(table: pa.Table) -> list[str]:
+    return [field.name for field in table.schema if pa.types.is_string(field.type)]
