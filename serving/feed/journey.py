@@ -1,0 +1,176 @@
+"""A request, from the question to the answer: the whole path, top-down, in `Feed.recommend`.
+
+    understand -> assign experiments -> hydrate user -> propose -> filter -> score -> blend and
+    order -> select pages -> answer
+
+Plain Python and arrays; knows neither Ray nor HTTP. Each step that leans on a model or a store has
+a plainer step to fall back to, and the answer says so in `degraded`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from qianmian.contracts.api import RecommendRequest
+from qianmian.experiments import FeedParams
+from qianmian.features.item_table import Float32
+from qianmian.features.user_state import UserState
+from qianmian.retrieval.sources import SOURCES, Candidates
+from serving.feed.answer import Answer, Made, build
+from serving.feed.filters import BEYOND_LIMIT, UNSCORED, apply, in_pool
+from serving.feed.metrics import FeedMetrics
+from serving.feed.query import Query, understand
+from serving.feed.resident import ResidentRelease, VenuePool, World
+from serving.feed.scoring import Ranking, blend, order, popular, unscored, weights_for
+from serving.feed.select import select
+from serving.feed.tokens import Signer
+from serving.feed.trace import Trace
+from serving.feed.users import Users
+
+
+class Feed:
+    """Answers requests for venue pages."""
+
+    def __init__(
+        self, *, users: Users, signer: Signer, metrics: FeedMetrics, new_id: Callable[[], str]
+    ) -> None:
+        self._users = users
+        self._signer = signer
+        self._metrics = metrics
+        self._new_id = new_id
+
+    def recommend(self, world: World, venue_id: str, request: RecommendRequest) -> Answer:
+        """Return the answer to a request as plain values.
+
+        Raises:
+            VenueNotFoundError: no such venue.
+            FieldError: a field of the request cannot be used; the error names it.
+        """
+        trace = Trace()
+        query = understand(world, venue_id, request, self._signer)
+        arms = world.experiments.assign(query.user_id, query.visitor_id)
+        params = world.experiments.params(arms)
+        release = self._release(world, params, trace)
+        pool = release.pools[query.venue.id]
+        weights = self._weights(release, query, params, trace)
+        trace.stage("understand")
+
+        user = self._hydrate(query, release, trace)
+        trace.stage("hydrate")
+
+        candidates = self._propose(user, query, params, release, pool, trace)
+        proposed = _by_source(candidates)
+        candidates = _limit(candidates, params.candidates_ranked, pool, trace)
+        trace.stage("retrieve")
+
+        ranking = self._rank(user, candidates, query, release, weights, trace)
+        trace.stage("rank")
+
+        pages = select(query, ranking, release, pool)
+        by_action = dict(zip(map(str, release.bundle.actions), weights.tolist(), strict=True))
+        made = Made(query, arms, release, ranking, by_action, pages, proposed)
+        answer = build(made, trace, self._signer, self._new_id())
+        trace.stage("answer")
+
+        trace.total()
+        answer["timing_ms"] = trace.timing_ms
+        removed = sum((page.removed for page in pages), trace.removed)
+        self._metrics.answered(trace, removed, arms)
+        return answer
+
+    def _release(self, world: World, params: FeedParams, trace: Trace) -> ResidentRelease:
+        release = world.releases.get(params.release)
+        if release is None:
+            trace.degrade("release_unavailable")
+            return world.release
+        return release
+
+    def _weights(
+        self, release: ResidentRelease, query: Query, params: FeedParams, trace: Trace
+    ) -> Float32:
+        actions = tuple(map(str, release.bundle.actions))
+        weights = weights_for(actions, query.phase.objective, _plain(params))
+        if not weights.any():
+            trace.degrade("objective_unmatched")
+            weights = np.ones(len(actions), dtype=np.float32)
+        return weights
+
+    def _hydrate(self, query: Query, release: ResidentRelease, trace: Trace) -> UserState:
+        bundle, user_id = release.bundle, query.user_id
+        if user_id is None:
+            return bundle.user_state("", None)
+        return trace.attempt(
+            "user_features_unavailable",
+            lambda: self._users.state(user_id, release),
+            lambda: bundle.user_state(user_id, None),
+        )
+
+    def _propose(
+        self,
+        user: UserState,
+        query: Query,
+        params: FeedParams,
+        release: ResidentRelease,
+        pool: VenuePool,
+        trace: Trace,
+    ) -> Candidates:
+        bundle = release.bundle
+
+        def from_sources() -> Candidates:
+            vector = bundle.user_vector(user, query.now)
+            return bundle.propose(user, vector, pool.pool, params.sources)
+
+        def from_popularity() -> Candidates:
+            return popular(pool, params.candidates_ranked)
+
+        if not len(pool.pool.items):
+            trace.degrade("empty_pool")
+            return from_popularity()
+        candidates = trace.attempt("no_retrieval", from_sources, from_popularity)
+        return candidates if len(candidates) else from_popularity()
+
+    def _rank(
+        self,
+        user: UserState,
+        candidates: Candidates,
+        query: Query,
+        release: ResidentRelease,
+        weights: Float32,
+        trace: Trace,
+    ) -> Ranking:
+        def by_ranker() -> Ranking:
+            probabilities = release.bundle.rank(user, candidates, query.now)
+            return order(candidates, probabilities, blend(probabilities, weights))
+
+        def by_retrieval() -> Ranking:
+            return order(candidates, unscored(candidates), candidates.retrieval)
+
+        if not len(candidates):
+            return by_retrieval()
+        ranking = trace.attempt("no_ranker", by_ranker, by_retrieval)
+        if lost := len(candidates) - len(ranking):
+            trace.removed[UNSCORED] += lost
+            trace.degrade("unscored_candidates")
+        return ranking
+
+
+def _limit(candidates: Candidates, limit: int, pool: VenuePool, trace: Trace) -> Candidates:
+    """Leave out what the venue may not show and what the ranker has no room for."""
+    kept = apply([in_pool(pool.pool.member)], candidates.items, trace.removed)
+    if not kept.all():
+        candidates = candidates.take(kept)
+    if len(candidates) > limit:
+        trace.removed[BEYOND_LIMIT] += len(candidates) - limit
+        candidates = candidates.take(np.arange(limit))
+    return candidates
+
+
+def _by_source(candidates: Candidates) -> dict[str, int]:
+    counts = np.bincount(candidates.source, minlength=len(SOURCES)).tolist()
+    return {name: count for name, count in zip(SOURCES, counts, strict=True) if count}
+
+
+def _plain(params: FeedParams) -> dict[str, float]:
+    return {str(action): weight for action, weight in params.objective.items()}

@@ -1,0 +1,96 @@
+"""Counters of the request path, for `GET /metrics` in Prometheus' text form.
+
+They count what one replica saw. The registry is passed in, so each service has its own.
+"""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections.abc import Sequence
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from qianmian.experiments import Arm
+from serving.feed.trace import Trace
+
+_BUCKETS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.5, 2.0)
+
+
+class FeedMetrics:
+    """All metrics of one service."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self._seconds = Histogram(
+            "qianmian_feed_seconds",
+            "Time of a page in the request path",
+            buckets=_BUCKETS,
+            registry=registry,
+        )
+        self._degraded = Counter(
+            "qianmian_degraded", "Answers that needed a fallback", ["reason"], registry=registry
+        )
+        self._removed = Counter(
+            "qianmian_candidates_removed",
+            "Candidates taken out before they were shown",
+            ["reason"],
+            registry=registry,
+        )
+        self._arms = Counter(
+            "qianmian_assigned",
+            "Answers by experiment arm",
+            ["layer", "experiment", "arm"],
+            registry=registry,
+        )
+        self._responses = Counter(
+            "qianmian_http_responses", "HTTP responses", ["route", "status"], registry=registry
+        )
+        self._swaps = Counter(
+            "qianmian_release_swaps",
+            "Changes of the release in service",
+            ["outcome"],
+            registry=registry,
+        )
+        self._release = Gauge(
+            "qianmian_release_info", "Release in service", ["alias", "release"], registry=registry
+        )
+        self._cache = Gauge(
+            "qianmian_user_cache_lookups",
+            "Lookups of the user cache since the start",
+            ["outcome"],
+            registry=registry,
+        )
+
+    def answered(self, trace: Trace, removed: Tally[str], arms: Sequence[Arm]) -> None:
+        """Book one answer."""
+        self._seconds.observe(trace.timing_ms["total"] / 1e3)
+        for reason in trace.degraded:
+            self._degraded.labels(reason).inc()
+        for reason, count in removed.items():
+            self._removed.labels(reason).inc(count)
+        for arm in arms:
+            self._arms.labels(arm.layer, arm.experiment, arm.name).inc()
+
+    def failed(self, reason: str) -> None:
+        """Book a failure outside the stages."""
+        self._degraded.labels(reason).inc()
+
+    def responded(self, route: str, status: int) -> None:
+        """Book one HTTP response."""
+        self._responses.labels(route, str(status)).inc()
+
+    def swapped(self, releases: dict[str, str]) -> None:
+        """Book that these releases are in service now, by alias."""
+        self._swaps.labels("taken").inc()
+        self._release.clear()
+        for alias, release in releases.items():
+            self._release.labels(alias, release).set(1)
+
+    def refused(self) -> None:
+        """Book that a promoted release was not taken over."""
+        self._swaps.labels("refused").inc()
+
+    def cache(self, hits: int, misses: int) -> None:
+        """Set what the user cache has seen."""
+        self._cache.labels("hit").set(hits)
+        self._cache.labels("miss").set(misses)

@@ -1,0 +1,109 @@
+"""The question, understood: venue, phase, shopper and blocks with their page tokens opened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from qianmian.contracts.api import BlockFilter, RecommendRequest
+from qianmian.errors import FieldError, VenueNotFoundError
+from qianmian.venues import Phase, Venue
+from serving.feed.resident import World
+from serving.feed.tokens import PageToken, Signer, UInt32
+
+
+@dataclass(frozen=True, slots=True)
+class BlockPlan:
+    """One block to fill."""
+
+    block_id: str
+    title: str
+    page_size: int
+    offset: int
+    origin: int | None
+    exclude_item_ids: tuple[str, ...]
+    filter: BlockFilter | None
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A request against one moment of one venue."""
+
+    venue: Venue
+    phase: Phase
+    now: float
+    user_id: str | None
+    visitor_id: str | None
+    page_view_id: str | None
+    explain: bool
+    blocks: tuple[BlockPlan, ...]
+    shown: UInt32  # hashes of all items that earlier pages showed, sorted
+
+
+def understand(world: World, venue_id: str, request: RecommendRequest, signer: Signer) -> Query:
+    """Read a validated request.
+
+    Raises:
+        VenueNotFoundError: no such venue.
+        FieldError: two blocks share an id, or a page token is not one of this block.
+    """
+    venue = world.venues.get(venue_id)
+    if venue is None:
+        raise VenueNotFoundError("venue", venue_id, world.venues, "see GET /v1/venues")
+    seen: set[str] = set()
+    plans: list[BlockPlan] = []
+    shown: list[UInt32] = []
+    for index, block in enumerate(request.blocks):
+        if block.block_id in seen:
+            raise FieldError(
+                f"blocks[{index}].block_id",
+                block.block_id,
+                "a name that no other block of the request has",
+                "give each block its own block_id",
+            )
+        seen.add(block.block_id)
+        token = None
+        if block.page_token is not None:
+            token = _open(signer, block.page_token, venue_id, block.block_id, index)
+            shown.append(token.shown)
+        default = venue.block(block.block_id)
+        plans.append(
+            BlockPlan(
+                block_id=block.block_id,
+                title=default.title,
+                page_size=block.page_size or default.page_size,
+                offset=token.offset if token else 0,
+                origin=token.origin if token else None,
+                exclude_item_ids=block.exclude_item_ids,
+                filter=block.filter,
+            )
+        )
+    now = world.clock.now()
+    return Query(
+        venue=venue,
+        phase=venue.phase_at(now),
+        now=now,
+        user_id=request.user.id,
+        visitor_id=request.user.visitor_id,
+        page_view_id=request.page_view_id,
+        explain=request.params.explain,
+        blocks=tuple(plans),
+        shown=np.unique(np.concatenate(shown)) if shown else _NOTHING,
+    )
+
+
+_NOTHING = np.zeros(0, dtype=np.uint32)
+
+
+def _open(signer: Signer, text: str, venue_id: str, block_id: str, index: int) -> PageToken:
+    field = f"blocks[{index}].page_token"
+    token = signer.open_page(text, field=field)
+    if (token.venue_id, token.block_id) != (venue_id, block_id):
+        raise FieldError(
+            field,
+            f"a token of block {token.block_id!r} of venue {token.venue_id!r}",
+            f"a token of block {block_id!r} of venue {venue_id!r}",
+            "send a token only to the block that gave it",
+        )
+    return token

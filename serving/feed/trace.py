@@ -1,0 +1,53 @@
+"""What one request went through: time by stage, fallbacks, removed candidates.
+
+`Trace.attempt` is the one place where an unexpected failure of a stage is caught: it is logged
+with its traceback, stands in the answer's `degraded`, is counted, and the stage's plain fallback
+takes over, so a page is never refused because one model or store failed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from time import perf_counter
+from typing import TypeVar
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+class Trace:
+    """The record of one request."""
+
+    def __init__(self, elapsed: Callable[[], float] = perf_counter) -> None:
+        self.degraded: list[str] = []
+        self.removed: Counter[str] = Counter()
+        self.timing_ms: dict[str, float] = {}
+        self._elapsed = elapsed
+        self._began = self._mark = elapsed()
+
+    def stage(self, name: str) -> None:
+        """Book the time since the stage before under this name."""
+        now = self._elapsed()
+        self.timing_ms[name] = round((now - self._mark) * 1e3, 3)
+        self._mark = now
+
+    def total(self) -> float:
+        """Book and return the time of the whole request so far, in milliseconds."""
+        total = self.timing_ms["total"] = round((self._elapsed() - self._began) * 1e3, 3)
+        return total
+
+    def degrade(self, reason: str) -> None:
+        """Note a fallback; each stands once in the answer."""
+        if reason not in self.degraded:
+            self.degraded.append(reason)
+
+    def attempt(self, reason: str, step: Callable[[], T], fallback: Callable[[], T]) -> T:
+        """Return what `step` gives or, if it fails, note `reason` and give the fallback."""
+        try:
+            return step()
+        except Exception:  # whatever a model, store or driver raises, a page is due
+            log.warning("fell back: %s", reason, exc_info=True)
+            self.degrade(reason)
+            return fallback()

@@ -1,0 +1,67 @@
+"""The user cache is bounded, expires, and belongs to a release."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from serving.feed.resident import ResidentRelease
+from serving.feed.users import Users
+from tests.serving import tiny
+
+
+class Store:
+    def __init__(self) -> None:
+        self.reads: list[str] = []
+
+    def read(self, user_id: str) -> dict[str, object] | None:
+        self.reads.append(user_id)
+        return tiny.USERS.get(user_id)
+
+
+def test_a_user_is_read_once_until_it_expires(release: ResidentRelease) -> None:
+    store, now = Store(), [0.0]
+    users = Users(store.read, size=2, ttl=10.0, clock=lambda: now[0])
+    first = users.state("anna", release)
+    assert users.state("anna", release) is first
+    now[0] = 9.9
+    assert users.state("anna", release) is first
+    now[0] = 10.0
+    assert users.state("anna", release) is not first
+    assert store.reads == ["anna", "anna"]
+    assert (users.hits, users.misses) == (2, 2)
+
+
+def test_another_release_reads_its_own_state(release: ResidentRelease) -> None:
+    store = Store()
+    users = Users(store.read, size=9, ttl=10.0)
+    users.state("anna", release)
+    users.state("anna", replace(release, id="next"))
+    assert store.reads == ["anna", "anna"]
+
+
+def test_unknown_users_are_remembered_too(release: ResidentRelease) -> None:
+    store = Store()
+    users = Users(store.read, size=9, ttl=10.0)
+    assert not users.state("nobody", release).known
+    users.state("nobody", release)
+    assert store.reads == ["nobody"]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(asked=st.lists(st.integers(0, 9), max_size=40), size=st.integers(1, 5))
+def test_never_more_than_its_size_and_the_least_recent_goes(
+    release: ResidentRelease, asked: list[int], size: int
+) -> None:
+    store = Store()
+    users = Users(store.read, size=size, ttl=1e9, clock=lambda: 0.0)
+    recent: list[str] = []
+    for number in asked:
+        user = f"u{number}"
+        before = len(store.reads)
+        users.state(user, release)
+        assert (len(store.reads) == before) == (user in recent[-size:])
+        recent = [*(u for u in recent if u != user), user]
+        assert len(users) <= size
