@@ -23,7 +23,7 @@ def describe(detail: ErrorDetails, values: Plain, model: type[BaseModel]) -> tup
         case "missing":
             return location, f": missing; expected {_wanted(location, model)}"
         case "extra_forbidden":
-            names = _keys(location[:-1], model)
+            names = known_keys(location[:-1], model)
             hint = _hint(str(location[-1]), names)
             known = f"; expected one of {', '.join(names)}" if names else ""
             return location, f"={_show(detail['input'])}: unknown key{known}{hint}"
@@ -33,7 +33,7 @@ def describe(detail: ErrorDetails, values: Plain, model: type[BaseModel]) -> tup
             hint = _hint(context["tag"], re.findall(r"'([^']+)'", tags))
             key = context["discriminator"].strip("'")
             return (*location, key), f"={context['tag']!r}: expected one of {tags}{hint}"
-    expected = _expected(detail)
+    expected = expectation(detail)
     hint = ""
     if isinstance(detail["input"], str):
         choices = re.findall(r"'([^']+)'", str(detail.get("ctx", {}).get("expected", "")))
@@ -48,7 +48,8 @@ def _hint(word: str, known: list[str]) -> str:
     return suggest(word, known).replace(",", ";", 1)
 
 
-def _expected(detail: ErrorDetails) -> str:
+def expectation(detail: ErrorDetails) -> str:
+    """Return what pydantic expected, in words that begin with `expected`."""
     text = detail["msg"]
     for prefix in ("Value error, ", "Assertion failed, "):
         text = text.removeprefix(prefix)
@@ -114,7 +115,8 @@ def _leaves(annotation: Any) -> list[Any]:
     return [annotation]
 
 
-def _keys(location: Location, model: type[BaseModel]) -> list[str]:
+def known_keys(location: Location, model: type[BaseModel]) -> list[str]:
+    """Return the keys that the schema has at a location."""
     return sorted(
         {
             field.alias or name
