@@ -93,9 +93,10 @@ cache=${UV_CACHE_DIR:-${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache}/uv}
 mkdir -p "$cache" 2>/dev/null && [[ -w $cache ]] || export UV_NO_CACHE=1
 export UV_HTTP_TIMEOUT=${UV_HTTP_TIMEOUT:-120}
 
-uv_version=$(sed -n 's/^uv==\([^ ;]*\).*/\1/p' requirements/dev.txt)
-step "uv $uv_version" "is the package registry reachable?" \
-    "$venv/bin/pip" install --quiet --no-deps --disable-pip-version-check "uv==$uv_version"
+tools=$(sed -n 's/^\(uv\|setuptools\)==\([^ ;]*\).*/\1==\2/p' requirements/dev.txt | tr '\n' ' ')
+# shellcheck disable=SC2086 # two words on purpose
+step "installer: $tools" "is the package registry reachable?" \
+    "$venv/bin/pip" install --quiet --no-deps --disable-pip-version-check $tools
 if grep -q '^fbgemm-gpu-cpu==' "$lock"; then
     install_torch
 fi

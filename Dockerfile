@@ -1,0 +1,30 @@
+# The service alone: no torch, no training. Built from the same lock and installer as everything
+# else. No container engine is at hand where this project is checked, so this file is unproven there:
+# see docs/how-to/container.md.
+FROM python:3.11-slim AS build
+WORKDIR /app
+COPY pyproject.toml README.md LICENSE ./
+COPY requirements/ requirements/
+COPY qianmian/ qianmian/
+COPY serving/ serving/
+RUN VENV=/opt/qianmian requirements/install.sh serve
+
+FROM python:3.11-slim
+RUN useradd --create-home --uid 10001 qianmian \
+    && install -d -o qianmian -g qianmian /var/lib/qianmian
+WORKDIR /app
+COPY --from=build /opt/qianmian /opt/qianmian
+COPY --from=build /app /app
+COPY configs/ configs/
+COPY feature_repo/ feature_repo/
+COPY web/ web/
+ENV PATH=/opt/qianmian/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    QIANMIAN_HOME=/var/lib/qianmian
+USER qianmian
+VOLUME /var/lib/qianmian
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=3s --start-period=90s --retries=3 \
+    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/readyz', timeout=2)"]
+CMD ["qianmian", "serve"]
