@@ -163,3 +163,6 @@ ITEM_STATISTICS_NUMERIC: Final = (
     IMPRESSION_COUNT,
     TREND,
 )
+
+# venue_profile: the columns of venues.parquet, and
+POOL_SIZE: Final = "pool_size"  # Float32, distinct items of the venue's pool

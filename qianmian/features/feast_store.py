@@ -1,0 +1,140 @@
+"""Feast, opened for one data set: import, environment, definitions.
+
+Feast finds its paths by environment variables and its definitions by path; both happen here and
+nowhere else. Importing Feast takes seconds and pulls in torch where that is installed, for an
+output format that qianmian does not use; a serving replica must not carry torch, so it is kept
+out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import re
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from qianmian.errors import FeatureStoreError
+from qianmian.features.schema import SCHEMA_FILE, SCHEMA_VARIABLE
+from qianmian.workspace import Workspace
+
+if TYPE_CHECKING:
+    from feast import FeatureStore
+
+CONFIG_FILE: Final = "feature_store.yaml"
+DEFINITIONS_FILE: Final = "definitions.py"
+APPLIED_FILE: Final = "applied.sha256"
+REGISTRY_FILE: Final = "registry.db"
+
+_environment_lock = threading.Lock()
+
+
+def open_store(workspace: Workspace, repo: Path) -> FeatureStore:
+    """Open Feast for a data set, with the definitions and configuration in the folder `repo`.
+
+    Definitions are applied when they, the configuration, the feature schema or Feast itself
+    changed since the last time; else that costs nothing.
+
+    Raises `FeatureStoreError` when the definitions or the configuration are not there.
+    """
+    for name in (CONFIG_FILE, DEFINITIONS_FILE):
+        if not (repo / name).is_file():
+            raise FeatureStoreError(f"{repo / name}: missing; the feature repository lies there")
+    workspace.feast.mkdir(parents=True, exist_ok=True)
+    feature_store = import_feast().FeatureStore
+    with _environment(workspace):
+        store = feature_store(repo_path=str(repo), fs_yaml_file=repo / CONFIG_FILE)
+        wanted = _fingerprint(workspace, repo)
+        applied = workspace.feast / APPLIED_FILE
+        if not applied.is_file() or applied.read_text(encoding="utf-8") != wanted:
+            apply(store, repo)
+            applied.write_text(wanted, encoding="utf-8")
+    return store
+
+
+def apply(store: FeatureStore, repo: Path) -> None:
+    """Register the definitions, and remove views and services that are no longer defined."""
+    definitions = _load_definitions(repo / DEFINITIONS_FILE)
+    names = {definition.name for definition in definitions}
+    gone = [
+        item
+        for item in (*store.list_feature_services(), *store.list_feature_views())
+        if item.name not in names
+    ]
+    store.apply(definitions, objects_to_delete=gone, partial=False)
+
+
+def import_feast() -> Any:
+    """Import Feast without torch and without usage reports."""
+    if "feast" in sys.modules:
+        return sys.modules["feast"]
+    os.environ.setdefault("FEAST_USAGE", "False")
+    hide_torch = "torch" not in sys.modules
+    if hide_torch:
+        sys.modules["torch"] = None  # type: ignore[assignment]  # makes `import torch` fail
+    try:
+        import feast
+    finally:
+        if hide_torch:
+            del sys.modules["torch"]
+    return feast
+
+
+def project_name(dataset: str) -> str:
+    """Feast's project of a data set: letters, digits and underscores.
+
+    >>> project_name("complete-journey")
+    'complete_journey'
+    """
+    return re.sub(r"\W", "_", dataset)
+
+
+@contextmanager
+def _environment(workspace: Workspace) -> Iterator[None]:
+    """Set what the configuration and the definitions read from the environment, for a while."""
+    values = {
+        SCHEMA_VARIABLE: str(workspace.features.resolve()),
+        "QIANMIAN_FEAST": str(workspace.feast.resolve()),
+        "QIANMIAN_FEAST_PROJECT": project_name(workspace.dataset),
+    }
+    with _environment_lock:
+        before = {name: os.environ.get(name) for name in values}
+        os.environ.update(values)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
+
+
+def _load_definitions(path: Path) -> list[Any]:
+    spec = importlib.util.spec_from_file_location("qianmian_feature_repo", path)
+    if spec is None or spec.loader is None:
+        raise FeatureStoreError(f"{path}: cannot be loaded as Python")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    definitions: list[Any] = module.DEFINITIONS
+    return definitions
+
+
+def _fingerprint(workspace: Workspace, repo: Path) -> str:
+    """Hash of all that decides what Feast's registry and online tables look like."""
+    registry = workspace.feast / REGISTRY_FILE
+    parts = (
+        importlib.metadata.version("feast").encode(),
+        str(workspace.path.resolve()).encode(),
+        (repo / CONFIG_FILE).read_bytes(),
+        (repo / DEFINITIONS_FILE).read_bytes(),
+        (workspace.features / SCHEMA_FILE).read_bytes(),
+        str(registry.is_file()).encode(),
+    )
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()

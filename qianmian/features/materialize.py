@@ -1,0 +1,155 @@
+"""Filling the online store: the newest snapshot of each view, through Feast, in large batches."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from qianmian.contracts import features as f
+from qianmian.features.online import read_rows
+from qianmian.features.schema import FeatureSchema, join_key
+from qianmian.features.snapshot_files import newest, snapshot_path
+from qianmian.workspace import Workspace
+
+if TYPE_CHECKING:
+    from feast import FeatureStore
+
+MATERIALIZED_FILE: Final = "materialized.json"
+
+#: Values written in one transaction: memory stays small, and commits do not count.
+BATCH_VALUES: Final = 200_000
+
+#: Told of each batch: view, rows written, rows in all.
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Materialized:
+    """What the online store holds of a view after a materialization."""
+
+    view: str
+    moment: float  # of the snapshot, epoch seconds
+    rows: int
+    written: bool  # False where it was there already
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What was written for a view: of which source, of which moment, how many rows."""
+
+    source: str
+    moment: float
+    rows: int
+
+
+def materialize(
+    store: FeatureStore,
+    workspace: Workspace,
+    schema: FeatureSchema,
+    at: float,
+    progress: Progress | None = None,
+) -> list[Materialized]:
+    """Write the newest snapshot known at `at` (epoch seconds) of every view.
+
+    A view is emptied first when it holds a later snapshot, or one of other data: an entity that
+    the wanted snapshot lacks must not keep a row of the future. Going forward, rows are replaced in
+    place, so that a reader never finds a user missing.
+
+    Raises `FeatureStoreError` when a view has no snapshot that old.
+    """
+    moments = {view: newest(workspace.features / view, at) for view in schema.views}
+    source = _source(store, schema)
+    held = _read_held(workspace)
+    report = []
+    for view, moment in moments.items():
+        path = snapshot_path(workspace.features / view, moment)
+        rows = _known(pq.read_table(path), at)
+        wanted = _Held(source, moment, len(rows))
+        before = held.get(view)
+        there = before == wanted and _is_there(store, schema, view, rows)
+        if not there:
+            if before is None or before.source != source or _later(before, wanted):
+                _empty(store, view)
+            held.pop(view, None)
+            _write_held(workspace, held)  # a killed run leaves the view marked as not held
+            write_rows(store, view, rows, progress)
+            held[view] = wanted
+            _write_held(workspace, held)
+        report.append(Materialized(view, moment, len(rows), written=not there))
+    return report
+
+
+def write_rows(
+    store: FeatureStore, view: str, rows: pa.Table, progress: Progress | None = None
+) -> None:
+    """Write rows of a view to the online store, in batches of one transaction each."""
+    size = max(1, BATCH_VALUES // max(1, rows.num_columns))
+    for start in range(0, len(rows), size):
+        store.write_to_online_store(view, rows.slice(start, size).to_pandas())
+        if progress is not None:
+            progress(view, min(start + size, len(rows)), len(rows))
+
+
+def _known(rows: pa.Table, at: float) -> pa.Table:
+    """The rows known at a moment: a timeless view's rows each have a time of their own."""
+    moment = pa.scalar(datetime.fromtimestamp(at, tz=UTC), pa.timestamp("us", tz="UTC"))
+    return rows.filter(pc.less_equal(rows[f.EVENT_TIMESTAMP], moment))
+
+
+def _later(held: _Held, wanted: _Held) -> bool:
+    """Whether what is held may contain entities that what is wanted does not."""
+    return held.moment > wanted.moment or held.rows > wanted.rows
+
+
+def _is_there(store: FeatureStore, schema: FeatureSchema, view: str, rows: pa.Table) -> bool:
+    """Whether the online store still has the view: it may have been emptied behind our back."""
+    if not len(rows):
+        return True
+    key = join_key(view)
+    references = [f"{view}:{name}" for name in schema.views[view]]
+    return read_rows(store, references, key, [rows[key][0].as_py()])[0] is not None
+
+
+def _empty(store: FeatureStore, view: str) -> None:
+    """Drop the view's rows, whatever the online store is."""
+    # The one interface that all of Feast's online stores share for it.
+    online = store._get_provider().online_store  # noqa: SLF001
+    definition = store.get_feature_view(view)
+    for delete, keep in (([definition], []), ([], [definition])):
+        online.update(
+            config=store.config,
+            tables_to_delete=delete,
+            tables_to_keep=keep,
+            entities_to_delete=[],
+            entities_to_keep=[],
+            partial=True,
+        )
+
+
+def _source(store: FeatureStore, schema: FeatureSchema) -> str:
+    """Hash of where rows come from and of where they go."""
+    online = store.config.online_store.model_dump_json()
+    text = f"{schema.model_dump_json()}\0{online}"
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _read_held(workspace: Workspace) -> dict[str, _Held]:
+    path = workspace.feast / MATERIALIZED_FILE
+    if not path.is_file():
+        return {}
+    return {view: _Held(**held) for view, held in json.loads(path.read_text("utf-8")).items()}
+
+
+def _write_held(workspace: Workspace, held: Mapping[str, _Held]) -> None:
+    path = workspace.feast / MATERIALIZED_FILE
+    partial = path.with_name(f".{MATERIALIZED_FILE}.partial")
+    partial.write_text(json.dumps({view: asdict(h) for view, h in held.items()}), "utf-8")
+    partial.replace(path)

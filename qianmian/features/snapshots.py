@@ -1,0 +1,178 @@
+"""Feature snapshots: every view as it was known at each moment of a schedule, as Parquet.
+
+`<features>/<view>/<YYYYMMDDTHHMMSS>.parquet`, one file a moment, is what Feast's point-in-time join
+reads. A snapshot at `t` is made of events strictly before `t` and carries `event_timestamp = t`.
+Views that do not change are written once, under the epoch.
+
+A build is idempotent and may be killed at any time: a file appears under its name only when it is
+whole, and is kept as long as the fingerprint of its inputs (data, definitions) holds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+
+from qianmian.contracts import columns as c
+from qianmian.data.store import Dataset
+from qianmian.errors import DataError, FieldError
+from qianmian.features.event_log import SECONDS_PER_DAY
+from qianmian.features.schema import SCHEMA_FILE, TIMELESS_VIEWS, FeatureSchema
+from qianmian.features.snapshot_files import (
+    PARTIAL,
+    clear_snapshots,
+    show,
+    snapshot_path,
+    write_snapshot,
+)
+from qianmian.features.views import FeatureInputs
+from qianmian.workspace import Workspace
+
+#: Raised whenever a feature function gives other rows for the same events.
+REVISION: Final = 1
+
+STAMP_FILE: Final = "snapshots.json"
+EPOCH: Final = 0.0
+
+#: Told of each file: what was written, how many are done, how many there are.
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class BuildReport:
+    """What a build did."""
+
+    moments: tuple[float, ...]
+    written: int
+    kept: int
+
+
+def schedule(end: float, every_days: float, count: int) -> list[float]:
+    """`count` moments `every_days` apart, ascending, the last of them `end` (epoch seconds).
+
+    >>> schedule(7 * 86_400.0, every_days=7, count=2)
+    [0.0, 604800.0]
+    """
+    if every_days <= 0:
+        raise FieldError("every_days", every_days, "more than 0")
+    if count < 1:
+        raise FieldError("count", count, "1 or more")
+    step = every_days * SECONDS_PER_DAY
+    return [end - step * i for i in reversed(range(count))]
+
+
+def build(
+    workspace: Workspace,
+    dataset: Dataset,
+    moments: Sequence[float],
+    *,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> BuildReport:
+    """Write the snapshots of every view at `moments` (epoch seconds) that are not there yet.
+
+    Moments up to the first event are left out. Files of other moments are kept: they are as good
+    as on the day they were made.
+
+    Raises `DataError` when no moment lies after an event, and `FieldError` for a moment that sees
+    past the training period.
+    """
+    train_end = dataset.spec.split.train_end.timestamp()
+    if late := [m for m in moments if m > train_end]:
+        expected = f"a moment up to the end of training, {show(train_end)}"
+        raise FieldError("moment", show(max(late)), expected)
+    folder = workspace.features
+    print_now = _fingerprint(workspace)
+    stamp = _read_stamp(folder)
+    if force or stamp.get("fingerprint") != print_now:
+        _clear(folder)
+        stamp = {"fingerprint": print_now, "first_event": None}
+    if stamp["first_event"] is not None:
+        schema = FeatureSchema.load(folder)
+        usable = _usable(moments, float(stamp["first_event"]))
+        missing = _missing(folder, schema, usable)
+        if not missing:
+            return BuildReport(tuple(usable), written=0, kept=_count(schema, usable))
+    inputs = FeatureInputs.read(dataset)
+    first_event = float(inputs.log.events.at[0])
+    usable = _usable(moments, first_event)
+    missing = _missing(folder, inputs.schema, usable)
+    inputs.schema.save(folder)
+    _write_stamp(folder, {"fingerprint": print_now, "first_event": first_event})
+    for done, (view, moment) in enumerate(missing, start=1):
+        rows, known_since = _rows(inputs, view, moment)
+        write_snapshot(snapshot_path(folder / view, moment), rows, known_since)
+        if progress is not None:
+            progress(f"{view} {show(moment)[:10]}", done, len(missing))
+    total = _count(inputs.schema, usable)
+    return BuildReport(tuple(usable), written=len(missing), kept=total - len(missing))
+
+
+def _rows(inputs: FeatureInputs, view: str, moment: float) -> tuple[pa.Table, pa.Array]:
+    if view in TIMELESS_VIEWS:
+        return inputs.timeless(view)
+    rows = inputs.compute(view, moment)
+    return rows, pa.array(np.full(len(rows), moment))
+
+
+def _usable(moments: Sequence[float], first_event: float) -> list[float]:
+    usable = sorted({round(m, 6) for m in moments if m > first_event})
+    if not usable:
+        raise DataError(
+            f"no snapshot lies after the first event ({show(first_event)}): expected a schedule "
+            "that reaches into the training period; check split.train_end in dataset.yaml"
+        )
+    return usable
+
+
+def _missing(
+    folder: Path, schema: FeatureSchema, moments: Sequence[float]
+) -> list[tuple[str, float]]:
+    """(view, moment) of the snapshots that are not there, oldest first."""
+    return [
+        (view, moment)
+        for view, moment in _wanted(schema, moments)
+        if not snapshot_path(folder / view, moment).is_file()
+    ]
+
+
+def _wanted(schema: FeatureSchema, moments: Sequence[float]) -> list[tuple[str, float]]:
+    timeless = [(view, EPOCH) for view in schema.views if view in TIMELESS_VIEWS]
+    changing = [view for view in schema.views if view not in TIMELESS_VIEWS]
+    return [*timeless, *((view, moment) for moment in moments for view in changing)]
+
+
+def _count(schema: FeatureSchema, moments: Sequence[float]) -> int:
+    return len(_wanted(schema, moments))
+
+
+def _fingerprint(workspace: Workspace) -> str:
+    """Hash of what snapshots are made from: the imported data and the definitions."""
+    imported = (workspace.data / c.IMPORT_FILE).read_bytes()
+    described = (workspace.data / c.DATASET_FILE).read_bytes()
+    return hashlib.sha256(b"\0".join([imported, described, str(REVISION).encode()])).hexdigest()
+
+
+def _read_stamp(folder: Path) -> dict[str, object]:
+    path = folder / STAMP_FILE
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _write_stamp(folder: Path, stamp: dict[str, object]) -> None:
+    partial = folder / f".{STAMP_FILE}{PARTIAL}"
+    partial.write_text(json.dumps(stamp) + "\n", encoding="utf-8")
+    partial.replace(folder / STAMP_FILE)
+
+
+def _clear(folder: Path) -> None:
+    """Remove every snapshot and what describes them."""
+    for name in (STAMP_FILE, SCHEMA_FILE):
+        (folder / name).unlink(missing_ok=True)
+    clear_snapshots(folder)
