@@ -19,7 +19,7 @@ say() { printf 'env: %s\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
 # The reason a tool gave, in one line: its last line that speaks of an error, else its last line.
-reason() { { grep -iE 'error|cause' "$log" | tail -n 1; tail -n 1 "$log"; } | head -n 1; }
+reason() { { grep -iE 'error|cause' "$log" | tail -n 1; tail -n 1 "$log"; } | sed -n '1s/^ *//p'; }
 
 # Run a step silently; when it fails, say so with its reason and how to mend it.
 step() { # what, remedy, command...
@@ -93,7 +93,7 @@ cache=${UV_CACHE_DIR:-${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache}/uv}
 mkdir -p "$cache" 2>/dev/null && [[ -w $cache ]] || export UV_NO_CACHE=1
 export UV_HTTP_TIMEOUT=${UV_HTTP_TIMEOUT:-120}
 
-tools=$(sed -n 's/^\(uv\|setuptools\)==\([^ ;]*\).*/\1==\2/p' requirements/dev.txt | tr '\n' ' ')
+tools=$(sed -n 's/^\(uv\|setuptools\)==\([^ ;]*\).*/\1==\2/p' requirements/dev.txt | xargs)
 # shellcheck disable=SC2086 # two words on purpose
 step "installer: $tools" "is the package registry reachable?" \
     "$venv/bin/pip" install --quiet --no-deps --disable-pip-version-check $tools
