@@ -1,0 +1,72 @@
+"""Small dense building blocks shared by the two models.
+
+Shapes: `B` batch, `L` sequence, `D` width, `F` features, `H` heads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class MLP(nn.Sequential):
+    """Linear layers with ReLU and layer norm between them; the last layer is plain.
+
+    `[..., in_width] -> [..., widths[-1]]`
+    """
+
+    def __init__(self, *, in_width: int, widths: Sequence[int], dropout: float = 0.0) -> None:
+        layers: list[nn.Module] = []
+        width = in_width
+        for i, out_width in enumerate(widths):
+            layers.append(nn.Linear(width, out_width))
+            if i < len(widths) - 1:
+                layers += [nn.LayerNorm(out_width), nn.ReLU(), nn.Dropout(dropout)]
+            width = out_width
+        super().__init__(*layers)
+
+
+class Standardize(nn.Module):
+    """`(x - mean) / std` with statistics fitted on training data, clipped to +-`limit`.
+
+    Part of the graph, so serving feeds raw features.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, *, width: int, limit: float = 6.0) -> None:
+        super().__init__()
+        self.limit = limit
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("scale", torch.ones(width))
+
+    def fit(self, rows_NF: Tensor) -> None:
+        """Set mean and scale from rows; a constant column gets scale 1."""
+        std = rows_NF.std(dim=0)
+        self.mean.copy_(rows_NF.mean(dim=0))
+        self.scale.copy_(torch.where(std > 1e-6, 1.0 / std.clamp(min=1e-6), torch.ones_like(std)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ((x - self.mean) * self.scale).clamp(-self.limit, self.limit)
+
+
+class AttentionPooling(nn.Module):
+    """Pool a masked sequence with `H` learned queries.
+
+    `a_h = softmax(q_h . tanh(W x) + b)`, out = concat_h(sum_l a_hl x_l); a sequence that is all
+    padding pools to zero. Cf. Lin et al., A Structured Self-attentive Sentence Embedding (2017).
+    """
+
+    def __init__(self, *, width: int, heads: int) -> None:
+        super().__init__()
+        self.key = nn.Linear(width, width)
+        self.query = nn.Linear(width, heads, bias=False)
+
+    def forward(self, x_BLD: Tensor, mask_BL: Tensor) -> Tensor:
+        scores_BLH = self.query(torch.tanh(self.key(x_BLD)))
+        scores_BLH = scores_BLH.masked_fill(~mask_BL.unsqueeze(-1), -1e4)
+        weights_BLH = torch.softmax(scores_BLH, dim=1) * mask_BL.unsqueeze(-1)
+        return torch.einsum("blh,bld->bhd", weights_BLH, x_BLD).flatten(1)

@@ -1,0 +1,62 @@
+"""Losses of the two models.
+
+Shapes: `B` users, `I` items, `G` candidates of a group, `A` actions.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def sampled_softmax(
+    logits_BI: Tensor, positive_BI: Tensor, log_q_I: Tensor, weight_B: Tensor | None = None
+) -> Tensor:
+    """Sampled softmax with logQ correction and several positives a user.
+
+    For each positive p of user b: `-log(exp(s_bp) / (exp(s_bp) + sum_n exp(s_bn)))` with
+    `s = logit - log q` and n over the items that are no positive of b, averaged over a user's
+    positives, then over users. In-batch negatives come more often the more popular they are;
+    subtracting the log of an item's expected count in the batch takes that bias out
+    (Bengio and Senecal, 2008; Yi et al., 2019).
+
+    Args:
+        logits_BI: scores of all items of the batch for each user.
+        positive_BI: bool, which items are positives of which user.
+        log_q_I: log of each item's expected count in the batch.
+        weight_B: weight of each user, default 1.
+    """
+    corrected_BI = logits_BI - log_q_I
+    negatives_B = corrected_BI.masked_fill(positive_BI, -torch.inf).logsumexp(dim=1)
+    loss_BI = functional.softplus(negatives_B.unsqueeze(1) - corrected_BI)
+    counts_B = positive_BI.sum(dim=1)
+    loss_B = (loss_BI * positive_BI).sum(dim=1) / counts_B.clamp(min=1)
+    weight_B = (counts_B > 0).to(loss_B.dtype) * (1.0 if weight_B is None else weight_B)
+    return (loss_B * weight_B).sum() / weight_B.sum().clamp(min=1e-9)
+
+
+def weighted_bce(logits_BGA: Tensor, labels_BGA: Tensor, weight_BG: Tensor) -> Tensor:
+    """Binary cross-entropy, each candidate weighted by how many it stands for.
+
+    Negatives are subsampled; the weight (1 / sampling rate) keeps probabilities unbiased.
+    """
+    loss_BGA = functional.binary_cross_entropy_with_logits(
+        logits_BGA, labels_BGA, reduction="none"
+    )
+    return (loss_BGA.mean(dim=-1) * weight_BG).sum() / weight_BG.sum().clamp(min=1e-9)
+
+
+def listwise_softmax(logits_BG: Tensor, labels_BG: Tensor, weight_BG: Tensor) -> Tensor:
+    """ListNet-style cross-entropy between the labels and the softmax over a group.
+
+    `-sum_g y_g log softmax(s + log w)_g / sum_g y_g`, averaged over groups with a positive; slots
+    of weight 0 are padding. The log weight stands in for the candidates that sampling left out.
+    """
+    masked_BG = (logits_BG + weight_BG.clamp(min=1e-9).log()).masked_fill(weight_BG <= 0, -1e4)
+    log_p_BG = torch.log_softmax(masked_BG, dim=1)
+    labels_BG = labels_BG * (weight_BG > 0)
+    total_B = labels_BG.sum(dim=1)
+    loss_B = -(labels_BG * log_p_BG).sum(dim=1) / total_B.clamp(min=1.0)
+    has_B = (total_B > 0).to(loss_B.dtype)
+    return (loss_B * has_B).sum() / has_B.sum().clamp(min=1.0)

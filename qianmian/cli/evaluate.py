@@ -1,0 +1,44 @@
+"""`qianmian evaluate`: a release against its baselines on what came after the split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+
+from qianmian.cli.metrics_table import print_metrics
+from qianmian.cli.state import CliState
+
+
+def evaluate(
+    ctx: typer.Context,
+    release: Annotated[
+        str, typer.Option(help="Release id, alias, or `latest`.")
+    ] = "latest",
+    json: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the metric rows as JSON.")
+    ] = None,
+    lists: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write every ranked list as Parquet.")
+    ] = None,
+) -> None:
+    """Measure a release against its baselines, repeats and new items apart.
+
+    The whole catalogue is ranked for every user with a target action after the split. Rows in the
+    JSON file: system, slice, k, recall, ndcg, ci_low, ci_high (of the NDCG), users. Rows in the
+    lists: system, user_id, item_id, rank, score.
+    """
+    workspace = CliState.of(ctx).workspace
+    from training.judge import judge  # noqa: PLC0415  # only this command needs it
+
+    rows = judge(
+        workspace, release, lists=lists, progress=lambda text: typer.echo(text, err=True)
+    )
+    if json:
+        records = [row.model_dump() for row in rows]
+        json.write_bytes(orjson.dumps(records, option=orjson.OPT_INDENT_2))
+    print_metrics(rows)
+
+

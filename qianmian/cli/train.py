@@ -1,0 +1,50 @@
+"""`qianmian train`: both models, the proof of parity and a published release, in one command."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from qianmian.cli.metrics_table import print_metrics
+from qianmian.cli.state import CliState
+
+
+def train(
+    ctx: typer.Context,
+    profile: Annotated[
+        str, typer.Option(help="A file of configs/training/, without its ending.")
+    ] = "quick",
+    force: Annotated[bool, typer.Option("--force", help="Train again even if it was done.")] = False,
+) -> None:
+    """Train two-tower and ranker, prove parity, evaluate, publish a release.
+
+    Needs the data set and its features: `qianmian data import`, `qianmian features build`.
+    The release is published, not yet served: `qianmian release promote latest` makes it live.
+    """
+    workspace = CliState.of(ctx).workspace
+    typer.echo("loading PyTorch and TorchRec ...", err=True)
+    from qianmian.contracts import features as f  # noqa: PLC0415  # only this command needs them
+    from qianmian.features.store import FeatureRepo  # noqa: PLC0415
+    from qianmian.releases.store import ReleaseStore  # noqa: PLC0415
+    from training import pipeline, stamp  # noqa: PLC0415
+    from training.profile import load_profile  # noqa: PLC0415
+
+    chosen = load_profile(profile)
+    repo = FeatureRepo.open(workspace)
+    schema = {s: repo.schema_hash(s) for s in (f.TWO_TOWER_SERVICE, f.RANKER_SERVICE)}
+    mark = stamp.fingerprint(workspace, chosen, schema)
+    release = None if force else stamp.trained(workspace, mark)
+    if release:
+        typer.echo(f"already there: release {release} was trained from the same inputs")
+    else:
+        began = time.monotonic()
+
+        def progress(message: str) -> None:
+            typer.echo(f"[{time.monotonic() - began:6.1f} s] {message}", err=True)
+
+        release = pipeline.train(workspace, chosen, progress)
+        stamp.remember(workspace, mark, release)
+        typer.echo(f"published release {release} (profile {chosen.name})")
+    print_metrics(ReleaseStore(workspace.releases).get(release).metrics)

@@ -1,0 +1,146 @@
+"""The user as the request path sees it: one Feast row turned into arrays over item indices.
+
+Training builds it from historical rows, serving from online rows; both through `UserState.read`,
+so there is one reading of a user. An unknown user is the same object with nothing in it.
+
+Shapes: `L` recent actions, `M` ledger entries, `K` affinity values, `H` half-lives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from qianmian.contracts import features as f
+from qianmian.features.item_table import Attribute, Float32, Float64, Int32, ItemTable
+
+SECONDS_PER_DAY = 86_400.0
+Row = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Affinity:
+    """Preference for the values of one attribute, strongest first."""
+
+    codes: Int32  # [K] attribute codes, unknown values left out
+    weights: Float32  # [K] decayed counts
+    last_at: Float64  # [K]
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Every item with a target action of the user, summed up."""
+
+    items: Int32  # [M] item indices
+    counts: Float32  # [M]
+    quantities: Float32  # [M]
+    first_at: Float64  # [M]
+    last_at: Float64  # [M]
+    decayed: Float32  # [M, H] as of `as_of`
+    as_of: float
+
+    def decayed_at(self, now: float) -> Float32:
+        """Decayed counts carried forward to `now`, float32 [M, H]."""
+        days = max(now - self.as_of, 0.0) / SECONDS_PER_DAY
+        return self.decayed * np.exp2(-days / _HALF_LIVES)
+
+
+@dataclass(frozen=True, slots=True)
+class UserState:
+    """All that ranking knows of a user."""
+
+    user_id: str
+    known: bool
+    tags: Row
+    activity: Float32  # columns as contracts.features.USER_ACTIVITY_NUMERIC
+    first_action_at: float
+    last_action_at: float
+    last_target_at: float
+    recent_items: Int32  # [L] newest first
+    recent_codes: Int32  # [L]
+    recent_at: Float64  # [L]
+    ledger: Ledger
+    affinity: dict[str, Affinity]
+
+    @classmethod
+    def read(cls, user_id: str, row: Row | None, items: ItemTable, tags: Sequence[str]) -> UserState:
+        """Turn a Feast row (feature name to value; None for an unknown user) into arrays.
+
+        Items and attribute values that `items` does not hold are left out. Views that the row
+        lacks (the ledger, for the two-tower model's training rows) read as empty.
+        """
+        row = row or {}
+        recent_all = items.indices_of(_array(row, f.RECENT_ITEM_IDS))
+        held = recent_all >= 0
+        return cls(
+            user_id=user_id,
+            known=any(value is not None for value in row.values()),
+            tags={name: row.get(name) for name in tags},
+            activity=np.array(
+                [_number(row, name) for name in f.USER_ACTIVITY_NUMERIC], dtype=np.float32
+            ),
+            first_action_at=_number(row, f.FIRST_ACTION_AT),
+            last_action_at=_number(row, f.LAST_ACTION_AT),
+            last_target_at=_number(row, f.LAST_TARGET_AT),
+            recent_items=recent_all[held],
+            recent_codes=_numbers(row, f.RECENT_EVENT_CODES, np.int32)[held],
+            recent_at=_numbers(row, f.RECENT_AT, np.float64)[held],
+            ledger=_ledger(row, items),
+            affinity={
+                name: _affinity(row, name, attribute)
+                for name, attribute in items.attributes.items()
+                if f.affinity_values(name) in row
+            },
+        )
+
+
+_HALF_LIVES = np.array(f.LEDGER_HALF_LIVES_DAYS, dtype=np.float32)
+
+
+def _ledger(row: Row, items: ItemTable) -> Ledger:
+    indices = items.indices_of(_array(row, f.LEDGER_ITEM_IDS))
+    held = indices >= 0
+    decayed = [
+        _numbers(row, f.ledger_decayed(days), np.float32)[held]
+        for days in f.LEDGER_HALF_LIVES_DAYS
+    ]
+    return Ledger(
+        items=indices[held],
+        counts=_numbers(row, f.LEDGER_COUNTS, np.float32)[held],
+        quantities=_numbers(row, f.LEDGER_QUANTITIES, np.float32)[held],
+        first_at=_numbers(row, f.LEDGER_FIRST_AT, np.float64)[held],
+        last_at=_numbers(row, f.LEDGER_LAST_AT, np.float64)[held],
+        decayed=np.stack(decayed, axis=1),
+        as_of=_number(row, f.LEDGER_AS_OF),
+    )
+
+
+def _affinity(row: Row, name: str, attribute: Attribute) -> Affinity:
+    get = attribute.code_of.get
+    values = _array(row, f.affinity_values(name))
+    codes = np.fromiter((get(value, 0) for value in values), dtype=np.int32)
+    held = codes > 0
+    return Affinity(
+        codes=codes[held],
+        weights=_numbers(row, f.affinity_weights(name), np.float32)[held],
+        last_at=_numbers(row, f.affinity_last_at(name), np.float64)[held],
+    )
+
+
+def _array(row: Row, name: str) -> Sequence[str]:
+    value = row.get(name)
+    return () if value is None else value  # type: ignore[return-value]  # Feast gives lists
+
+
+def _numbers(row: Row, name: str, dtype: npt.DTypeLike) -> npt.NDArray[np.generic]:
+    value = row.get(name)
+    return np.asarray(() if value is None else value, dtype=dtype)
+
+
+def _number(row: Row, name: str) -> float:
+    value = row.get(name)
+    number = 0.0 if value is None else float(value)  # type: ignore[arg-type]
+    return number if number == number else 0.0

@@ -1,0 +1,150 @@
+"""Candidate sources: what proposes the items that the ranker orders.
+
+Each source gives item indices in its own order; `merge` takes each source's quota in turn and
+keeps an item's first source. Training proposes with the same functions as serving, on what was
+known then, so the ranker learns on the candidates that it will meet.
+
+Shapes: `n` items of the catalogue, `P` items of a pool, `N` candidates, `D` vector width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+from qianmian.features.item_table import Float32, Int32, ItemTable
+from qianmian.features.user_state import UserState
+
+Int8 = npt.NDArray[np.int8]
+
+TWO_TOWER: Final = "two_tower"
+REPEAT: Final = "repeat"
+TRENDING: Final = "trending"
+NEW: Final = "new"
+FALLBACK: Final = "fallback"
+
+#: All sources, in the order in which they claim an item that several propose.
+SOURCES: Final = (REPEAT, TWO_TOWER, TRENDING, NEW, FALLBACK)
+SOURCE_CODE: Final = {name: code for code, name in enumerate(SOURCES)}
+
+
+class SourceQuotas(BaseModel):
+    """How many candidates each source may propose."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    repeat: int = Field(default=160, ge=0, le=2000)
+    two_tower: int = Field(default=200, ge=0, le=2000)
+    trending: int = Field(default=100, ge=0, le=2000)
+    new: int = Field(default=20, ge=0, le=2000)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Distinct items that may be shown, with what proposed each."""
+
+    items: Int32  # [N]
+    source: Int8  # [N], index into SOURCES
+    retrieval: Float32  # [N], two-tower score
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def take(self, rows: npt.NDArray[np.generic]) -> Candidates:
+        """The candidates at these rows (indices or a mask)."""
+        return Candidates(self.items[rows], self.source[rows], self.retrieval[rows])
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """The items a venue may show, laid out for one matrix product.
+
+    `items` is int32 [P], ascending; `vectors` float32 [P, D] contiguous; `trending` and `new` are
+    int32 item indices in the order of those sources; `member` is a bool mask over the catalogue.
+    """
+
+    items: Int32
+    vectors: Float32
+    trending: Int32
+    new: Int32
+    member: npt.NDArray[np.bool_] = field(repr=False)
+
+    @classmethod
+    def build(cls, table: ItemTable, vectors: Float32, indices: Int32 | None = None) -> Pool:
+        """Lay out a pool; `indices` None means the whole catalogue."""
+        whole = indices is None
+        items = np.arange(len(table), dtype=np.int32) if indices is None else np.unique(indices)
+        items = items[items >= 0].astype(np.int32)
+        member = np.zeros(len(table), dtype=np.bool_)
+        member[items] = True
+        return cls(
+            items=items,
+            vectors=vectors if whole else np.ascontiguousarray(vectors[items]),
+            trending=_descending(items, table.popularity[items]),
+            new=_descending(items, table.first_seen_at[items]),
+            member=member,
+        )
+
+
+def top_k(scores: Float32, k: int) -> npt.NDArray[np.intp]:
+    """Positions of the k largest scores, largest first, ties by position; NaN sinks below all."""
+    scores = np.where(np.isnan(scores), -np.inf, scores)
+    if k < len(scores):
+        part = np.sort(np.argpartition(-scores, k - 1)[:k]) if k > 0 else np.zeros(0, dtype=np.intp)
+    else:
+        part = np.arange(len(scores))
+    return part[np.argsort(-scores[part], kind="stable")]
+
+
+def propose(user: UserState, vector: Float32, pool: Pool, quotas: SourceQuotas) -> Candidates:
+    """Candidates of a user from all sources, distinct, at most the sum of the quotas.
+
+    Args:
+        user: the user's state (the repeat source reads its ledger).
+        vector: float32 [D], the user's retrieval vector.
+        pool: the items that may be shown.
+        quotas: candidates a source may add.
+    """
+    scores = pool.vectors @ vector
+    nearest = pool.items[top_k(scores, min(quotas.two_tower, len(scores)))]
+    proposals = (
+        (REPEAT, _repeat(user, pool)[: quotas.repeat]),
+        (TWO_TOWER, nearest),
+        (TRENDING, pool.trending[: quotas.trending]),
+        (NEW, pool.new[: quotas.new]),
+    )
+    items, source = merge(proposals)
+    places = np.searchsorted(pool.items, items)
+    return Candidates(items=items, source=source, retrieval=scores[places])
+
+
+def merge(proposals: tuple[tuple[str, Int32], ...]) -> tuple[Int32, Int8]:
+    """Join the proposals of several sources; the first source to name an item keeps it."""
+    items = np.concatenate([items for _, items in proposals])
+    source = np.concatenate(
+        [np.full(len(items), SOURCE_CODE[name], dtype=np.int8) for name, items in proposals]
+    )
+    _, first = np.unique(items, return_index=True)
+    first.sort()
+    return items[first].astype(np.int32), source[first]
+
+
+def _repeat(user: UserState, pool: Pool) -> Int32:
+    """The user's own items in the pool, by decayed count, then the most recent first."""
+    ledger = user.ledger
+    held = pool.member[ledger.items]
+    weights = ledger.decayed[held, _HALF_LIFE]
+    order = np.lexsort((-ledger.last_at[held], -weights))
+    return ledger.items[held][order]
+
+
+_HALF_LIFE = 2  # 84 days, the strongest single half-life on retail data
+
+
+def _descending(items: Int32, values: npt.NDArray[np.generic]) -> Int32:
+    kept = values > 0
+    return items[kept][np.argsort(-values[kept], kind="stable")][:2000]

@@ -1,0 +1,39 @@
+"""Actions of one type as parallel arrays: what users did, in order of time.
+
+Shapes: `E` actions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from qianmian.features.item_table import Int32
+
+
+@dataclass(frozen=True, slots=True)
+class Actions:
+    """Actions of one type, in order of time, over user ids' codes and item indices."""
+
+    users: Int32  # [E] code into History.user_ids
+    items: Int32  # [E] item index
+    at: npt.NDArray[np.float64]  # [E] epoch seconds
+
+    def between(self, start: float, end: float) -> Actions:
+        """Actions with start <= at < end."""
+        a, b = np.searchsorted(self.at, [start, end], side="left")
+        return Actions(self.users[a:b], self.items[a:b], self.at[a:b])
+
+
+def items_by_user(actions: Actions) -> dict[int, Int32]:
+    """Distinct items of each user, ascending, by user code."""
+    keys = (actions.users.astype(np.int64) << 32) + (actions.items.astype(np.int64) + _OFFSET)
+    keys = np.unique(keys)
+    codes, first = np.unique(keys >> 32, return_index=True)
+    items = ((keys & 0xFFFFFFFF) - _OFFSET).astype(np.int32)
+    return dict(zip(codes.tolist(), np.split(items, first[1:]), strict=True))
+
+
+_OFFSET = 1 << 31  # keeps negative item numbers in order within their user's block of keys

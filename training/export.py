@@ -1,0 +1,235 @@
+"""Exports the trained models to ONNX and proves that the graphs compute what torch computes.
+
+The user tower is exported with a gather-only module: TorchRec's collection is replaced by plain
+tables, and an item's id and attribute embeddings are summed once into one history table. The
+tables lie beside the graph as ONNX external data, which the runtime maps into memory.
+
+Shapes: `B` users, `N` candidates, `n` catalogue items, `D` vector width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import onnxruntime as ort
+import torch
+from torch import Tensor, nn
+
+from models.ranker import Ranker
+from models.two_tower import TwoTower, UserTower, history_tokens
+from qianmian.features import encoding as e
+from qianmian.features.encoding import Inputs
+from qianmian.releases.bundle import (
+    FEATURES_INPUT,
+    PROBABILITIES_OUTPUT,
+    RANKER_FILE,
+    USER_TOWER_FILE,
+    USER_VECTOR_OUTPUT,
+)
+from qianmian.releases.manifest import Parity, ParityOutput
+from training.batches import ItemCodes
+
+TOLERANCE: Final = 1e-5
+RANKER_BATCHES: Final = ((1, 1), (1, 60), (1, 500), (4, 37), (16, 200))
+
+
+class UserTowerExport(nn.Module):
+    """User tower from raw encoder inputs: gathers from plain tables, no TorchRec inside."""
+
+    def __init__(
+        self,
+        *,
+        tower: UserTower,
+        history: Tensor,
+        users: Tensor,
+        tags: Tensor,
+        preferences: Sequence[Tensor],
+        input_names: Sequence[str],
+    ) -> None:
+        """Tables have a zero row 0; `preferences` holds one table for each affinity column."""
+        super().__init__()
+        self.tower = tower
+        self.register_buffer("history", history)
+        self.register_buffer("users", users)
+        self.register_buffer("tags", tags)
+        for i, table in enumerate(preferences):
+            self.register_buffer(f"preference_{i}", table)
+        self.preferences = len(preferences)
+        self.input_names = tuple(input_names)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        batch = dict(zip(self.input_names, inputs, strict=True))
+        recent = batch[e.RECENT_ITEMS]
+        codes, shares = inputs[_FIXED_INPUTS::2], inputs[_FIXED_INPUTS + 1 :: 2]
+        vectors: Tensor = self.tower(
+            self.users[batch[e.USER_ROW]],
+            self.history[recent],
+            recent > 0,
+            batch[e.RECENT_CODES],
+            batch[e.RECENT_DAYS],
+            self.tags[batch[e.TAGS]],
+            [
+                (getattr(self, f"preference_{i}")[codes[i]], shares[i])
+                for i in range(self.preferences)
+            ],
+            batch[e.DENSE],
+        )
+        return vectors
+
+
+class RankerExport(nn.Module):
+    """Ranker from raw ranking features to probabilities."""
+
+    def __init__(self, ranker: Ranker) -> None:
+        super().__init__()
+        self.ranker = ranker
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.ranker.probabilities(features)
+
+
+_FIXED_INPUTS = 6
+
+
+@torch.no_grad()
+def user_tower_module(model: TwoTower, codes: ItemCodes, input_names: Sequence[str]) -> nn.Module:
+    """Copy a trained model's tables into the gather-only module."""
+    weights = {
+        name: table.weight.detach() for name, table in model.embeddings.collection.embeddings.items()
+    }
+    rows, attributes = codes.rows, codes.attributes
+    history = history_tokens(
+        weights["item"][rows], [weights[f"attribute_{name}"][c] for name, c in attributes.items()]
+    )
+    history[0] = 0.0
+    return UserTowerExport(
+        tower=model.user_tower,
+        history=history,
+        users=_zero_first(weights["user"]),
+        tags=_zero_first(weights["tag"]),
+        preferences=[weights[f"attribute_{name}"].clone() for name in model.affinity],
+        input_names=input_names,
+    ).eval()
+
+
+def export_user_tower(module: nn.Module, example: Inputs, folder: Path) -> None:
+    """Write `user_tower.onnx` and its external data; the batch axis is dynamic."""
+    batch = torch.export.Dim("users", min=1, max=65_536)
+    torch.onnx.export(
+        module,
+        tuple(torch.from_numpy(a) for a in example.values()),
+        folder / USER_TOWER_FILE,
+        dynamo=True,
+        external_data=True,
+        input_names=list(example),
+        output_names=[USER_VECTOR_OUTPUT],
+        dynamic_shapes=(tuple({0: batch} for _ in example),),
+        verbose=False,
+    )
+
+
+def export_ranker(ranker: Ranker, features: int, folder: Path) -> None:
+    """Write `ranker.onnx`; users and candidates are dynamic axes."""
+    users = torch.export.Dim("users", min=1, max=65_536)
+    candidates = torch.export.Dim("candidates", min=1, max=65_536)
+    torch.onnx.export(
+        RankerExport(ranker).eval(),
+        (torch.zeros(2, 3, features),),
+        folder / RANKER_FILE,
+        dynamo=True,
+        input_names=[FEATURES_INPUT],
+        output_names=[PROBABILITIES_OUTPUT],
+        dynamic_shapes=({0: users, 1: candidates},),
+        verbose=False,
+    )
+
+
+@torch.no_grad()
+def prove_parity(
+    user_module: nn.Module,
+    ranker: Ranker,
+    inputs: Inputs,
+    item_vectors: np.ndarray,
+    features: np.ndarray,
+    folder: Path,
+    *,
+    top_k: int = 100,
+) -> Parity:
+    """Run both graphs against torch on real inputs at several batch sizes.
+
+    Args:
+        user_module: the module `export_user_tower` exported.
+        ranker: the trained ranker.
+        inputs: encoder outputs of real users.
+        item_vectors: float32 [n, D].
+        features: real ranking features, float32 [R, F].
+        folder: where the graphs lie.
+        top_k: depth at which the retrieval orders are compared.
+    """
+    available = len(inputs[e.USER_ROW])
+    sizes = tuple(size for size in (1, 2, 7, 64, 256) if size <= available)
+    tower = ort.InferenceSession(folder / USER_TOWER_FILE, providers=["CPUExecutionProvider"])
+    user_gap, agreement, user_shape = 0.0, 1.0, ()
+    for size in sizes:
+        batch = {name: a[:size] for name, a in inputs.items()}
+        theirs = tower.run([USER_VECTOR_OUTPUT], batch)[0]
+        ours = user_module(*(torch.from_numpy(a) for a in batch.values())).numpy()
+        _same_shape(ours, theirs)
+        user_gap, user_shape = max(user_gap, _gap(ours, theirs)), ("users", ours.shape[1])
+        agreement = min(agreement, _agreement(ours @ item_vectors.T, theirs @ item_vectors.T, top_k))
+    ranking = ort.InferenceSession(folder / RANKER_FILE, providers=["CPUExecutionProvider"])
+    module, rank_gap, rank_shape = RankerExport(ranker).eval(), 0.0, ()
+    for users, candidates in RANKER_BATCHES:
+        rows = np.resize(features, (users, candidates, features.shape[1]))
+        theirs = ranking.run([PROBABILITIES_OUTPUT], {FEATURES_INPUT: rows})[0]
+        ours = module(torch.from_numpy(rows)).numpy()
+        _same_shape(ours, theirs)
+        rank_gap = max(rank_gap, _gap(ours, theirs))
+        rank_shape = ("users", "candidates", ours.shape[2])
+    return Parity(
+        batch_sizes=sizes,
+        tolerance=TOLERANCE,
+        outputs=(
+            ParityOutput(
+                graph=USER_TOWER_FILE,
+                name=USER_VECTOR_OUTPUT,
+                shape=user_shape,
+                max_abs_diff=user_gap,
+            ),
+            ParityOutput(
+                graph=RANKER_FILE,
+                name=PROBABILITIES_OUTPUT,
+                shape=rank_shape,
+                max_abs_diff=rank_gap,
+            ),
+        ),
+        top_k=top_k,
+        top_k_agreement=agreement,
+        passed=max(user_gap, rank_gap) <= TOLERANCE and agreement >= 0.999,
+    )
+
+
+def _zero_first(table: Tensor) -> Tensor:
+    table = table.clone()
+    table[0] = 0.0
+    return table
+
+
+def _gap(ours: np.ndarray, theirs: np.ndarray) -> float:
+    return float(np.abs(ours - theirs).max())
+
+
+def _same_shape(ours: np.ndarray, theirs: np.ndarray) -> None:
+    if ours.shape != theirs.shape:
+        raise ValueError(f"exported graph gives shape {theirs.shape}, torch gives {ours.shape}")
+
+
+def _agreement(ours: np.ndarray, theirs: np.ndarray, k: int) -> float:
+    """Share of the k best items that both score matrices have in common."""
+    k = min(k, ours.shape[1])
+    a = np.argpartition(-ours, k - 1, axis=1)[:, :k]
+    b = np.argpartition(-theirs, k - 1, axis=1)[:, :k]
+    return float(np.mean([len(np.intersect1d(x, y)) / k for x, y in zip(a, b, strict=True)]))

@@ -1,0 +1,136 @@
+"""Training history: the past cut into moments, each with the features as they were known then.
+
+A moment is a snapshot time with the users and items as Feast's point-in-time join gives them for
+that time, and the target actions that followed. Everything that the models learn from comes
+through here, so nothing of the future can enter by another door.
+
+Shapes: `U` users of a moment, `E` actions after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from qianmian.contracts import columns as c
+from qianmian.contracts import features as f
+from qianmian.contracts.events import PREDICTED_ACTIONS, EventType
+from qianmian.data.store import Dataset
+from qianmian.errors import TrainingError
+from qianmian.features.item_table import Int32, ItemTable
+from qianmian.features.store import FeatureRepo
+from qianmian.features.user_state import UserState
+from training.actions import Actions
+
+class History:
+    """The events before the cut, and the features at each moment.
+
+    `moments` are snapshot times, ascending; the last is the cut itself.
+    """
+
+    def __init__(
+        self, dataset: Dataset, repo: FeatureRepo, *, moments: Sequence[float], cut: float
+    ) -> None:
+        self.repo = repo
+        self.moments = tuple(moments)
+        self.cut = cut
+        self.target = EventType(dataset.spec.target)
+        self.affinity_columns = tuple(repo.schema.affinity_columns)
+        self.tag_kinds = dict(repo.schema.tag_kinds)
+        columns = [c.USER_ID, c.ITEM_ID, c.EVENT_TYPE, c.TIMESTAMP]
+        events = dataset.events(columns=columns, until=cut)
+        self.catalogue = self._catalogue(dataset, events)
+        users, items = events[c.USER_ID], events[c.ITEM_ID]
+        self.user_ids: npt.NDArray[np.object_] = users.cat.categories.to_numpy(dtype=object)
+        index = self.catalogue.indices_of(items.cat.categories)
+        at = events[c.TIMESTAMP].to_numpy(dtype="datetime64[us]").astype(np.int64) * 1e-6
+        user_codes = users.cat.codes.to_numpy(dtype=np.int32)
+        item_codes = index[items.cat.codes.to_numpy()]
+        types = events[c.EVENT_TYPE].astype(str).to_numpy()
+        self.actions = {
+            action: Actions(user_codes[mask], item_codes[mask], at[mask])
+            for action in dict.fromkeys((*PREDICTED_ACTIONS, self.target))
+            if (mask := types == action.value).any()
+        }
+        if self.target not in self.actions:
+            raise TrainingError(
+                f"no {self.target.value} event before the split: the target of the data set needs "
+                "some; choose another target or an earlier part of the data in dataset.yaml"
+            )
+        self._first_event = _first_times(user_codes, at, len(self.user_ids))
+
+    @property
+    def targets(self) -> Actions:
+        """All target actions."""
+        return self.actions[self.target]
+
+    @property
+    def predicted(self) -> tuple[EventType, ...]:
+        """The actions that get a probability head: those that the data holds, target included."""
+        return tuple(self.actions)
+
+    def known_users(self, moment: float) -> Int32:
+        """Codes of users with an event before a moment."""
+        return np.flatnonzero(self._first_event < moment).astype(np.int32)
+
+    def states(self, service: str, users: Int32, moment: float) -> Iterator[UserState]:
+        """User states at a moment, in the order of `users`, by point-in-time join."""
+        ids = self.user_ids[users]
+        rows = self.repo.historical(service, f.USER, self._entity_rows(c.USER_ID, ids, moment))
+        tags = tuple(self.tag_kinds)
+        for user_id, row in zip(ids, _records(rows), strict=True):
+            known = row if isinstance(row[f.LAST_ACTION_AT], float) else None
+            if known is not None and np.isnan(row[f.LAST_ACTION_AT]):
+                known = None
+            yield UserState.read(str(user_id), known, self.catalogue, tags)
+
+    def items(self, moment: float) -> ItemTable:
+        """The catalogue with the statistics as they were at a moment, by point-in-time join."""
+        before = self.targets.between(-np.inf, moment)
+        seen = self.catalogue.item_ids[np.unique(before.items)]
+        rows = self.repo.historical(
+            f.RANKER_SERVICE,
+            f.ITEM,
+            self._entity_rows(c.ITEM_ID, seen, moment),
+            views=[f.ITEM_STATISTICS],
+        )
+        return self.catalogue.with_statistics(rows)
+
+    def _catalogue(self, dataset: Dataset, events: pd.DataFrame) -> ItemTable:
+        items = dataset.items()
+        known = pd.DataFrame({c.ITEM_ID: events[c.ITEM_ID].cat.categories})
+        if items is None:
+            return ItemTable.from_profile(known, self.affinity_columns)
+        items = items.assign(**{c.ITEM_ID: items[c.ITEM_ID].astype(str)})
+        missing = known[~known[c.ITEM_ID].isin(items[c.ITEM_ID])]
+        columns = tuple(self.repo.schema.item_categorical)
+        return ItemTable.from_profile(pd.concat([items, missing], ignore_index=True), columns)
+
+    @staticmethod
+    def _entity_rows(key: str, ids: npt.NDArray[np.object_], moment: float) -> pd.DataFrame:
+        at = pd.Timestamp(moment, unit="s", tz="UTC")
+        return pd.DataFrame({key: ids.astype(str), f.EVENT_TIMESTAMP: at})
+
+
+def weekly(moments: Sequence[float], cut: float) -> Iterator[tuple[float, float]]:
+    """Pairs (moment, next moment), the last one up to the cut."""
+    yield from zip(moments[:-1], moments[1:], strict=True)
+    if moments[-1] < cut:
+        yield moments[-1], cut
+
+
+def _records(frame: pd.DataFrame) -> Iterator[dict[str, object]]:
+    names = list(frame.columns)
+    for values in zip(*(frame[name].to_numpy() for name in names), strict=True):
+        yield dict(zip(names, values, strict=True))
+
+
+def _first_times(
+    users: Int32, at: npt.NDArray[np.float64], size: int
+) -> npt.NDArray[np.float64]:
+    first = np.full(size, np.inf)
+    np.minimum.at(first, users, at)
+    return first

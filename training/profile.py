@@ -1,0 +1,79 @@
+"""Training profiles: every knob of a training run, as YAML in `configs/training/`."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from qianmian.config import ConfigModel, load_yaml
+from qianmian.errors import NotFoundError
+from qianmian.retrieval.sources import SourceQuotas
+from qianmian.workspace import CONFIGS
+
+PROFILES = CONFIGS / "training"
+
+
+class Snapshots(ConfigModel):
+    """When features are taken: every `every_days`, `count` times, counted back from the cut."""
+
+    every_days: float = Field(default=7.0, gt=0)
+    count: int = Field(default=20, ge=2)
+
+
+class TwoTowerProfile(ConfigModel):
+    """Knobs of the two-tower model and its training."""
+
+    width: int = Field(
+        default=64, ge=4, multiple_of=4, description="vector width without the bias coordinate"
+    )
+    user_hidden: tuple[int, ...] = (256,)
+    item_hidden: tuple[int, ...] = (128,)
+    heads: int = Field(default=2, ge=1)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    id_dropout: float = Field(default=0.15, ge=0, lt=1, description="ids hidden in training")
+    min_item_count: int = Field(default=3, ge=1, description="target actions for an id row")
+    users_per_batch: int = Field(default=768, ge=2)
+    positives_per_user: int = Field(default=6, ge=1)
+    uniform_negatives: int = Field(default=2048, ge=1)
+    epochs: int = Field(default=4, ge=1, description="passes over the weeks before the ranker's")
+    replay: int = Field(default=2, ge=0, description="older weeks repeated with each new week")
+    table_lr: float = Field(default=0.08, gt=0)
+    dense_lr: float = Field(default=2e-3, gt=0)
+
+
+class RankerProfile(ConfigModel):
+    """Knobs of the ranker and its training."""
+
+    hidden: tuple[int, ...] = (128, 64)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    snapshots: int = Field(default=5, ge=1, description="moments at which candidates are proposed")
+    horizon_days: float = Field(default=28.0, gt=0, description="an action within it is a hit")
+    quotas: SourceQuotas = SourceQuotas()
+    negatives: int = Field(default=96, ge=1, description="kept for each user and moment")
+    epochs: int = Field(default=4, ge=1)
+    groups_per_batch: int = Field(default=64, ge=1)
+    lr: float = Field(default=1e-3, gt=0)
+    listwise_weight: float = Field(default=0.5, ge=0, description="against cross-entropy's 1")
+
+
+class TrainingProfile(ConfigModel):
+    """One training run."""
+
+    name: str
+    description: str
+    seed: int = 17
+    snapshots: Snapshots = Snapshots()
+    two_tower: TwoTowerProfile = TwoTowerProfile()
+    ranker: RankerProfile = RankerProfile()
+
+
+def load_profile(name: str) -> TrainingProfile:
+    """Read `configs/training/<name>.yaml`.
+
+    Raises:
+        NotFoundError: there is no such profile.
+        ConfigError: the file has faults.
+    """
+    path = PROFILES / f"{name}.yaml"
+    if not path.exists():
+        raise NotFoundError("training profile", name, (p.stem for p in PROFILES.glob("*.yaml")))
+    return load_yaml(path, TrainingProfile)

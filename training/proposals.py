@@ -1,0 +1,109 @@
+"""What the ranker learns from: candidates as retrieval proposed them at a moment, and what followed.
+
+For each user of a moment the same sources and the same ranking features as in serving are run on
+what was known then; an action within the horizon labels its candidate. Negatives are subsampled
+and carry the number of candidates that they stand for, so probabilities stay unbiased.
+
+Shapes: `R` kept candidates of all groups, `G` groups (a user at a moment), `F` features, `A` actions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from qianmian.features.item_table import Float32, Int32
+from qianmian.features.ranking_features import RankingFeatures
+from qianmian.features.user_state import SECONDS_PER_DAY, UserState
+from qianmian.retrieval.sources import Pool, propose
+from training.actions import items_by_user
+from training.history import History
+from training.profile import RankerProfile
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Kept candidates, group after group."""
+
+    features: Float32  # [R, F]
+    labels: Float32  # [R, A]
+    weights: Float32  # [R] candidates that each row stands for
+    starts: npt.NDArray[np.int64]  # [G + 1] first row of each group, then R
+
+    @classmethod
+    def join(cls, parts: Iterable[Examples]) -> Examples:
+        """All groups of several parts."""
+        parts = list(parts)
+        sizes = np.concatenate([np.diff(p.starts) for p in parts])
+        return cls(
+            features=np.concatenate([p.features for p in parts]),
+            labels=np.concatenate([p.labels for p in parts]),
+            weights=np.concatenate([p.weights for p in parts]),
+            starts=np.concatenate([[0], np.cumsum(sizes)]),
+        )
+
+
+def labels_after(history: History, moment: float, horizon_days: float) -> list[dict[int, Int32]]:
+    """For each predicted action, the distinct items of each user within the horizon."""
+    end = moment + horizon_days * SECONDS_PER_DAY
+    if end > history.cut + 1.0:
+        raise ValueError(f"labels of moment {moment} would reach beyond the cut {history.cut}")
+    return [
+        items_by_user(history.actions[action].between(moment, end))
+        for action in history.predicted
+    ]
+
+
+def examples_at(
+    users: Iterable[tuple[int, UserState, Float32]],
+    *,
+    moment: float,
+    pool: Pool,
+    features: RankingFeatures,
+    labels: list[dict[int, Int32]],
+    profile: RankerProfile,
+    rng: np.random.Generator,
+) -> Examples:
+    """Propose, describe, label and subsample for every (user code, state, vector) of a moment."""
+    groups = list(_groups(users, moment, pool, features, labels, profile, rng))
+    sizes = [len(weights) for _, _, weights in groups]
+    return Examples(
+        features=np.concatenate([rows for rows, _, _ in groups]),
+        labels=np.concatenate([marks for _, marks, _ in groups]),
+        weights=np.concatenate([weights for _, _, weights in groups]),
+        starts=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+    )
+
+
+def _groups(
+    users: Iterable[tuple[int, UserState, Float32]],
+    moment: float,
+    pool: Pool,
+    features: RankingFeatures,
+    labels: list[dict[int, Int32]],
+    profile: RankerProfile,
+    rng: np.random.Generator,
+) -> Iterator[tuple[Float32, Float32, Float32]]:
+    nothing = np.zeros(0, dtype=np.int32)
+    for code, state, vector in users:
+        candidates = propose(state, vector, pool, profile.quotas)
+        marks = np.stack(
+            [np.isin(candidates.items, acted.get(code, nothing)) for acted in labels], axis=1
+        ).astype(np.float32)
+        kept, weights = _subsample(marks.any(axis=1), profile.negatives, rng)
+        rows = features.compute(state, candidates, moment)
+        yield rows[kept], marks[kept], weights
+
+
+def _subsample(
+    positive: npt.NDArray[np.bool_], negatives: int, rng: np.random.Generator
+) -> tuple[npt.NDArray[np.int64], Float32]:
+    """All positives and some negatives; each negative stands for its share of all."""
+    positives, rest = np.flatnonzero(positive), np.flatnonzero(~positive)
+    drawn = rng.choice(rest, negatives, replace=False) if len(rest) > negatives else rest
+    stands_for = len(rest) / max(len(drawn), 1)
+    weights = np.concatenate([np.ones(len(positives)), np.full(len(drawn), stands_for)])
+    return np.concatenate([positives, drawn]), weights.astype(np.float32)

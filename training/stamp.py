@@ -1,0 +1,51 @@
+"""Knows whether a training run with the same inputs already gave a release."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from qianmian.contracts import columns as c
+from qianmian.releases.store import ReleaseStore
+from qianmian.workspace import Workspace
+from training.profile import TrainingProfile
+from training.revision import source_hash
+
+
+def fingerprint(workspace: Workspace, profile: TrainingProfile, schema: dict[str, str]) -> str:
+    """Hash of all that decides what training gives: data, features' schema, profile, code."""
+    parts = [
+        (workspace.data / c.IMPORT_FILE).read_text(encoding="utf-8"),
+        (workspace.data / c.DATASET_FILE).read_text(encoding="utf-8"),
+        json.dumps(schema, sort_keys=True),
+        profile.model_dump_json(),
+        source_hash(),
+    ]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def trained(workspace: Workspace, mark: str) -> str | None:
+    """Id of the release that a run with this fingerprint published, if it is still there."""
+    release = _read(workspace).get(mark)
+    return release if release in ReleaseStore(workspace.releases).ids() else None
+
+
+def remember(workspace: Workspace, mark: str, release: str) -> None:
+    """Note that a run with this fingerprint published `release`."""
+    runs = {**_read(workspace), mark: release}
+    path = _path(workspace)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_suffix(".new")
+    fresh.write_text(json.dumps(runs, indent=2), encoding="utf-8")
+    fresh.replace(path)
+
+
+def _path(workspace: Workspace) -> Path:
+    return workspace.training / "runs.json"
+
+
+def _read(workspace: Workspace) -> dict[str, str]:
+    path = _path(workspace)
+    runs: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return runs
