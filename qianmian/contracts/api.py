@@ -7,9 +7,17 @@ describe them for `/openapi.json`, and tests hold every answer against them.
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    model_validator,
+)
 
 MAX_PAGE_SIZE: Final = 100
 MAX_BLOCKS: Final = 8
@@ -52,6 +60,13 @@ class BlockFilter(_Contract):
     """Lowest price paid for one unit."""
     price_max: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     """Highest price paid for one unit."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        low, high = self.price_min, self.price_max
+        if low is not None and high is not None and low > high:
+            raise ValueError("expected price_min <= price_max")
+        return self
 
 
 class BlockQuery(_Contract):

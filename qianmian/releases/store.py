@@ -106,6 +106,11 @@ class ReleaseStore:
         """Return every alias with its history."""
         return self._aliases.read()
 
+    @property
+    def aliases_path(self) -> Path:
+        """The file that changes when an alias does; serving watches it."""
+        return self._aliases.path
+
     def resolve(self, ref: str) -> str:
         """Return the release id that an id, an alias or `latest` stands for.
 

@@ -9,11 +9,14 @@ a plainer step to fall back to, and the answer says so in `degraded`.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from qianmian.contracts.api import RecommendRequest
+from qianmian.errors import QianmianError
 from qianmian.experiments import FeedParams
 from qianmian.features.item_table import Float32
 from qianmian.features.user_state import UserState
@@ -28,6 +31,8 @@ from serving.feed.select import select
 from serving.feed.tokens import Signer
 from serving.feed.trace import Trace
 from serving.feed.users import Users
+
+log = logging.getLogger(__name__)
 
 
 class Feed:
@@ -48,6 +53,15 @@ class Feed:
             VenueNotFoundError: no such venue.
             FieldError: a field of the request cannot be used; the error names it.
         """
+        try:
+            return self._journey(world, venue_id, request)
+        except QianmianError:
+            raise
+        except Exception:
+            log.exception("the request path failed; answering with the venue's popular items")
+            return self._last_resort(world, venue_id, request)
+
+    def _journey(self, world: World, venue_id: str, request: RecommendRequest) -> Answer:
         trace = Trace()
         query = understand(world, venue_id, request, self._signer)
         arms = world.experiments.assign(query.user_id, query.visitor_id)
@@ -78,6 +92,24 @@ class Feed:
         answer["timing_ms"] = trace.timing_ms
         removed = sum((page.removed for page in pages), trace.removed)
         self._metrics.answered(trace, removed, arms)
+        return answer
+
+    def _last_resort(self, world: World, venue_id: str, request: RecommendRequest) -> Answer:
+        """Answer with the venue's popular items: no model, no store, no filter, no experiment."""
+        trace = Trace()
+        trace.degrade("request_path_failed")
+        query = understand(world, venue_id, request, self._signer)
+        plain = tuple(replace(b, filter=None, exclude_item_ids=()) for b in query.blocks)
+        query = replace(query, blocks=plain, explain=False)
+        pool = world.release.pools[query.venue.id]
+        candidates = popular(pool, sum(block.page_size for block in plain))
+        ranking = order(candidates, unscored(candidates), candidates.retrieval)
+        pages = select(query, ranking, world.release, pool)
+        made = Made(query, (), world.release, ranking, {}, pages, _by_source(candidates))
+        answer = build(made, trace, self._signer, self._new_id())
+        trace.total()
+        answer["timing_ms"] = trace.timing_ms
+        self._metrics.answered(trace, trace.removed, ())
         return answer
 
     def _release(self, world: World, params: FeedParams, trace: Trace) -> ResidentRelease:

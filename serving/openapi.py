@@ -1,0 +1,132 @@
+"""`/openapi.json`: the HTTP contract as OpenAPI 3.1, made from the models that validate it."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any, Final
+
+from pydantic.json_schema import models_json_schema
+
+from qianmian.contracts import api
+
+MAX_USERS: Final = 200
+
+_MODELS: Final = (
+    api.RecommendRequest,
+    api.RecommendResponse,
+    api.VenueList,
+    api.UserList,
+    api.Readiness,
+    api.Problem,
+)
+
+_EXAMPLE: Final = {
+    "user": {"id": "1228"},
+    "blocks": [{"block_id": "main", "page_size": 10}],
+    "params": {"explain": True},
+}
+
+
+def document() -> dict[str, Any]:
+    """Return the OpenAPI document."""
+    _, schema = models_json_schema(
+        [(model, "validation") for model in _MODELS],
+        ref_template="#/components/schemas/{model}",
+    )
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "qianmian",
+            "version": version("qianmian"),
+            "summary": "Ranks the items of event venue pages for each visitor.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "paths": {
+            "/v1/venues/{venue_id}:recommend": {"post": _recommend()},
+            "/v1/venues": {
+                "get": _get("listVenues", "Every venue with its phase now", "VenueList")
+            },
+            "/v1/users": {
+                "get": _get("listUsers", "Some known shoppers", "UserList", [_limit()], refuses=422)
+            },
+            "/healthz": {"get": _get("health", "The process answers", None)},
+            "/readyz": {"get": _get("readiness", "A release is loaded", "Readiness", refuses=503)},
+            "/metrics": {"get": _get("metrics", "Counters in Prometheus' text form", None)},
+        },
+        "components": {"schemas": schema["$defs"]},
+    }
+
+
+def _recommend() -> dict[str, Any]:
+    return {
+        "operationId": "recommend",
+        "summary": "Rank a venue's items for a shopper",
+        "parameters": [
+            {
+                "name": "venue_id",
+                "in": "path",
+                "required": True,
+                "schema": {"type": "string"},
+                "description": "Id of a venue; `all` is the whole catalogue.",
+            }
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": _ref("RecommendRequest"), "example": _EXAMPLE}
+            },
+        },
+        "responses": {
+            "200": _json("The ranked blocks", "RecommendResponse"),
+            "404": _problem("No such venue"),
+            "413": _problem("The body is too large"),
+            "422": _problem("A field cannot be used"),
+            "503": _problem("No release is loaded"),
+        },
+    }
+
+
+def _get(
+    operation: str,
+    summary: str,
+    answer: str | None,
+    parameters: list[dict[str, Any]] | None = None,
+    refuses: int | None = None,
+) -> dict[str, Any]:
+    good = _json(summary, answer) if answer else {"description": summary, "content": _TEXT}
+    refusal = {
+        503: _json("Not ready", "Readiness"),
+        422: _problem("A parameter cannot be used"),
+    }
+    return {
+        "operationId": operation,
+        "summary": summary,
+        **({"parameters": parameters} if parameters else {}),
+        "responses": {"200": good, **({str(refuses): refusal[refuses]} if refuses else {})},
+    }
+
+
+_TEXT: Final = {"text/plain": {"schema": {"type": "string"}}}
+
+
+def _limit() -> dict[str, Any]:
+    return {
+        "name": "limit",
+        "in": "query",
+        "schema": {"type": "integer", "minimum": 1, "maximum": MAX_USERS, "default": 20},
+        "description": "Shoppers wanted; those with the most events come first.",
+    }
+
+
+def _json(description: str, model: str) -> dict[str, Any]:
+    content = {"application/json": {"schema": _ref(model)}}
+    return {"description": description, "content": content}
+
+
+def _problem(description: str) -> dict[str, Any]:
+    content = {"application/problem+json": {"schema": _ref("Problem")}}
+    return {"description": description, "content": content}
+
+
+def _ref(model: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{model}"}

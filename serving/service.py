@@ -1,0 +1,238 @@
+"""The service without HTTP or Ray: settings in, pages out, releases swapped while it runs.
+
+    service = VenueService.open(ServeSettings(), LiveSettings())
+    answer = service.recommend("18", RecommendRequest(...))
+
+A release is loaded and checked aside; then one reference, `world`, is swapped. A request holds the
+world it began with. What cannot be used is refused, and the release in service stays.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import threading
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from prometheus_client import CollectorRegistry
+
+from qianmian.contracts.api import RecommendRequest
+from qianmian.data.store import Dataset
+from qianmian.errors import NotFoundError, QianmianError, ReleaseError
+from qianmian.experiments import Experiments, load_experiments
+from qianmian.features.store import FeatureRepo
+from qianmian.releases.bundle import Bundle
+from qianmian.releases.schema import current_schema
+from qianmian.releases.store import ReleaseStore
+from serving.catalogue import Catalogue
+from serving.clock import Clock
+from serving.feed.answer import Answer, venue_info
+from serving.feed.journey import Feed
+from serving.feed.metrics import FeedMetrics
+from serving.feed.resident import ResidentRelease, World, venue_indices
+from serving.feed.tokens import Signer
+from serving.feed.users import Users
+from serving.settings import LiveSettings, ServeSettings
+
+log = logging.getLogger(__name__)
+
+KEY_BYTES = 32
+
+
+class NotReadyError(QianmianError):
+    """No release is loaded yet."""
+
+
+class OnlineUsers(Protocol):
+    """Where users are read: Feast's online store, or what stands for it in a test."""
+
+    def online_user(self, user_id: str) -> Mapping[str, object] | None:
+        """Return the features of a user by name, None for an unknown one."""
+
+
+class VenueService:
+    """Answers for one data set."""
+
+    def __init__(
+        self,
+        settings: ServeSettings,
+        live: LiveSettings,
+        *,
+        catalogue: Catalogue,
+        users: OnlineUsers,
+        schema: Callable[[], Mapping[str, str]],
+    ) -> None:
+        """Use `open`; this takes the parts that were read."""
+        workspace = settings.workspace()
+        self.settings = settings
+        self.catalogue = catalogue
+        self.metrics = FeedMetrics(CollectorRegistry())
+        self.users = Users(
+            users.online_user, size=settings.cache.size, ttl=settings.cache.ttl_seconds
+        )
+        self.world: World | None = None
+        self.refused: str | None = None
+        self._live = live
+        self._clock = Clock.start(live.clock)
+        self._schema = schema
+        self._store = ReleaseStore(workspace.releases)
+        self._loading = threading.Lock()
+        self._seen_aliases: tuple[int, int] | str | None = "never looked"
+        self._feed = Feed(
+            users=self.users,
+            signer=Signer(signing_key(settings.key_file())),
+            metrics=self.metrics,
+            new_id=lambda: secrets.token_urlsafe(12),
+        )
+        self._experiments = self._read_experiments(live)
+        self.refresh()
+
+    @classmethod
+    def open(cls, settings: ServeSettings, live: LiveSettings) -> VenueService:
+        """Read everything that pages are made of, and the promoted release if there is one.
+
+        Raises:
+            NotFoundError: the data set was never imported.
+            ConfigError: a venue or experiment file holds faults.
+            FeatureStoreError: the features were not built.
+        """
+        workspace = settings.workspace()
+        return cls(
+            settings,
+            live,
+            catalogue=Catalogue.read(Dataset.open(workspace), settings.configs),
+            users=FeatureRepo.open(workspace, settings.feature_repo),
+            schema=lambda: current_schema(workspace),
+        )
+
+    # -- answers ------------------------------------------------------------------------------
+
+    def recommend(self, venue_id: str, request: RecommendRequest) -> Answer:
+        """Answer a request.
+
+        Raises:
+            NotReadyError: no release is loaded.
+            VenueNotFoundError: no such venue.
+            FieldError: a field of the request cannot be used.
+        """
+        world = self.world
+        if world is None:
+            raise NotReadyError(self.refused or "no release is loaded")
+        return self._feed.recommend(world, venue_id, request)
+
+    def venues(self) -> list[Answer]:
+        """Return every venue with its phase at this moment."""
+        now = self._clock.now()
+        return [venue_info(v, v.phase_at(now)) for v in self.catalogue.venues.values()]
+
+    def readiness(self) -> dict[str, Any]:
+        """Return what `GET /readyz` tells."""
+        world = self.world
+        return {
+            "ready": world is not None,
+            "release": world.release.id if world else None,
+            "dataset": self.settings.dataset,
+            "now": datetime.fromtimestamp(self._clock.now(), tz=UTC).isoformat(),
+            "refused": self.refused,
+        }
+
+    # -- releases -----------------------------------------------------------------------------
+
+    def configure(self, live: LiveSettings) -> None:
+        """Take over new live settings.
+
+        Raises:
+            ConfigError: an experiment file holds faults; the settings before stay.
+        """
+        experiments = self._read_experiments(live)
+        with self._loading:
+            self._live, self._experiments = live, experiments
+            self._clock = Clock.start(live.clock)
+            self._load()
+
+    def refresh(self) -> None:
+        """Take over what was promoted since the last look; costs one `stat` if nothing was."""
+        with self._loading:
+            aliases = self._aliases_stamp()
+            if aliases != self._seen_aliases:
+                self._seen_aliases = aliases
+                self._load()
+
+    def _load(self) -> None:
+        """Build the next world aside and swap it in; a release that fails is refused."""
+        held = self.world.releases if self.world else {}
+        by_id = {release.id: release for release in held.values()}
+        main = self._experiments.base.release
+        releases: dict[str, ResidentRelease] = {}
+        refused: list[str] = []
+        for alias in sorted(self._experiments.release_aliases()):
+            try:
+                releases[alias] = self._resident(alias, by_id)
+            except (QianmianError, OSError, RuntimeError) as error:
+                log.warning("release %r refused: %s", alias, error)
+                if alias == main or not isinstance(error, NotFoundError):
+                    refused.append(str(error))
+                    self.metrics.refused()
+                if alias in held:
+                    releases[alias] = held[alias]
+        self.refused = "; ".join(refused) or None
+        if main not in releases:
+            return
+        self.world = World(
+            venues=self.catalogue.venues,
+            experiments=self._experiments,
+            releases=releases,
+            clock=self._clock,
+        )
+        self.metrics.swapped({alias: release.id for alias, release in releases.items()})
+        log.info("serving %s", {alias: release.id for alias, release in releases.items()})
+
+    def _resident(self, alias: str, held: Mapping[str, ResidentRelease]) -> ResidentRelease:
+        release_id = self._store.resolve(alias)
+        if release_id in held:
+            return held[release_id]
+        manifest = self._store.verify(release_id, self._schema())
+        if manifest.dataset != self.settings.dataset:
+            raise ReleaseError(
+                f"release {manifest.id} is of data set {manifest.dataset!r}: "
+                f"expected {self.settings.dataset!r}; promote one that was trained here"
+            )
+        bundle = Bundle.load(
+            self._store.path(release_id),
+            provider=self.settings.provider,
+            threads=self.settings.threads,
+        )
+        pools = venue_indices(bundle, self.catalogue.venues, self.catalogue.items_of)
+        return ResidentRelease.build(release_id, bundle, pools)
+
+    def _read_experiments(self, live: LiveSettings) -> Experiments:
+        folder = self.settings.configs / "experiments"
+        return load_experiments(folder, self.settings.dataset, live.feed)
+
+    def _aliases_stamp(self) -> tuple[int, int] | None:
+        try:
+            status = self._store.aliases_path.stat()
+        except FileNotFoundError:
+            return None
+        return status.st_mtime_ns, status.st_ino
+
+
+def signing_key(path: Path) -> bytes:
+    """Return the key that signs tokens, made at the first start; only its owner may read it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    if not path.exists():
+        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(secrets.token_bytes(KEY_BYTES))
+        try:
+            os.link(draft, path)  # fails where another replica was faster: then its key counts
+        except FileExistsError:
+            log.debug("another process made %s", path)
+        finally:
+            draft.unlink()
+    return path.read_bytes()

@@ -1,0 +1,71 @@
+"""Settings of the service: `args` and `user_config` of `configs/serving/serve.yaml`, typed.
+
+`ServeSettings` is what a replica is built with; `LiveSettings` may change while it runs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from qianmian.config import ConfigModel
+from qianmian.experiments import FeedParams
+from qianmian.workspace import CONFIGS, DEFAULT_DATASET, FEATURE_REPO, PROJECT_ROOT, Workspace
+from serving.clock import ClockSettings
+
+DEFAULT_HOME = Path("var")
+KEY_FILE = "signing.key"
+
+
+class CacheSettings(ConfigModel):
+    """The user cache in front of the online store."""
+
+    size: Annotated[int, Field(ge=1)] = 2048
+    """Users remembered, at most."""
+    ttl_seconds: Annotated[float, Field(gt=0)] = 30.0
+    """Age at which a remembered user is read again."""
+
+
+class ServeSettings(ConfigModel):
+    """What a replica is built with."""
+
+    dataset: str = DEFAULT_DATASET
+    """Data set whose releases are served."""
+    home: Path | None = None
+    """Folder that holds all data sets; null: `$QIANMIAN_HOME`, or `var` where Ray starts."""
+    provider: Literal["cpu", "cuda"] = "cpu"
+    """Where onnxruntime computes."""
+    threads: Annotated[int, Field(ge=1, le=64)] = 1
+    """Threads of each model."""
+    cache: CacheSettings = CacheSettings()
+    """The user cache."""
+    signing_key_file: Path | None = None
+    """File with the secret that signs tokens; null: made once beside the releases. Replicas on
+    several machines need the same one."""
+    watch_seconds: Annotated[float, Field(gt=0)] = 1.0
+    """How often a replica looks whether a release was promoted."""
+    configs: Path = CONFIGS
+    """Folder with `venues/` and `experiments/`."""
+    feature_repo: Path = FEATURE_REPO
+    """Folder with Feast's definitions and configuration."""
+    web: Path = PROJECT_ROOT / "web"
+    """Folder of the page at `/`."""
+
+    def workspace(self) -> Workspace:
+        """Return the paths of the data set."""
+        return Workspace(self.home or DEFAULT_HOME, self.dataset)
+
+    def key_file(self) -> Path:
+        """Return where the signing key lies."""
+        return self.signing_key_file or self.workspace().releases / KEY_FILE
+
+
+class LiveSettings(ConfigModel):
+    """What may change while a replica runs (`user_config`)."""
+
+    clock: ClockSettings = ClockSettings()
+    """What time the service believes it is."""
+    feed: FeedParams = FeedParams()
+    """How a page is made; `feed.release` is the alias that answers."""

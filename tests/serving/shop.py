@@ -1,0 +1,48 @@
+"""The tiny shop as a running service: real settings and release, users from a dict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from serving.catalogue import Catalogue
+from serving.clock import ClockSettings
+from serving.service import VenueService
+from serving.settings import LiveSettings, ServeSettings
+from tests.serving import tiny
+from tests.serving.conftest import SALE_ITEMS, VENUES
+
+
+class KnownUsers:
+    """Stands for Feast's online store."""
+
+    def online_user(self, user_id: str) -> Mapping[str, object] | None:
+        return tiny.USERS.get(user_id)
+
+
+def live_at(mode: str = "fixed") -> LiveSettings:
+    at = datetime.fromtimestamp(tiny.NOW, tz=UTC)
+    return LiveSettings(clock=ClockSettings.model_validate({"mode": mode, "at": at}))
+
+
+def service(
+    home: Path, live: LiveSettings | None = None, configs: Path | None = None
+) -> VenueService:
+    """A service on the releases below `home`; there may be none."""
+    web = home / "web"
+    web.mkdir(parents=True, exist_ok=True)
+    (web / "index.html").write_text("<h1>Venues</h1>")
+    (web / "page.js").write_text("export {};")
+    settings = ServeSettings(
+        dataset=tiny.DATASET, home=home, web=web, configs=configs or home / "no configs"
+    )
+    return VenueService(
+        settings,
+        live or live_at(),
+        catalogue=Catalogue(
+            VENUES, {"sale": SALE_ITEMS}, tuple((user, 3) for user in sorted(tiny.USERS))
+        ),
+        users=KnownUsers(),
+        schema=lambda: tiny.SCHEMA,
+    )

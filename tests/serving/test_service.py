@@ -1,0 +1,169 @@
+"""Releases come and go under a running service."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from qianmian.contracts.api import RECOMMEND_REQUEST
+from qianmian.errors import ConfigError
+from qianmian.experiments import FeedParams
+from qianmian.releases.store import ReleaseStore
+from serving.service import NotReadyError, VenueService, signing_key
+from tests.serving import tiny
+from tests.serving.shop import live_at, service
+
+QUESTION = RECOMMEND_REQUEST.validate_json(b'{"user": {"id": "anna"}}')
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+@pytest.fixture
+def releases(home: Path) -> ReleaseStore:
+    return ReleaseStore(home / tiny.DATASET / "releases")
+
+
+def promote(releases: ReleaseStore, release: str, alias: str = "live") -> None:
+    releases.promote(release, alias, schema=tiny.SCHEMA, at=tiny.END)
+
+
+def answering(one: VenueService) -> str:
+    return one.recommend("all", QUESTION)["release"]
+
+
+def test_not_ready_until_a_release_is_promoted(home: Path, releases: ReleaseStore) -> None:
+    one = service(home)
+    assert one.readiness()["ready"] is False
+    with pytest.raises(NotReadyError, match="unknown release 'live'; known: none; publish one"):
+        one.recommend("all", QUESTION)
+    release = tiny.write_release(releases)
+    one.refresh()
+    assert one.world is None, "published is not promoted"
+    promote(releases, release)
+    one.refresh()
+    assert answering(one) == release
+    assert one.readiness() == {
+        "ready": True,
+        "release": release,
+        "dataset": "tiny",
+        "now": "2017-12-05T05:00:00+00:00",
+        "refused": None,
+    }
+
+
+def test_promotion_and_rollback_reach_a_running_service(home: Path, releases: ReleaseStore) -> None:
+    first = tiny.write_release(releases)
+    second = tiny.write_release(releases, order_bias=1.0, days=1)
+    promote(releases, first)
+    one = service(home)
+    before = one.world
+    one.refresh()
+    assert one.world is before, "nothing was promoted"
+    promote(releases, second)
+    one.refresh()
+    assert answering(one) == second
+    assert before is not None
+    assert before.release.id == first, "a request that began before keeps its world"
+    releases.rollback(schema=tiny.SCHEMA, at=tiny.END)
+    one.refresh()
+    assert answering(one) == first
+
+
+def test_damaged_release_is_refused_and_the_old_one_stays(
+    home: Path, releases: ReleaseStore
+) -> None:
+    first = tiny.write_release(releases)
+    second = tiny.write_release(releases, order_bias=1.0, days=1)
+    promote(releases, first)
+    one = service(home)
+    promote(releases, second)
+    (releases.path(second) / "ranker.onnx").write_bytes(b"damaged after it was promoted")
+    one.refresh()
+    assert answering(one) == first
+    assert "ranker.onnx was changed after publishing" in (one.readiness()["refused"] or "")
+    swaps = one.metrics.registry.get_sample_value
+    assert swaps("qianmian_release_swaps_total", {"outcome": "refused"}) == 1
+    releases.rollback(schema=tiny.SCHEMA, at=tiny.END)
+    one.refresh()
+    assert one.readiness()["refused"] is None
+
+
+def test_release_of_another_schema_or_data_set_is_refused(
+    home: Path, releases: ReleaseStore
+) -> None:
+    promote(releases, tiny.write_release(releases))
+    one = service(home)
+    one._schema = dict  # the features were built anew with other columns
+    one.world = None
+    one._load()
+    assert one.world is None
+    assert "does not exist here" in (one.refused or "")
+
+
+def test_live_settings_change_alias_and_clock(home: Path, releases: ReleaseStore) -> None:
+    first = tiny.write_release(releases)
+    second = tiny.write_release(releases, order_bias=1.0, days=1)
+    promote(releases, first)
+    promote(releases, second, "candidate")
+    one = service(home)
+    live = live_at("replay").model_copy(update={"feed": FeedParams(release="candidate")})
+    one.configure(live)
+    assert answering(one) == second
+    assert one.readiness()["now"] > "2017-12-05T05:00:00"
+
+
+EXPERIMENT = """\
+experiment: model
+layer: models
+salt: s
+arms:
+  - {name: control, share: 0.5}
+  - {name: treated, share: 0.5, overrides: {release: candidate}}
+"""
+
+
+def test_experiment_between_releases(home: Path, releases: ReleaseStore) -> None:
+    first = tiny.write_release(releases)
+    second = tiny.write_release(releases, order_bias=1.0, days=1)
+    promote(releases, first)
+    folder = home / "configs" / "experiments"
+    folder.mkdir(parents=True)
+    (folder / "model.yaml").write_text(EXPERIMENT)
+    one = service(home, configs=home / "configs")
+    assert one.readiness()["refused"] is None, "an alias nobody promoted is no fault"
+
+    def arms() -> dict[str, set[tuple[str, ...]]]:
+        seen: dict[str, set[tuple[str, ...]]] = {}
+        for n in range(30):
+            body = RECOMMEND_REQUEST.validate_json(b'{"user": {"id": "u%d"}}' % n)
+            answer = one.recommend("all", body)
+            arm = answer["experiments"][0]["arm"]
+            seen.setdefault(arm, set()).add((answer["release"], *answer["degraded"]))
+        return seen
+
+    assert arms() == {"control": {(first,)}, "treated": {(first, "release_unavailable")}}
+    promote(releases, second, "candidate")
+    one.refresh()
+    assert arms() == {"control": {(first,)}, "treated": {(second,)}}
+
+
+def test_bad_experiment_is_refused_at_start(home: Path) -> None:
+    folder = home / "configs" / "experiments"
+    folder.mkdir(parents=True)
+    (folder / "model.yaml").write_text(EXPERIMENT.replace("release:", "relase:"))
+    with pytest.raises(ConfigError, match=r"model.yaml:6: arms\[1\].overrides.relase.*'release'"):
+        service(home, configs=home / "configs")
+
+
+def test_signing_key_is_made_once_and_kept_secret(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "signing.key"
+    key = signing_key(path)
+    assert len(key) == 32
+    assert signing_key(path) == key
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [p.name for p in path.parent.iterdir()] == ["signing.key"]
