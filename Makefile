@@ -29,11 +29,14 @@ demo: env ## the whole journey on real data, then the venue page (ARGS=--exit en
 test: env lint ## lint, types, import rules and the default tests
 	$(BIN)/pytest $(ARGS)
 
-lint: env ## ruff, mypy and import-linter
-	$(BIN)/ruff check --quiet
-	$(BIN)/ruff format --check --quiet
-	$(BIN)/mypy --no-error-summary
-	@$(BIN)/lint-imports --no-logo >$(VENV)/lint-imports.log 2>&1 && tail -n 1 $(VENV)/lint-imports.log || { cat $(VENV)/lint-imports.log; exit 1; }
+lint: env ## ruff, mypy and import-linter, every fault of each
+	@failed=; \
+	$(BIN)/ruff check --quiet --output-format concise || failed=1; \
+	$(BIN)/ruff format --check --quiet --output-format concise || failed=1; \
+	$(BIN)/mypy --no-error-summary || failed=1; \
+	$(BIN)/lint-imports --no-logo >$(VENV)/lint-imports.log 2>&1 || { cat $(VENV)/lint-imports.log; failed=1; }; \
+	if [[ $$failed ]]; then echo 'lint: faults found, see above' >&2; exit 1; fi; \
+	echo 'lint: clean (ruff, format, mypy, import rules)'
 
 test-slow: env ## the slow and integration tests too
 	$(BIN)/pytest -m 'not browser' --timeout 1800 $(ARGS)
