@@ -1,10 +1,12 @@
 """The house keeps its word: what the documents say exists, and the locks agree."""
 
+import ast
 import re
 import shlex
 import subprocess
+import sys
 import tomllib
-from importlib.metadata import distribution, distributions
+from importlib.metadata import distribution, distributions, packages_distributions
 from pathlib import Path
 
 import pytest
@@ -198,6 +200,47 @@ def test_a_lock_holds_what_is_declared(lock, wanted):
         version = held.get(canonicalize_name(requirement.name))
         assert version is not None, requirement
         assert requirement.specifier.contains(version, prereleases=True), (requirement, version)
+
+
+PACKAGES = ("qianmian", "models", "training", "serving", "benchmarks", "feature_repo", "tests")
+CORE = declared("demo")
+TRAINING = declared("demo", "train", "train-cpu")
+EVERYTHING = declared("demo", "train", "train-cpu", groups=("dev",))
+
+
+@pytest.mark.parametrize(
+    ("folder", "allowed"),
+    [
+        ("qianmian", CORE),
+        ("qianmian/cli", TRAINING),
+        ("serving", CORE),
+        ("feature_repo", CORE),
+        ("models", TRAINING),
+        ("training", TRAINING),
+        ("benchmarks", EVERYTHING),
+        ("tests", EVERYTHING),
+    ],
+)
+def test_what_is_imported_is_declared(folder, allowed):
+    names = {canonicalize_name(requirement.name) for requirement in allowed}
+    providers = packages_distributions()
+    undeclared = set()
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        if folder == "qianmian" and "cli" in path.parts:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                modules = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                modules = [node.module]
+            else:
+                continue
+            for top in {module.split(".")[0] for module in modules}:
+                if top in sys.stdlib_module_names or top in PACKAGES:
+                    continue
+                if not names & {canonicalize_name(name) for name in providers.get(top, ())}:
+                    undeclared.add((str(path.relative_to(ROOT)), top))
+    assert undeclared == set()
 
 
 @pytest.mark.parametrize("lock", ["dev", "cpu", "serve"])
