@@ -170,6 +170,15 @@ class CoreDumper(yaml.SafeDumper):
     }
 
 
+def _write_text(dumper: CoreDumper, text: str) -> yaml.ScalarNode:
+    """Quote text whose line breaks PyYAML would write bare and then read back as others."""
+    style = '"' if any(mark in text for mark in "\x85\u2028\u2029") else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+CoreDumper.add_representer(str, _write_text)
+
+
 def write_document(values: dict[str, Plain]) -> str:
     """Return YAML text of plain values, keys in their order."""
     return yaml.dump(

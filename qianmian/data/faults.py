@@ -36,7 +36,9 @@ class Fault:
 def refusal(folder: Path | str, faults: Iterable[Fault]) -> DataError:
     """Return the error that lists every fault of a folder."""
     listed = list(faults)
-    head = f"{folder}: {len(listed)} fault{'s' if len(listed) != 1 else ''}, nothing was imported"
+    head = (
+        f"{folder}: {len(listed)} fault{'s' if len(listed) != 1 else ''}, so it cannot be imported"
+    )
     return DataError("\n".join([head, *(f"  {fault}" for fault in listed)]))
 
 
