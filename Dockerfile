@@ -18,6 +18,8 @@ COPY --from=build /app /app
 COPY configs/ configs/
 COPY feature_repo/ feature_repo/
 COPY web/ web/
+# A container is reached from outside, unlike the service on a developer's machine.
+RUN sed -i 's/^  host: 127\.0\.0\.1\b/  host: 0.0.0.0/' configs/serving/serve.yaml
 ENV PATH=/opt/qianmian/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
