@@ -76,11 +76,12 @@ def item_profile(items: pa.Table) -> tuple[pa.Table, pa.Array]:
 
 def venue_profile(venues: pa.Table, pools: pd.DataFrame | None) -> tuple[pa.Table, pa.Array]:
     """Profile of each venue with the size of its pool, and since when it is known: ever."""
-    size = np.zeros(len(venues))
+    known = venues[c.VENUE_ID].to_pylist()
+    size = [0] * len(known)
     if pools is not None:
-        counts = pools.groupby(c.VENUE_ID, observed=True)[c.ITEM_ID].nunique()
-        size = counts.reindex(venues[c.VENUE_ID].to_pylist(), fill_value=0).to_numpy()
-    profile = venues.append_column(f.POOL_SIZE, pa.array(size.astype(np.float32)))
+        distinct = pools.groupby(c.VENUE_ID, observed=True)[c.ITEM_ID].nunique()
+        size = distinct.reindex(known, fill_value=0).tolist()
+    profile = venues.append_column(f.POOL_SIZE, pa.array(size, pa.float32()))
     return profile, pa.array(np.zeros(len(venues)))
 
 

@@ -72,7 +72,9 @@ class EventLog:
     target: EventType
 
     @classmethod
-    def build(cls, frame: pd.DataFrame | pa.Table, *, target: EventType, time_zone: str) -> EventLog:
+    def build(
+        cls, frame: pd.DataFrame | pa.Table, *, target: EventType, time_zone: str
+    ) -> EventLog:
         """Code and sort the events of a data set.
 
         Args:
@@ -121,7 +123,8 @@ class EventLog:
 
     @cached_property
     def is_target(self) -> npt.NDArray[np.bool_]:
-        return self.events.kind == EVENT_CODE[self.target]
+        mask: npt.NDArray[np.bool_] = self.events.kind == EVENT_CODE[self.target]
+        return mask
 
     @cached_property
     def actions_by_user(self) -> Events:
@@ -171,9 +174,7 @@ def _to_table(frame: pd.DataFrame) -> pa.Table:
 
 def _coded(column: pa.ChunkedArray) -> tuple[Int32, pa.StringArray]:
     """Codes int32 [n] that ascend with the text, and the texts ascending."""
-    if not pa.types.is_dictionary(column.type):
-        column = column.cast(pa.string()).dictionary_encode()
-    encoded = column.unify_dictionaries().combine_chunks()
+    encoded = _text(column).dictionary_encode().unify_dictionaries().combine_chunks()
     encoded = encoded if isinstance(encoded, pa.DictionaryArray) else encoded.chunk(0)
     texts = encoded.dictionary.cast(pa.string())
     codes = encoded.indices.to_numpy(zero_copy_only=False)
@@ -182,6 +183,11 @@ def _coded(column: pa.ChunkedArray) -> tuple[Int32, pa.StringArray]:
     rank = np.zeros(len(texts), dtype=np.int32)
     rank[used[order]] = np.arange(len(used), dtype=np.int32)
     return rank[codes], texts.take(pa.array(used[order]))
+
+
+def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Text, or text in a dictionary; a column without a value has no type of its own."""
+    return column if pa.types.is_dictionary(column.type) else column.cast(pa.string())
 
 
 def _microseconds(column: pa.ChunkedArray) -> Int64:
@@ -225,7 +231,7 @@ def _sessions(table: pa.Table, user: Int32, day: Int32, at: Float64) -> Int32:
     key = day.astype(np.int64)
     for rank, name in enumerate((c.ORDER_ID, c.SESSION_ID), start=1):
         if name in table.column_names:
-            column = table[name]
+            column = _text(table[name])
             given = pc.is_valid(column).to_numpy()
             codes, _ = _coded(column.fill_null(""))
             kind = np.where(given, np.int8(rank), kind)

@@ -9,6 +9,7 @@ out.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import importlib.metadata
 import importlib.util
 import os
@@ -47,9 +48,11 @@ def open_store(workspace: Workspace, repo: Path) -> FeatureStore:
         if not (repo / name).is_file():
             raise FeatureStoreError(f"{repo / name}: missing; the feature repository lies there")
     workspace.feast.mkdir(parents=True, exist_ok=True)
-    feature_store = import_feast().FeatureStore
+    feast = import_feast()
     with _environment(workspace):
-        store = feature_store(repo_path=str(repo), fs_yaml_file=repo / CONFIG_FILE)
+        store: FeatureStore = feast.FeatureStore(
+            repo_path=str(repo), fs_yaml_file=repo / CONFIG_FILE
+        )
         wanted = _fingerprint(workspace, repo)
         applied = workspace.feast / APPLIED_FILE
         if not applied.is_file() or applied.read_text(encoding="utf-8") != wanted:
@@ -62,11 +65,8 @@ def apply(store: FeatureStore, repo: Path) -> None:
     """Register the definitions, and remove views and services that are no longer defined."""
     definitions = _load_definitions(repo / DEFINITIONS_FILE)
     names = {definition.name for definition in definitions}
-    gone = [
-        item
-        for item in (*store.list_feature_services(), *store.list_feature_views())
-        if item.name not in names
-    ]
+    registered: list[Any] = [*store.list_feature_services(), *store.list_feature_views()]
+    gone = [item for item in registered if item.name not in names]
     store.apply(definitions, objects_to_delete=gone, partial=False)
 
 
@@ -79,11 +79,10 @@ def import_feast() -> Any:
     if hide_torch:
         sys.modules["torch"] = None  # type: ignore[assignment]  # makes `import torch` fail
     try:
-        import feast
+        return importlib.import_module("feast")
     finally:
         if hide_torch:
             del sys.modules["torch"]
-    return feast
 
 
 def project_name(dataset: str) -> str:

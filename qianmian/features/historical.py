@@ -51,10 +51,12 @@ def historical_features(
     asked[f.EVENT_TIMESTAMP] = asked[f.EVENT_TIMESTAMP].astype("datetime64[us, UTC]")
     pair = asked.groupby([key, f.EVENT_TIMESTAMP], sort=False).ngroup().to_numpy()
     distinct = asked.drop_duplicates(ignore_index=True)
-    distinct[_ROW] = np.arange(len(distinct))
+    distinct = distinct.assign(**{_ROW: np.arange(len(distinct))})
     seconds = distinct[f.EVENT_TIMESTAMP].astype("int64") / 1e6
     group = np.searchsorted(np.asarray(moments, dtype=float), seconds, side="right")
-    parts = [_ask(store, references, part) for _, part in distinct.groupby(group)]
+    parts = [
+        _ask(store, references, part.reset_index(drop=True)) for _, part in distinct.groupby(group)
+    ]
     found = pa.concat_tables(parts).sort_by(_ROW).drop_columns([_ROW])
     if len(distinct) == len(asked):
         return found

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from qianmian.contracts import columns as c
@@ -16,7 +15,7 @@ from qianmian.contracts import features as f
 from qianmian.contracts.events import EVENT_CODE, EventType
 from qianmian.features.columns import DataType, table_of
 from qianmian.features.event_log import SECONDS_PER_DAY, EventLog, Events, has_price
-from qianmian.features.segments import Float64, Runs
+from qianmian.features.segments import Float64, Int32, Runs, counts, weighted_counts
 from qianmian.features.user_activity import discount, ratio
 
 #: Window of prices, discount and impressions, in days.
@@ -45,10 +44,10 @@ def item_statistics(log: EventLog, as_of: float) -> pa.Table:
     columns: dict[str, Float64] = {
         f.FIRST_SEEN_AT: _first_at(past, n),
         f.LAST_SEEN_AT: _last_at(past, n),
-        f.TARGET_COUNT_TOTAL: _count(targets, n),
+        f.TARGET_COUNT_TOTAL: counts(targets.item, n),
     }
     for days in f.WINDOWS_DAYS:
-        columns[f.target_count(days)] = _count(_since(targets, as_of, days), n)
+        columns[f.target_count(days)] = counts(_since(targets, as_of, days).item, n)
     recent = _since(past, as_of, PRICE_WINDOW_DAYS)
     priced = recent.take(has_price(recent))
     impressions = recent.take(recent.kind == EVENT_CODE[EventType.IMPRESSION])
@@ -58,10 +57,10 @@ def item_statistics(log: EventLog, as_of: float) -> pa.Table:
         f.PAID_PRICE: _median_price(log.orders_by_paid_price, as_of, n),
         f.BASE_PRICE: _median_price(log.orders_by_list_price, as_of, n),
         f.DISCOUNT: discount(
-            np.bincount(priced.item, weights=priced.value, minlength=n),
-            np.bincount(priced.item, weights=priced.list_value, minlength=n),
+            weighted_counts(priced.item, priced.value, n),
+            weighted_counts(priced.item, priced.list_value, n),
         ),
-        f.IMPRESSION_COUNT: _count(impressions, n),
+        f.IMPRESSION_COUNT: counts(impressions.item, n),
         f.TREND: np.log((columns[f.target_count(short)] + 1.0) / short)
         - np.log((columns[f.target_count(long)] + long / short) / long),
     }
@@ -78,10 +77,6 @@ def _since(events: Events, as_of: float, days: int) -> Events:
     """The tail of time-sorted events that lies in the last `days` days."""
     first = np.searchsorted(events.at, as_of - days * SECONDS_PER_DAY, side="left")
     return events.take(slice(first, None))
-
-
-def _count(events: Events, n: int) -> Float64:
-    return np.bincount(events.item, minlength=n).astype(float)
 
 
 def _first_at(events: Events, n: int) -> Float64:
@@ -105,8 +100,8 @@ def _repeat(log: EventLog, as_of: float) -> dict[str, Float64]:
     pairs = Runs.of(user, item)  # runs of visits
     pair_item = item[pairs.starts]
     last_at = pairs.maximum(targets.at[visits.ends - 1])
-    users = np.bincount(pair_item, minlength=n).astype(float)
-    repeaters = np.bincount(pair_item[pairs.lengths > 1], minlength=n).astype(float)
+    users = counts(pair_item, n)
+    repeaters = counts(pair_item[pairs.lengths > 1], n)
     columns = {
         f.TARGET_USERS_TOTAL: users,
         f.REPEAT_RATE: ratio(repeaters, users),
@@ -114,13 +109,11 @@ def _repeat(log: EventLog, as_of: float) -> dict[str, Float64]:
     }
     for days in f.WINDOWS_DAYS:
         inside = last_at >= as_of - days * SECONDS_PER_DAY
-        columns[f.target_users(days)] = np.bincount(pair_item[inside], minlength=n).astype(float)
+        columns[f.target_users(days)] = counts(pair_item[inside], n)
     return columns
 
 
-def _interval(
-    visit_at: Float64, item: npt.NDArray[np.int32], pairs: Runs, n: int
-) -> Float64:
+def _interval(visit_at: Float64, item: Int32, pairs: Runs, n: int) -> Float64:
     """Median days between successive visits of a pair by item [n]; 0 where no user repeats."""
     successive = np.ones(len(visit_at), dtype=bool)
     successive[pairs.starts] = False

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
 from feast.feature_view import FeatureView
@@ -24,6 +24,7 @@ from feast.infra.offline_stores.offline_utils import infer_event_timestamp_from_
 from feast.infra.registry.base_registry import BaseRegistry
 from feast.repo_config import RepoConfig
 
+from qianmian.errors import FieldError
 from qianmian.features.snapshot_files import moments_of, snapshot_path
 
 
@@ -43,13 +44,15 @@ class SnapshotOfflineStore(DuckDBOfflineStore):
         config: RepoConfig,
         feature_views: list[FeatureView],
         feature_refs: list[str],
-        entity_df: pd.DataFrame | str,
+        entity_df: pd.DataFrame | str | None,
         registry: BaseRegistry,
         project: str,
         full_feature_names: bool = False,  # noqa: FBT001, FBT002  # Feast's signature
-        **options: Any,
+        filter_by_created_timestamp: bool = False,  # noqa: FBT001, FBT002
     ) -> RetrievalJob:
         """As in `DuckDBOfflineStore`, with each view narrowed to one snapshot where one is seen."""
+        if entity_df is None:
+            raise FieldError("entity_df", None, "a frame of entities and times")
         if isinstance(entity_df, pd.DataFrame) and len(entity_df):
             column = infer_event_timestamp_from_entity_df(dict(entity_df.dtypes))
             seen_at = pd.to_datetime(entity_df[column], utc=True)
@@ -63,7 +66,7 @@ class SnapshotOfflineStore(DuckDBOfflineStore):
             registry,
             project,
             full_feature_names,
-            **options,
+            filter_by_created_timestamp,
         )
 
 
@@ -73,6 +76,8 @@ def narrowed(view: FeatureView, first: float, last: float) -> FeatureView:
     The view itself where that span sees several snapshots, or none.
     """
     source = view.batch_source
+    if not isinstance(source, FileSource):
+        return view
     folder = Path(source.path).parent
     moments = moments_of(folder)
     before = [moment for moment in moments if moment <= first]

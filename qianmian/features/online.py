@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -38,4 +39,6 @@ def _plain(value: Any) -> object:
     if kind is None or kind == "null_val":
         return None
     plain = getattr(value, kind)
-    return list(plain.val) if kind.endswith("_list_val") else plain
+    if kind.endswith("_list_val"):
+        return list(plain.val)
+    return None if isinstance(plain, float) and math.isnan(plain) else plain

@@ -59,7 +59,7 @@ class Runs:
 
     def sum(self, values: Float64) -> Float64:
         """Sum of `values` [n] over each run, float64 [r]."""
-        return np.bincount(self.of_row, weights=values, minlength=len(self))
+        return weighted_counts(self.of_row, values, len(self))
 
     def minimum(self, values: Float64) -> Float64:
         """Least of `values` [n] in each run, float64 [r]."""
@@ -73,7 +73,18 @@ class Runs:
         """Median of `values` [n], which must ascend within each run, float64 [r]."""
         low = values[self.starts + (self.lengths - 1) // 2]
         high = values[self.starts + self.lengths // 2]
-        return (low + high) / 2.0
+        middle: Float64 = (low + high) / 2.0
+        return middle
+
+
+def counts(codes: npt.NDArray[np.integer], size: int) -> Float64:
+    """How often each code of 0..size-1 occurs, float64 [size]."""
+    return np.bincount(codes, minlength=size).astype(np.float64)
+
+
+def weighted_counts(codes: npt.NDArray[np.integer], weights: Float64, size: int) -> Float64:
+    """Sum of `weights` [n] over each code of 0..size-1, in row order, float64 [size]."""
+    return np.bincount(codes, weights=weights, minlength=size).astype(np.float64)
 
 
 def newest_first(runs: Runs, limit: int) -> tuple[Int64, Int32]:

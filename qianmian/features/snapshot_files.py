@@ -92,7 +92,7 @@ def show(moment: float) -> str:
 
 
 def _is_text_list(field: pa.Field) -> bool:
-    return pa.types.is_list(field.type) and pa.types.is_string(field.type.value_type)
+    return bool(pa.types.is_list(field.type) and pa.types.is_string(field.type.value_type))
 
 
 def _moment(name: str) -> float:

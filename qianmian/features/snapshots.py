@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
@@ -89,30 +89,48 @@ def build(
         expected = f"a moment up to the end of training, {show(train_end)}"
         raise FieldError("moment", show(max(late)), expected)
     folder = workspace.features
-    print_now = _fingerprint(workspace)
-    stamp = _read_stamp(folder)
-    if force or stamp.get("fingerprint") != print_now:
+    fingerprint = _fingerprint(workspace)
+    stamp = _Stamp.read(folder)
+    if force or stamp is None or stamp.fingerprint != fingerprint:
         _clear(folder)
-        stamp = {"fingerprint": print_now, "first_event": None}
-    if stamp["first_event"] is not None:
+    else:
+        usable = _usable(moments, stamp.first_event)
         schema = FeatureSchema.load(folder)
-        usable = _usable(moments, float(stamp["first_event"]))
-        missing = _missing(folder, schema, usable)
-        if not missing:
-            return BuildReport(tuple(usable), written=0, kept=_count(schema, usable))
+        if not _missing(folder, schema, usable):
+            return BuildReport(tuple(usable), written=0, kept=len(_wanted(schema, usable)))
     inputs = FeatureInputs.read(dataset)
-    first_event = float(inputs.log.events.at[0])
-    usable = _usable(moments, first_event)
+    if not len(inputs.log.events):
+        raise DataError(f"{c.EVENTS_FILE}: expected training events with a time; there are none")
+    stamp = _Stamp(fingerprint, first_event=float(inputs.log.events.at[0]))
+    usable = _usable(moments, stamp.first_event)
     missing = _missing(folder, inputs.schema, usable)
     inputs.schema.save(folder)
-    _write_stamp(folder, {"fingerprint": print_now, "first_event": first_event})
+    stamp.write(folder)  # before the files: a build that is killed goes on where it stood
     for done, (view, moment) in enumerate(missing, start=1):
         rows, known_since = _rows(inputs, view, moment)
         write_snapshot(snapshot_path(folder / view, moment), rows, known_since)
         if progress is not None:
             progress(f"{view} {show(moment)[:10]}", done, len(missing))
-    total = _count(inputs.schema, usable)
-    return BuildReport(tuple(usable), written=len(missing), kept=total - len(missing))
+    kept = len(_wanted(inputs.schema, usable)) - len(missing)
+    return BuildReport(tuple(usable), written=len(missing), kept=kept)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stamp:
+    """What the snapshots in a folder were made from."""
+
+    fingerprint: str
+    first_event: float  # epoch seconds
+
+    @classmethod
+    def read(cls, folder: Path) -> _Stamp | None:
+        path = folder / STAMP_FILE
+        return cls(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+
+    def write(self, folder: Path) -> None:
+        partial = folder / f".{STAMP_FILE}{PARTIAL}"
+        partial.write_text(json.dumps(asdict(self)) + "\n", encoding="utf-8")
+        partial.replace(folder / STAMP_FILE)
 
 
 def _rows(inputs: FeatureInputs, view: str, moment: float) -> tuple[pa.Table, pa.Array]:
@@ -149,26 +167,11 @@ def _wanted(schema: FeatureSchema, moments: Sequence[float]) -> list[tuple[str, 
     return [*timeless, *((view, moment) for moment in moments for view in changing)]
 
 
-def _count(schema: FeatureSchema, moments: Sequence[float]) -> int:
-    return len(_wanted(schema, moments))
-
-
 def _fingerprint(workspace: Workspace) -> str:
     """Hash of what snapshots are made from: the imported data and the definitions."""
     imported = (workspace.data / c.IMPORT_FILE).read_bytes()
     described = (workspace.data / c.DATASET_FILE).read_bytes()
     return hashlib.sha256(b"\0".join([imported, described, str(REVISION).encode()])).hexdigest()
-
-
-def _read_stamp(folder: Path) -> dict[str, object]:
-    path = folder / STAMP_FILE
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-
-
-def _write_stamp(folder: Path, stamp: dict[str, object]) -> None:
-    partial = folder / f".{STAMP_FILE}{PARTIAL}"
-    partial.write_text(json.dumps(stamp) + "\n", encoding="utf-8")
-    partial.replace(folder / STAMP_FILE)
 
 
 def _clear(folder: Path) -> None:

@@ -101,7 +101,9 @@ class FeatureRepo:
         if not len(rows):
             return self._nothing(entity, references)
         key = JOIN_KEYS[entity]
-        return historical_features(self.store, references, key, rows, self.moments()).to_pandas()
+        table = historical_features(self.store, references, key, rows, self.moments())
+        frame: pd.DataFrame = table.to_pandas()
+        return frame
 
     def online_user(self, user_id: str) -> Row | None:
         """The newest features of a user by field name, None where nothing is known.
@@ -174,5 +176,5 @@ class FeatureRepo:
             f.EVENT_TIMESTAMP: pa.array([], pa.timestamp("us", tz="UTC")),
             **{name: pa.array([], types[name].arrow) for name in names},
         }
-        return pa.table(empty).to_pandas()
-
+        frame: pd.DataFrame = pa.table(empty).to_pandas()
+        return frame

@@ -17,7 +17,7 @@ from qianmian.contracts import features as f
 from qianmian.contracts.events import EVENT_CODE, EventType
 from qianmian.features.columns import DataType, table_of
 from qianmian.features.event_log import SECONDS_PER_DAY, EventLog, Events, has_price
-from qianmian.features.segments import Float64, Int32, Runs
+from qianmian.features.segments import Float64, Int32, Runs, counts
 
 #: Window of the discount share and of the coupons, in days.
 MONEY_WINDOW_DAYS: Final = 91
@@ -80,7 +80,8 @@ def user_activity(log: EventLog, as_of: float) -> pa.Table:
 def ratio(part: Float64, whole: Float64, *, empty: float = 0.0) -> Float64:
     """`part / whole`, and `empty` where `whole` is 0."""
     out = np.full(len(part), empty)
-    return np.divide(part, whole, out=out, where=whole > 0)
+    np.divide(part, whole, out=out, where=whole > 0)
+    return out
 
 
 def discount(paid: Float64, listed: Float64) -> Float64:
@@ -101,20 +102,18 @@ class _Visits:
 
     def count(self, since: float) -> Float64:
         """Visits of each user with an action at `since` or later, float64 [r]."""
-        counts = np.bincount(self._user[self._last_at >= since], minlength=self._users)
-        return counts.astype(float)
+        return counts(self._user[self._last_at >= since], self._users)
 
 
 def _distinct_items(log: EventLog, as_of: float, users: Int32) -> Float64:
     """Items that each user did the target action on, for users by code [r], float64 [r]."""
     targets = log.targets_by_user_item.before(as_of)
     pairs = Runs.of(targets.user, targets.item)
-    per_code = np.bincount(targets.user[pairs.starts], minlength=len(log.users))
-    return per_code[users].astype(float)
+    return counts(targets.user[pairs.starts], len(log.users))[users]
 
 
 def _gap_days(actions: Events, runs: Runs) -> Float64:
     active_days = Runs.of(actions.user, actions.day)
-    count = np.bincount(runs.of_row[active_days.starts], minlength=len(runs))
+    days = counts(runs.of_row[active_days.starts], len(runs))
     span = actions.day[runs.ends - 1] - actions.day[runs.starts]
-    return ratio(span.astype(float), (count - 1).astype(float))
+    return ratio(span.astype(float), days - 1.0)

@@ -19,10 +19,13 @@ from qianmian.contracts import columns as c
 from qianmian.contracts import features as f
 from qianmian.features.columns import DataType, table_of
 from qianmian.features.event_log import SECONDS_PER_DAY, EventLog, Events
-from qianmian.features.segments import Float64, Int32
+from qianmian.features.segments import Float64, Int32, counts
 from qianmian.features.user_activity import user_activity
 
 Texts = npt.NDArray[np.object_]
+
+#: Window of the visits that make an activity level, in days.
+PRESENT_WINDOW_DAYS: Final = f.WINDOWS_DAYS[1]
 
 DAYPARTS: Final = ("night", "morning", "afternoon", "evening")  # six hours each, from midnight
 HOURS_A_DAYPART: Final = 6
@@ -35,6 +38,10 @@ RHYTHM_DAYS: Final = (7.0, 91.0)  # bounds of a user's own rhythm
 UNKNOWN_RHYTHM_DAYS: Final = 28.0  # rhythm of a user with one active day
 ACTIVE_RHYTHMS: Final = 2.0  # active until so many rhythms after the last action
 LAPSING_RHYTHMS: Final = 4.0  # lapsing until so many, lapsed beyond
+
+SATURDAY: Final = 5  # days from Monday
+WEEKEND_DAYS: Final = 2
+WEEKDAYS: Final = 5
 
 POWER_LEVELS: Final = ("low", "lower_middle", "upper_middle", "high")
 SENSITIVITY_LEVELS: Final = ("low", "medium", "high")
@@ -145,9 +152,6 @@ def _derived(
     }
 
 
-PRESENT_WINDOW_DAYS: Final = f.WINDOWS_DAYS[1]
-
-
 def _levels(
     values: npt.NDArray[np.floating],
     starts: tuple[float, ...],
@@ -158,8 +162,10 @@ def _levels(
     if not starts:
         return np.full(len(values), None, dtype=object)
     level = np.searchsorted(np.asarray(starts, dtype=np.float64), values, side="right")
-    texts = np.array(names, dtype=object)[level]
-    return texts if known is None else np.where(known, texts, None)
+    texts: Texts = np.array(names, dtype=object)[level]
+    if known is not None:
+        texts[~known] = None
+    return texts
 
 
 def _life_cycle(number: Mapping[str, Float64], as_of: float) -> Texts:
@@ -167,27 +173,31 @@ def _life_cycle(number: Mapping[str, Float64], as_of: float) -> Texts:
     silence = (as_of - number[f.LAST_ACTION_AT]) / SECONDS_PER_DAY
     gap = number[f.SESSION_GAP_DAYS]
     rhythm = np.clip(np.where(gap > 0, gap, UNKNOWN_RHYTHM_DAYS), *RHYTHM_DAYS)
-    return np.select(
+    texts: Texts = np.select(
         [age < NEW_DAYS, silence <= ACTIVE_RHYTHMS * rhythm, silence <= LAPSING_RHYTHMS * rhythm],
         [np.array(name, dtype=object) for name in ("new", "active", "lapsing")],
         default=np.array("lapsed", dtype=object),
     )
+    return texts
 
 
 def _daypart(actions: Events, users: int) -> Texts:
     parts = len(DAYPARTS)
     part = actions.hour // HOURS_A_DAYPART
-    counts = np.bincount(actions.user.astype(np.int64) * parts + part, minlength=users * parts)
-    counts = counts.reshape(users, parts)[np.unique(actions.user)]
-    return np.array(DAYPARTS, dtype=object)[counts.argmax(axis=1)]
+    cell = actions.user.astype(np.int64) * parts + part
+    by_part = counts(cell, users * parts).reshape(users, parts)[np.unique(actions.user)]
+    texts: Texts = np.array(DAYPARTS, dtype=object)[by_part.argmax(axis=1)]
+    return texts
 
 
 def _preferred_day(actions: Events, users: int) -> Texts:
     weekend = is_weekend(actions.day)
     present = np.unique(actions.user)
-    on_weekend = np.bincount(actions.user[weekend], minlength=users)[present]
-    on_weekday = np.bincount(actions.user[~weekend], minlength=users)[present]
-    return np.where(on_weekend / 2 > on_weekday / 5, "weekend", "weekday").astype(object)
+    on_weekend = counts(actions.user[weekend], users)[present]
+    on_weekday = counts(actions.user[~weekend], users)[present]
+    return np.where(on_weekend / WEEKEND_DAYS > on_weekday / WEEKDAYS, "weekend", "weekday").astype(
+        object
+    )
 
 
 def is_weekend(day: Int32) -> npt.NDArray[np.bool_]:
@@ -196,7 +206,8 @@ def is_weekend(day: Int32) -> npt.NDArray[np.bool_]:
     >>> is_weekend(np.array([0, 1, 2, 3, 4])).tolist()
     [False, False, True, True, False]
     """
-    weekend: npt.NDArray[np.bool_] = (day + 3) % 7 >= 5
+    monday_based = (day + 3) % 7
+    weekend: npt.NDArray[np.bool_] = monday_based >= SATURDAY
     return weekend
 
 

@@ -1,0 +1,78 @@
+import pyarrow.parquet as pq
+import pytest
+
+from qianmian.contracts import features as f
+from qianmian.data.store import Dataset
+from qianmian.errors import DataError, FieldError
+from qianmian.features import snapshots
+from qianmian.features.schema import FeatureSchema
+from qianmian.features.snapshot_files import moments_of, newest, snapshot_path
+from tests.features.conftest import SNAPSHOT_DAYS, TRAIN_END
+from tests.features.small import at
+
+DAYS = [at(day) for day in SNAPSHOT_DAYS]
+
+
+def test_a_schedule_counts_back_from_its_end():
+    assert snapshots.schedule(at(9), every_days=2, count=3) == [at(5), at(7), at(9)]
+    with pytest.raises(FieldError, match="count=0: expected 1 or more"):
+        snapshots.schedule(0.0, 1, 0)
+    with pytest.raises(FieldError, match="every_days"):
+        snapshots.schedule(0.0, 0, 1)
+
+
+def test_every_view_has_a_file_a_moment(shop):
+    for view, fields in FeatureSchema.load(shop.features).views.items():
+        timeless = view in (f.ITEM_PROFILE, f.VENUE_PROFILE)
+        assert moments_of(shop.features / view) == ([0.0] if timeless else DAYS)
+        table = pq.read_table(snapshot_path(shop.features / view, 0.0 if timeless else DAYS[0]))
+        assert table.column_names[1:] == [*fields, f.EVENT_TIMESTAMP]
+
+
+def test_a_second_build_writes_nothing(shop):
+    report = snapshots.build(shop, Dataset.open(shop), DAYS)
+    assert (report.written, report.kept, report.moments) == (0, 20, tuple(DAYS))
+
+
+def test_a_killed_build_goes_on_where_it_stood(bare):
+    workspace = bare()
+    dataset = Dataset.open(workspace)
+    end = dataset.spec.split.train_end.timestamp()
+    moments = snapshots.schedule(end, 7, 3)
+
+    def die(_view, done, _total):
+        if done == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        snapshots.build(workspace, dataset, moments, progress=die)
+    (workspace.features / f.USER_LEDGER / ".20240101T000000.partial").write_text("half a file")
+    report = snapshots.build(workspace, dataset, moments)
+    assert (report.written, report.kept) == (11, 4)
+    assert moments_of(workspace.features / f.USER_LEDGER) == moments
+
+
+def test_other_data_or_force_begin_anew(bare):
+    workspace = bare()
+    dataset = Dataset.open(workspace)
+    moments = [dataset.spec.split.train_end.timestamp()]
+    assert snapshots.build(workspace, dataset, moments).written == 5
+    assert snapshots.build(workspace, dataset, moments, force=True).written == 5
+    record = workspace.data / "import.json"
+    record.write_text(record.read_text() + " ")
+    assert snapshots.build(workspace, dataset, moments).written == 5
+
+
+def test_moments_outside_the_training_period(shop):
+    dataset = Dataset.open(shop)
+    with pytest.raises(FieldError, match="a moment up to the end of training"):
+        snapshots.build(shop, dataset, [TRAIN_END + 1])
+    with pytest.raises(DataError, match="no snapshot lies after the first event"):
+        snapshots.build(shop, dataset, [at(-5)])
+
+
+def test_a_moment_within_a_second_has_a_name_of_its_own(tmp_path):
+    for moment in (at(0), at(0) + 0.25):
+        snapshot_path(tmp_path, moment).touch()
+    assert moments_of(tmp_path) == [at(0), at(0) + 0.25]
+    assert newest(tmp_path, at(0) + 0.2) == at(0)
