@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from time import time
 from typing import Literal, Self
 
 from pydantic import AwareDatetime, model_validator
 
 from qianmian.config import ConfigModel
+from qianmian.errors import FieldError
 
 
 class ClockSettings(ConfigModel):
@@ -46,3 +48,39 @@ class Clock:
         if self.settings.mode == "fixed" and self.settings.at is not None:
             return self.settings.at.timestamp()
         return self._time() + self._shift
+
+
+def parse_clock(text: str) -> ClockSettings:
+    """Read a clock as a command line gives it: `system`, a moment, or `replay:` and a moment.
+
+    >>> parse_clock("replay:2017-12-05T12:00").at.isoformat()
+    '2017-12-05T12:00:00+00:00'
+    >>> parse_clock("noon")
+    Traceback (most recent call last):
+    qianmian.errors.FieldError: clock='noon': expected system, a moment, or replay:MOMENT; ...
+    """
+    if text == "system":
+        return ClockSettings()
+    mode, moment = ("replay", text[7:]) if text.startswith("replay:") else ("fixed", text)
+    try:
+        at = parse_moment(moment)
+    except FieldError as error:
+        raise FieldError(
+            "clock", text, "system, a moment, or replay:MOMENT", error.remedy
+        ) from error
+    return ClockSettings.model_validate({"mode": mode, "at": at})
+
+
+def parse_moment(text: str, *, field: str = "at") -> datetime:
+    """Read an ISO 8601 moment; without an offset it is UTC.
+
+    Raises:
+        FieldError: it is not one.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise FieldError(
+            field, text, "an ISO 8601 moment", "write it as 2017-12-05T12:00:00Z"
+        ) from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from qianmian.config import ConfigModel
+from qianmian.errors import ConfigError
 from qianmian.experiments import FeedParams
 from qianmian.workspace import CONFIGS, DEFAULT_DATASET, FEATURE_REPO, PROJECT_ROOT, Workspace
 from serving.clock import ClockSettings
@@ -22,9 +24,9 @@ KEY_FILE = "signing.key"
 class CacheSettings(ConfigModel):
     """The user cache in front of the online store."""
 
-    size: Annotated[int, Field(ge=1)] = 2048
+    size: Annotated[int, Field(ge=1)] = 4096
     """Users remembered, at most."""
-    ttl_seconds: Annotated[float, Field(gt=0)] = 30.0
+    ttl_seconds: Annotated[float, Field(gt=0)] = 60.0
     """Age at which a remembered user is read again."""
 
 
@@ -69,3 +71,33 @@ class LiveSettings(ConfigModel):
     """What time the service believes it is."""
     feed: FeedParams = FeedParams()
     """How a page is made; `feed.release` is the alias that answers."""
+
+
+def serve_settings(args: dict[str, Any]) -> ServeSettings:
+    """Return the settings with the data folder made absolute, for replicas start elsewhere."""
+    try:
+        settings = ServeSettings.model_validate(args)
+    except ValidationError as error:
+        raise ConfigError(_listed("args", error)) from error
+    home = settings.home or Path(os.environ.get("QIANMIAN_HOME", DEFAULT_HOME))
+    return settings.model_copy(update={"home": home.resolve()})
+
+
+def live_settings(user_config: dict[str, Any]) -> LiveSettings:
+    """Return the typed `user_config`.
+
+    Raises:
+        ConfigError: it does not fit `LiveSettings`.
+    """
+    try:
+        return LiveSettings.model_validate(user_config)
+    except ValidationError as error:
+        raise ConfigError(_listed("user_config", error)) from error
+
+
+def _listed(where: str, error: ValidationError) -> str:
+    lines = (
+        f"{where}.{'.'.join(map(str, fault['loc']))}={fault['input']!r}: {fault['msg']}"
+        for fault in error.errors(include_url=False)
+    )
+    return "\n".join(lines)

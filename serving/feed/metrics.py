@@ -52,8 +52,12 @@ class FeedMetrics:
             registry=registry,
         )
         self._release = Gauge(
-            "qianmian_release_info", "Release in service", ["alias", "release"], registry=registry
+            "qianmian_release_info",
+            "1 for the release in service, 0 for one before",
+            ["alias", "release"],
+            registry=registry,
         )
+        self._releases: list[Gauge] = []
         self._cache = Gauge(
             "qianmian_user_cache_lookups",
             "Lookups of the user cache since the start",
@@ -82,9 +86,11 @@ class FeedMetrics:
     def swapped(self, releases: dict[str, str]) -> None:
         """Book that these releases are in service now, by alias."""
         self._swaps.labels("taken").inc()
-        self._release.clear()
-        for alias, release in releases.items():
-            self._release.labels(alias, release).set(1)
+        for gauge in self._releases:
+            gauge.set(0)
+        self._releases = [self._release.labels(*pair) for pair in releases.items()]
+        for gauge in self._releases:
+            gauge.set(1)
 
     def refused(self) -> None:
         """Book that a promoted release was not taken over."""

@@ -1,0 +1,89 @@
+"""`qianmian serve`: the service on this machine, until it is stopped."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from qianmian.cli.state import CliState
+
+if TYPE_CHECKING:
+    from serving.launch import ServeFile
+
+
+def serve(
+    ctx: typer.Context,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="A Serve config file; else configs/serving/serve.yaml."),
+    ] = None,
+    clock: Annotated[
+        str | None,
+        typer.Option(help="What time it is: `system`, a moment, or `replay:MOMENT`."),
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+) -> None:
+    """Start the service on the live release and serve until stopped (Ctrl-C).
+
+    It listens on this machine only unless --host or the config file says otherwise. A release that
+    is promoted meanwhile is taken over within seconds.
+    """
+    from serving.clock import parse_clock
+    from serving.launch import SERVE_FILE, ServeFile
+
+    file = ServeFile.read(config or SERVE_FILE)
+    file = file.changed(
+        args=chosen(ctx),
+        http={k: v for k, v in (("host", host), ("port", port)) if v is not None},
+        clock=parse_clock(clock) if clock else None,
+    )
+    check_start(file)
+    typer.echo("starting Ray Serve ...", err=True)
+    from serving import cluster
+
+    with cluster.running(file) as url:
+        typer.echo(f"serving {file.settings.dataset} at {url}  (API: {url}/docs)")
+        until_stopped()
+    typer.echo("stopped", err=True)
+
+
+def chosen(ctx: typer.Context) -> dict[str, str]:
+    """Return the data set and folder for `args`; a data set nobody named is the config file's."""
+    state = CliState.of(ctx)
+    source = ctx.find_root().get_parameter_source("dataset")
+    named = source is not None and source.name != "DEFAULT"
+    return {"home": str(state.root), **({"dataset": state.dataset} if named else {})}
+
+
+def check_start(file: ServeFile) -> None:
+    """Refuse early, in one line, what would only show in a replica's log.
+
+    Raises:
+        QianmianError: the port is taken, no release is promoted, or a file holds faults.
+    """
+    from qianmian.experiments import load_experiments
+    from qianmian.releases.store import ReleaseStore
+    from serving.launch import check_port, prepare
+
+    check_port(file.host, file.port)
+    settings, live = file.settings, file.live
+    ReleaseStore(settings.workspace().releases).get(live.feed.release)
+    load_experiments(settings.configs / "experiments", settings.dataset, live.feed)
+    prepare(file.port)
+
+
+def until_stopped() -> None:
+    """Wait for Ctrl-C or SIGTERM."""
+    stopped = {signal.SIGINT, signal.SIGTERM}
+    before = {number: signal.signal(number, signal.default_int_handler) for number in stopped}
+    try:
+        signal.pause()
+    except KeyboardInterrupt:
+        typer.echo("stopping ...", err=True)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
