@@ -123,7 +123,7 @@ def weekly(moments: Sequence[float], cut: float) -> Iterator[tuple[float, float]
 
 
 def _records(frame: pd.DataFrame) -> Iterator[dict[str, object]]:
-    names = list(frame.columns)
+    names = [name for name in frame.columns if name != f.EVENT_TIMESTAMP]
     for values in zip(*(frame[name].to_numpy() for name in names), strict=True):
         yield dict(zip(names, values, strict=True))
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from qianmian.data.store import Dataset
 from qianmian.errors import ReleaseError
@@ -43,12 +44,13 @@ def judge(
             "there would measure memory; choose a release trained up to the split"
         )
     profile = load_profile(manifest.profile)
-    return evaluate(
-        Bundle.load(store.path(manifest.id)),
-        History(dataset, repo, moments=(cut,), cut=cut),
-        dataset,
-        quotas=profile.ranker.quotas,
-        rng=np.random.default_rng(profile.seed),
-        lists=lists,
-        progress=progress,
-    )
+    with threadpool_limits(1, user_api="blas"):
+        return evaluate(
+            Bundle.load(store.path(manifest.id)),
+            History(dataset, repo, moments=(cut,), cut=cut),
+            dataset,
+            quotas=profile.ranker.quotas,
+            rng=np.random.default_rng(profile.seed),
+            lists=lists,
+            progress=progress,
+        )
