@@ -28,6 +28,9 @@ class MLP(nn.Sequential):
         super().__init__(*layers)
 
 
+_CONSTANT = 1e-6  # a standard deviation below this is that of a constant
+
+
 class Standardize(nn.Module):
     """`(x - mean) / std` with statistics fitted on training data, clipped to +-`limit`.
 
@@ -46,8 +49,9 @@ class Standardize(nn.Module):
     def fit(self, rows_NF: Tensor) -> None:
         """Set mean and scale from rows; a constant column gets scale 1."""
         std = rows_NF.std(dim=0)
+        scale = torch.where(std > _CONSTANT, 1.0 / std.clamp(min=_CONSTANT), torch.ones_like(std))
         self.mean.copy_(rows_NF.mean(dim=0))
-        self.scale.copy_(torch.where(std > 1e-6, 1.0 / std.clamp(min=1e-6), torch.ones_like(std)))
+        self.scale.copy_(scale)
 
     def forward(self, x: Tensor) -> Tensor:
         return ((x - self.mean) * self.scale).clamp(-self.limit, self.limit)

@@ -41,9 +41,7 @@ def weighted_bce(logits_BGA: Tensor, labels_BGA: Tensor, weight_BG: Tensor) -> T
 
     Negatives are subsampled; the weight (1 / sampling rate) keeps probabilities unbiased.
     """
-    loss_BGA = functional.binary_cross_entropy_with_logits(
-        logits_BGA, labels_BGA, reduction="none"
-    )
+    loss_BGA = functional.binary_cross_entropy_with_logits(logits_BGA, labels_BGA, reduction="none")
     return (loss_BGA.mean(dim=-1) * weight_BG).sum() / weight_BG.sum().clamp(min=1e-9)
 
 

@@ -141,9 +141,7 @@ class ItemTower(nn.Module):
         self.mlp = MLP(in_width=in_width, widths=(*hidden, width + 1), dropout=dropout)
 
     def forward(self, item_ID: Tensor, attributes: Sequence[Tensor], dense_IF: Tensor) -> Tensor:
-        vector_ID = self.mlp(
-            torch.cat([item_ID, *attributes, self.standardize(dense_IF)], dim=-1)
-        )
+        vector_ID = self.mlp(torch.cat([item_ID, *attributes, self.standardize(dense_IF)], dim=-1))
         residual_ID = item_ID + sum(attributes, torch.zeros_like(item_ID))
         return torch.cat([vector_ID[:, :-1] + residual_ID, vector_ID[:, -1:]], dim=-1)
 
@@ -171,8 +169,8 @@ class TwoTower(nn.Module):
         """User vectors [B, D + 1] and item vectors [I, D + 1] of a batch.
 
         A batch without users gives None for them, one without items likewise. It holds the id
-        features of `tables` and the dense inputs `codes`, `mask`, `days`, `user_dense`, `item_dense`,
-        `preference_shares(column)`.
+        features of `tables` and the dense inputs `codes`, `mask`, `days`, `user_dense`,
+        `item_dense` and `preference_shares(column)`.
         """
         looked_up = self.embeddings(batch)
         users = self._users(batch, looked_up) if USER_ROWS in batch else None

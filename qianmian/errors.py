@@ -9,6 +9,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_SHOWN_NAMES = 10
+
 
 class QianmianError(Exception):
     """A mistake that its maker can mend; shown without a traceback, exit code 2."""
@@ -57,7 +59,10 @@ class NotFoundError(QianmianError):
         self.name = name
         names = sorted(known)
         hint = suggest(name, names)
-        shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "") or "none"
+        shown = (
+            ", ".join(names[:_SHOWN_NAMES]) + (", ..." if len(names) > _SHOWN_NAMES else "")
+            or "none"
+        )
         tail = f"; {remedy}" if remedy else ""
         super().__init__(f"unknown {kind} {name!r}{hint}; known: {shown}{tail}")
 

@@ -29,7 +29,8 @@ def popularity(targets: Actions, items: int, cut: float) -> npt.NDArray[np.float
     pairs = np.unique(recent.users.astype(np.int64) * items + recent.items)
     users = np.bincount(pairs % items, minlength=items)
     total = counts(targets, items)
-    return users + total / (total.max(initial=0.0) + 1.0)
+    blended: npt.NDArray[np.float64] = users + total / (total.max(initial=0.0) + 1.0)
+    return blended
 
 
 class PersonalFrequency:
@@ -51,6 +52,6 @@ class PersonalFrequency:
     def scores(self, user: int) -> npt.NDArray[np.float64]:
         """Scores of all items for a user code, float64 [n]."""
         a, b = np.searchsorted(self._users, [user, user + 1])
-        scores = self._rest.copy()
+        scores: npt.NDArray[np.float64] = self._rest.copy()
         np.add.at(scores, self._items[a:b], self._weights[a:b])
         return scores

@@ -6,16 +6,16 @@ Shapes: `U` users, `I` items, `n` catalogue items, `L` recent actions.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from models import two_tower as m
 from qianmian.features import encoding as e
 from qianmian.features.encoding import Inputs
-from qianmian.features.item_table import Int32, ItemTable
+from qianmian.features.item_table import ItemTable
 
 
 class ItemCodes:
@@ -62,9 +62,11 @@ def user_batch(inputs: Inputs, rows: np.ndarray | slice, codes: ItemCodes) -> di
     return batch
 
 
-def item_batch(items: Int32 | Sequence[int], dense: Tensor, codes: ItemCodes) -> dict[str, Tensor]:
-    """The item part of a batch; `dense` is the moment's statistics of the whole catalogue [n, S]."""
-    index = torch.as_tensor(np.asarray(items, dtype=np.int64))
+def item_batch(
+    items: npt.NDArray[np.integer], dense: Tensor, codes: ItemCodes
+) -> dict[str, Tensor]:
+    """The item part of a batch; `dense` is the catalogue's statistics at the moment, [n, S]."""
+    index = torch.as_tensor(items.astype(np.int64))
     rows, attributes = codes.of(index + 1)
     batch = {m.ITEM_ROWS: rows, "item_dense": dense[index]}
     batch.update({m.item_codes(name): values for name, values in attributes.items()})

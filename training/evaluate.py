@@ -77,7 +77,7 @@ def evaluate(
             "set an earlier split.train_end in dataset.yaml and train again"
         )
     systems = _systems(bundle, history, quotas)
-    writer = _ListWriter(lists, history, bundle) if lists else None
+    writer = _ListWriter(lists, history) if lists else None
     rows = []
     for name in SYSTEMS:
         progress(f"evaluating {name} on {len(subjects):,} users")
@@ -188,7 +188,7 @@ def _row(
     system: str, label: str, k: int, pairs: list[tuple[float, float]], rng: np.random.Generator
 ) -> MetricRow:
     recall, ndcg = (np.array(values) for values in zip(*pairs, strict=True))
-    low, high = bootstrap_interval(ndcg, rng)
+    low, high = bootstrap_interval(ndcg.tolist(), rng)
     return MetricRow(
         system=system,
         slice=label,
@@ -201,9 +201,15 @@ def _row(
     )
 
 
+_BUFFERED = 500  # lists held before they are written
+
+
 class _ListWriter:
-    """Writes (system, user_id, item_id, rank, score): the first DEPTH ranks and, with their true
-    ranks, whatever else the first 50 of the slices `repeat` and `new` need."""
+    """Writes (system, user_id, item_id, rank, score).
+
+    For each user the first DEPTH ranks and, with their true ranks, whatever else the first 50 of
+    the slices `repeat` and `new` need.
+    """
 
     _SCHEMA = pa.schema(
         [
@@ -215,7 +221,7 @@ class _ListWriter:
         ]
     )
 
-    def __init__(self, path: Path, history: History, bundle: Bundle) -> None:
+    def __init__(self, path: Path, history: History) -> None:
         self._ids = history.catalogue.item_ids
         self._writer = pq.ParquetWriter(path, self._SCHEMA, compression="zstd")
         self._rows: list[pa.Table] = []
@@ -244,7 +250,7 @@ class _ListWriter:
                 schema=self._SCHEMA,
             )
         )
-        if len(self._rows) >= 500:
+        if len(self._rows) >= _BUFFERED:
             self._flush()
 
     def _flush(self) -> None:

@@ -9,6 +9,7 @@ Shapes: `U` users of a moment, `E` actions after it.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -20,10 +21,12 @@ from qianmian.contracts import features as f
 from qianmian.contracts.events import PREDICTED_ACTIONS, EventType
 from qianmian.data.store import Dataset
 from qianmian.errors import TrainingError
+from qianmian.features.encoding import is_missing
 from qianmian.features.item_table import Int32, ItemTable
 from qianmian.features.store import FeatureRepo
 from qianmian.features.user_state import UserState
 from training.actions import Actions
+
 
 class History:
     """The events before the cut, and the features at each moment.
@@ -82,10 +85,8 @@ class History:
         rows = self.repo.historical(service, f.USER, self._entity_rows(c.USER_ID, ids, moment))
         tags = tuple(self.tag_kinds)
         for user_id, row in zip(ids, _records(rows), strict=True):
-            known = row if isinstance(row[f.LAST_ACTION_AT], float) else None
-            if known is not None and np.isnan(row[f.LAST_ACTION_AT]):
-                known = None
-            yield UserState.read(str(user_id), known, self.catalogue, tags)
+            known = not is_missing(row[f.LAST_ACTION_AT])
+            yield UserState.read(str(user_id), row if known else None, self.catalogue, tags)
 
     def items(self, moment: float) -> ItemTable:
         """The catalogue with the statistics as they were at a moment, by point-in-time join."""
@@ -117,7 +118,7 @@ class History:
 
 def weekly(moments: Sequence[float], cut: float) -> Iterator[tuple[float, float]]:
     """Pairs (moment, next moment), the last one up to the cut."""
-    yield from zip(moments[:-1], moments[1:], strict=True)
+    yield from itertools.pairwise(moments)
     if moments[-1] < cut:
         yield moments[-1], cut
 
@@ -129,7 +130,7 @@ def _records(frame: pd.DataFrame) -> Iterator[dict[str, object]]:
 
 
 def _first_times(
-    users: Int32, at: npt.NDArray[np.float64], size: int
+    users: npt.NDArray[np.integer], at: npt.NDArray[np.floating], size: int
 ) -> npt.NDArray[np.float64]:
     first = np.full(size, np.inf)
     np.minimum.at(first, users, at)

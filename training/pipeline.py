@@ -50,6 +50,8 @@ from training.two_tower import TwoTowerTrainer, Week, build_model, start_process
 
 Progress = Callable[[str], None]
 
+_FEWEST_MOMENTS = 2  # one to learn from and one to propose at
+
 
 @dataclass(slots=True)
 class Run:
@@ -105,7 +107,7 @@ def read_history(dataset: Dataset, repo: FeatureRepo, profile: TrainingProfile) 
     history = History(dataset, repo, moments=moments, cut=cut)
     first = float(history.targets.at[0])
     history.moments = tuple(m for m in history.moments if m > first)
-    if len(history.moments) < 2:
+    if len(history.moments) < _FEWEST_MOMENTS:
         raise TrainingError(
             f"the data before {dataset.spec.split.train_end:%Y-%m-%d} spans less than two moments "
             f"of {profile.snapshots.every_days:g} days; set snapshots.every_days lower in the "
@@ -312,5 +314,3 @@ def seed_everything(seed: int) -> None:
 
 def _day(moment: float) -> str:
     return f"{datetime.fromtimestamp(moment, tz=UTC):%Y-%m-%d}"
-
-

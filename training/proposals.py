@@ -1,10 +1,11 @@
-"""What the ranker learns from: candidates as retrieval proposed them at a moment, and what followed.
+"""What the ranker learns from: candidates as retrieval proposed them, and what followed.
 
 For each user of a moment the same sources and the same ranking features as in serving are run on
 what was known then; an action within the horizon labels its candidate. Negatives are subsampled
 and carry the number of candidates that they stand for, so probabilities stay unbiased.
 
-Shapes: `R` kept candidates of all groups, `G` groups (a user at a moment), `F` features, `A` actions.
+Shapes: `R` kept candidates of all groups, `G` groups (a user at a moment), `F` features,
+`A` actions.
 """
 
 from __future__ import annotations
@@ -52,8 +53,7 @@ def labels_after(history: History, moment: float, horizon_days: float) -> list[d
     if end > history.cut + 1.0:
         raise ValueError(f"labels of moment {moment} would reach beyond the cut {history.cut}")
     return [
-        items_by_user(history.actions[action].between(moment, end))
-        for action in history.predicted
+        items_by_user(history.actions[action].between(moment, end)) for action in history.predicted
     ]
 
 
@@ -93,7 +93,7 @@ def _groups(
         marks = np.stack(
             [np.isin(candidates.items, acted.get(code, nothing)) for acted in labels], axis=1
         ).astype(np.float32)
-        kept, weights = _subsample(marks.any(axis=1), profile.negatives, rng)
+        kept, weights = _subsample(marks.max(axis=1) > 0, profile.negatives, rng)
         rows = features.compute(state, candidates, moment)
         yield rows[kept], marks[kept], weights
 

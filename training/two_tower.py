@@ -53,9 +53,7 @@ class Week:
     share: Tensor  # [n] share of each item in the week's positives
 
 
-def build_model(
-    items: ItemTable, encoder: UserEncoder, profile: TwoTowerProfile
-) -> TwoTower:
+def build_model(items: ItemTable, encoder: UserEncoder, profile: TwoTowerProfile) -> TwoTower:
     """A fresh, unsharded two-tower model for this catalogue and encoder."""
     attributes = {name: len(a) for name, a in items.attributes.items()}
     affinity = encoder.affinity_columns
@@ -197,7 +195,8 @@ class TwoTowerTrainer:
 def start_process_group() -> None:
     """Join the process group; a process of its own forms a group of one (gloo, no port)."""
     if not dist.is_initialized():
-        dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+        store = dist.HashStore()  # type: ignore[attr-defined]  # the stubs lack it
+        dist.init_process_group("gloo", store=store, rank=0, world_size=1)
 
 
 def _membership(week: Week, rows: np.ndarray, items: np.ndarray) -> Tensor:

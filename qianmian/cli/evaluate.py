@@ -14,9 +14,7 @@ from qianmian.cli.state import CliState
 
 def evaluate(
     ctx: typer.Context,
-    release: Annotated[
-        str, typer.Option(help="Release id, alias, or `latest`.")
-    ] = "latest",
+    release: Annotated[str, typer.Option(help="Release id, alias, or `latest`.")] = "latest",
     json: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the metric rows as JSON.")
     ] = None,
@@ -31,14 +29,10 @@ def evaluate(
     lists: system, user_id, item_id, rank, score.
     """
     workspace = CliState.of(ctx).workspace
-    from training.judge import judge  # noqa: PLC0415  # only this command needs it
+    from training.judge import judge
 
-    rows = judge(
-        workspace, release, lists=lists, progress=lambda text: typer.echo(text, err=True)
-    )
+    rows = judge(workspace, release, lists=lists, progress=lambda text: typer.echo(text, err=True))
     if json:
         records = [row.model_dump() for row in rows]
         json.write_bytes(orjson.dumps(records, option=orjson.OPT_INDENT_2))
     print_metrics(rows)
-
-

@@ -16,7 +16,9 @@ def train(
     profile: Annotated[
         str, typer.Option(help="A file of configs/training/, without its ending.")
     ] = "quick",
-    force: Annotated[bool, typer.Option("--force", help="Train again even if it was done.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Train again even if it was done.")
+    ] = False,
 ) -> None:
     """Train two-tower and ranker, prove parity, evaluate, publish a release.
 
@@ -25,11 +27,11 @@ def train(
     """
     workspace = CliState.of(ctx).workspace
     typer.echo("loading PyTorch and TorchRec ...", err=True)
-    from qianmian.contracts import features as f  # noqa: PLC0415  # only this command needs them
-    from qianmian.features.store import FeatureRepo  # noqa: PLC0415
-    from qianmian.releases.store import ReleaseStore  # noqa: PLC0415
-    from training import pipeline, stamp  # noqa: PLC0415
-    from training.profile import load_profile  # noqa: PLC0415
+    from qianmian.contracts import features as f
+    from qianmian.features.store import FeatureRepo
+    from qianmian.releases.store import ReleaseStore
+    from training import pipeline, stamp
+    from training.profile import load_profile
 
     chosen = load_profile(profile)
     repo = FeatureRepo.open(workspace)

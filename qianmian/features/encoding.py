@@ -9,6 +9,7 @@ Shapes: `B` users, `L` recent actions, `T` tag tokens, `K` affinity values, `F` 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
@@ -54,6 +55,11 @@ def affinity_shares(name: str) -> str:
     return f"{name}_affinity_shares"
 
 
+def is_missing(value: object) -> bool:
+    """Whether a tag has no value: None, NaN or the empty text."""
+    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
+
+
 class TagColumn(BaseModel):
     """How one user tag becomes tokens."""
 
@@ -69,7 +75,7 @@ class TagColumn(BaseModel):
 
     def tokens(self, value: object) -> list[str]:
         """Texts of the tokens a value stands for; none for a missing value."""
-        if value is None or value == "" or value != value:  # NaN differs from itself
+        if is_missing(value):
             return []
         if self.kind == "multi":
             return [f"{self.name}={v}" for v in value][: self.slots]  # type: ignore[attr-defined]
@@ -224,7 +230,7 @@ def squash(values: Float32) -> Float32:
 
 
 def _edges(values: Sequence[object]) -> tuple[float, ...]:
-    numbers = np.array([float(v) for v in values if v is not None and v == v])  # type: ignore[arg-type]
+    numbers = np.array([float(v) for v in values if not is_missing(v)])  # type: ignore[arg-type]
     if not len(numbers):
         return ()
     quantiles = np.quantile(numbers, np.linspace(0, 1, TAG_BUCKETS + 1)[1:-1])

@@ -29,11 +29,11 @@ Int32 = npt.NDArray[np.int32]
 class Attribute:
     """One categorical item attribute, coded; code 0 means unknown.
 
-    `codes` is int32 [n]; `values[code]` is the text of a code, `values[0]` is "".
+    `codes` is int32 [n]; `texts[code]` is the text of a code, `texts[0]` is "".
     """
 
     codes: Int32
-    values: tuple[str, ...]
+    texts: tuple[str, ...]
     code_of: dict[str, int]
 
     @classmethod
@@ -43,14 +43,14 @@ class Attribute:
         values = sorted(text.dropna().unique().tolist())
         code_of = {value: code for code, value in enumerate(values, start=1)}
         codes = text.map(code_of).fillna(0).to_numpy(dtype=np.int32)
-        return cls(codes=codes, values=("", *values), code_of=code_of)
+        return cls(codes=codes, texts=("", *values), code_of=code_of)
 
     def __getitem__(self, index: int) -> str:
-        return self.values[self.codes[index]]
+        return self.texts[int(self.codes[index])]
 
     def __len__(self) -> int:
         """Number of codes, the unknown one included."""
-        return len(self.values)
+        return len(self.texts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ class ItemTable:
         """Write the table as Parquet, one row an item in index order."""
         frame = pd.DataFrame({c.ITEM_ID: self.item_ids, c.TITLE: self.titles})
         for name, attribute in self.attributes.items():
-            values = np.array([None, *attribute.values[1:]], dtype=object)
+            values = np.array([None, *attribute.texts[1:]], dtype=object)
             frame[_ATTRIBUTE + name] = pd.Series(values[attribute.codes], dtype="string")
         for i, name in enumerate(f.ITEM_STATISTICS_NUMERIC):
             frame[name] = self.statistics[:, i]

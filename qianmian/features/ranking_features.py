@@ -13,7 +13,6 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from qianmian.contracts import features as f
 from qianmian.features.encoding import ITEM_DENSE_FEATURES, item_dense, log_days, squash
@@ -86,7 +85,11 @@ class RankingFeatures:
         self._codes = {name: items.attributes[name].codes for name in affinity_columns}
         self._sizes = {name: len(items.attributes[name]) for name in affinity_columns}
         self._start = np.cumsum(
-            [0, len(_USER_FEATURES), len(_ITEM_FEATURES), len(_LEDGER_FEATURES), len(_CROSS_FEATURES)]
+            [0]
+            + [
+                len(block)
+                for block in (_USER_FEATURES, _ITEM_FEATURES, _LEDGER_FEATURES, _CROSS_FEATURES)
+            ]
         )
 
     def compute(self, user: UserState, candidates: Candidates, now: float) -> Float32:
@@ -97,7 +100,7 @@ class RankingFeatures:
         out[:, a:b] = _user_row(user, now)
         out[:, b:c] = self._item_rows[items]
         self._ledger(out[:, c:d], user, items, now)
-        self._cross(out[:, d:e], user, candidates, now)
+        self._cross(out[:, d:e], user, candidates)
         width = len(affinity_features(""))
         for i, name in enumerate(self._affinity_columns):
             start = e + i * width
@@ -120,9 +123,7 @@ class RankingFeatures:
         counts = ledger.counts[row]
         since_last = np.maximum(now - ledger.last_at[row], 0.0) / SECONDS_PER_DAY
         since_first = np.maximum(now - ledger.first_at[row], 0.0) / SECONDS_PER_DAY
-        interval = np.where(
-            counts > 1, (since_first - since_last) / np.maximum(counts - 1, 1), 0.0
-        )
+        interval = np.where(counts > 1, (since_first - since_last) / np.maximum(counts - 1, 1), 0.0)
         usual = self._interval[items[hit]]
         sessions = max(float(user.activity[_SESSIONS]), 1.0)
         gap = max(float(user.activity[_SESSION_GAP]), 0.5)
@@ -142,7 +143,7 @@ class RankingFeatures:
         ]
         out[hit] = np.stack(columns, axis=1)
 
-    def _cross(self, out: Float32, user: UserState, candidates: Candidates, now: float) -> None:
+    def _cross(self, out: Float32, user: UserState, candidates: Candidates) -> None:
         items, scores = candidates.items, candidates.retrieval
         out[:, 0] = scores
         rank = np.empty(len(items), dtype=np.float32)
@@ -162,9 +163,7 @@ class RankingFeatures:
             out[:, 5] = np.where(price > 0, np.log(np.maximum(price, 0.01) / mean), 0.0)
         out[np.arange(len(items)), 6 + candidates.source] = 1.0
 
-    def _affinity(
-        self, out: Float32, user: UserState, name: str, items: Int32, now: float
-    ) -> None:
+    def _affinity(self, out: Float32, user: UserState, name: str, items: Int32, now: float) -> None:
         affinity = user.affinity.get(name)
         if affinity is None or not len(affinity.codes):
             return
@@ -190,7 +189,8 @@ def _user_row(user: UserState, now: float) -> Float32:
     return np.concatenate([squash(user.activity), since]).astype(np.float32)
 
 
-def _max_but_self(similarity: Float32, items: Int32, recent: Int32) -> npt.NDArray[np.float32]:
+def _max_but_self(similarity: Float32, items: Int32, recent: Int32) -> Float32:
     """Largest similarity to a recent item other than the candidate itself, float32 [N]."""
     same = items[:, None] == recent[None, :]
-    return np.where(same, -1.0, similarity).max(axis=1).astype(np.float32)
+    others: Float32 = np.where(same, np.float32(-1.0), similarity).max(axis=1)
+    return others

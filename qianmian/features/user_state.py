@@ -8,11 +8,11 @@ Shapes: `L` recent actions, `M` ledger entries, `K` affinity values, `H` half-li
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from qianmian.contracts import features as f
 from qianmian.features.item_table import Attribute, Float32, Float64, Int32, ItemTable
@@ -45,7 +45,8 @@ class Ledger:
     def decayed_at(self, now: float) -> Float32:
         """Decayed counts carried forward to `now`, float32 [M, H]."""
         days = max(now - self.as_of, 0.0) / SECONDS_PER_DAY
-        return self.decayed * np.exp2(-days / _HALF_LIVES)
+        carried: Float32 = self.decayed * np.exp2(-days / _HALF_LIVES)
+        return carried
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,9 @@ class UserState:
     affinity: dict[str, Affinity]
 
     @classmethod
-    def read(cls, user_id: str, row: Row | None, items: ItemTable, tags: Sequence[str]) -> UserState:
+    def read(
+        cls, user_id: str, row: Row | None, items: ItemTable, tags: Sequence[str]
+    ) -> UserState:
         """Turn a Feast row (feature name to value; None for an unknown user) into arrays.
 
         Items and attribute values that `items` does not hold are left out. Views that the row
@@ -86,8 +89,8 @@ class UserState:
             last_action_at=_number(row, f.LAST_ACTION_AT),
             last_target_at=_number(row, f.LAST_TARGET_AT),
             recent_items=recent_all[held],
-            recent_codes=_numbers(row, f.RECENT_EVENT_CODES, np.int32)[held],
-            recent_at=_numbers(row, f.RECENT_AT, np.float64)[held],
+            recent_codes=_numbers(row, f.RECENT_EVENT_CODES).astype(np.int32)[held],
+            recent_at=_numbers(row, f.RECENT_AT)[held],
             ledger=_ledger(row, items),
             affinity={
                 name: _affinity(row, name, attribute)
@@ -104,15 +107,15 @@ def _ledger(row: Row, items: ItemTable) -> Ledger:
     indices = items.indices_of(_array(row, f.LEDGER_ITEM_IDS))
     held = indices >= 0
     decayed = [
-        _numbers(row, f.ledger_decayed(days), np.float32)[held]
+        _numbers(row, f.ledger_decayed(days))[held].astype(np.float32)
         for days in f.LEDGER_HALF_LIVES_DAYS
     ]
     return Ledger(
         items=indices[held],
-        counts=_numbers(row, f.LEDGER_COUNTS, np.float32)[held],
-        quantities=_numbers(row, f.LEDGER_QUANTITIES, np.float32)[held],
-        first_at=_numbers(row, f.LEDGER_FIRST_AT, np.float64)[held],
-        last_at=_numbers(row, f.LEDGER_LAST_AT, np.float64)[held],
+        counts=_numbers(row, f.LEDGER_COUNTS)[held].astype(np.float32),
+        quantities=_numbers(row, f.LEDGER_QUANTITIES)[held].astype(np.float32),
+        first_at=_numbers(row, f.LEDGER_FIRST_AT)[held],
+        last_at=_numbers(row, f.LEDGER_LAST_AT)[held],
         decayed=np.stack(decayed, axis=1),
         as_of=_number(row, f.LEDGER_AS_OF),
     )
@@ -125,8 +128,8 @@ def _affinity(row: Row, name: str, attribute: Attribute) -> Affinity:
     held = codes > 0
     return Affinity(
         codes=codes[held],
-        weights=_numbers(row, f.affinity_weights(name), np.float32)[held],
-        last_at=_numbers(row, f.affinity_last_at(name), np.float64)[held],
+        weights=_numbers(row, f.affinity_weights(name))[held].astype(np.float32),
+        last_at=_numbers(row, f.affinity_last_at(name))[held],
     )
 
 
@@ -135,12 +138,12 @@ def _array(row: Row, name: str) -> Sequence[str]:
     return () if value is None else value  # type: ignore[return-value]  # Feast gives lists
 
 
-def _numbers(row: Row, name: str, dtype: npt.DTypeLike) -> npt.NDArray[np.generic]:
+def _numbers(row: Row, name: str) -> Float64:
     value = row.get(name)
-    return np.asarray(() if value is None else value, dtype=dtype)
+    return np.asarray(() if value is None else value, dtype=np.float64)
 
 
 def _number(row: Row, name: str) -> float:
     value = row.get(name)
-    number = 0.0 if value is None else float(value)  # type: ignore[arg-type]
-    return number if number == number else 0.0
+    number = 0.0 if value is None else float(value)  # type: ignore[arg-type]  # Feast gives a number
+    return 0.0 if math.isnan(number) else number

@@ -119,7 +119,8 @@ class Bundle:
         """Retrieval vector of a user at `now` (epoch seconds), float32 [D]."""
         inputs = self.encoder.encode([(user, now)], 1)
         vectors: Float32 = self.user_tower.run([USER_VECTOR_OUTPUT], inputs)[0]
-        return vectors[0]
+        first: Float32 = vectors[0]
+        return first
 
     def propose(
         self, user: UserState, vector: Float32, pool: Pool, quotas: SourceQuotas
@@ -133,7 +134,8 @@ class Bundle:
         probabilities: Float32 = self.ranker.run(
             [PROBABILITIES_OUTPUT], {FEATURES_INPUT: features[None]}
         )[0]
-        return probabilities[0]
+        first: Float32 = probabilities[0]
+        return first
 
 
 def _session(path: Path, provider: str, threads: int) -> ort.InferenceSession:

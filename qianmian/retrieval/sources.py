@@ -29,6 +29,8 @@ FALLBACK: Final = "fallback"
 
 #: All sources, in the order in which they claim an item that several propose.
 SOURCES: Final = (REPEAT, TWO_TOWER, TRENDING, NEW, FALLBACK)
+#: A quota cannot be larger.
+LONGEST: Final = 2000
 SOURCE_CODE: Final = {name: code for code, name in enumerate(SOURCES)}
 
 
@@ -37,10 +39,10 @@ class SourceQuotas(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    repeat: int = Field(default=160, ge=0, le=2000)
-    two_tower: int = Field(default=200, ge=0, le=2000)
-    trending: int = Field(default=100, ge=0, le=2000)
-    new: int = Field(default=20, ge=0, le=2000)
+    repeat: int = Field(default=160, ge=0, le=LONGEST)
+    two_tower: int = Field(default=200, ge=0, le=LONGEST)
+    trending: int = Field(default=100, ge=0, le=LONGEST)
+    new: int = Field(default=20, ge=0, le=LONGEST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ class Pool:
         )
 
 
-def top_k(scores: Float32, k: int) -> npt.NDArray[np.intp]:
+def top_k(scores: npt.NDArray[np.floating], k: int) -> npt.NDArray[np.intp]:
     """Positions of the k largest scores, largest first, ties by position; NaN sinks below all."""
     scores = np.where(np.isnan(scores), -np.inf, scores)
     if k < len(scores):
@@ -145,6 +147,7 @@ def _repeat(user: UserState, pool: Pool) -> Int32:
 _HALF_LIFE = 2  # 84 days, the strongest single half-life on retail data
 
 
-def _descending(items: Int32, values: npt.NDArray[np.generic]) -> Int32:
+def _descending(items: Int32, values: npt.NDArray[np.floating]) -> Int32:
     kept = values > 0
-    return items[kept][np.argsort(-values[kept], kind="stable")][:2000]
+    ordered: Int32 = items[kept][np.argsort(-values[kept], kind="stable")]
+    return ordered[:LONGEST]
