@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import orjson
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, from_json
 from starlette.responses import Response
 
 from qianmian.config.document import Location, show_path
@@ -67,8 +67,8 @@ def not_found(error: NotFoundError) -> Response:
 def _faults(error: ValidationError, body: bytes, model: type[BaseModel]) -> list[Fault]:
     """Return one fault for each field, in the order of the body's schema."""
     try:
-        values = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        values = from_json(body)  # the parser of the validation: what it refuses is refused here
+    except ValueError:
         values = None
     details = error.errors(include_url=False, include_context=True)
     faults: dict[tuple[str | int, ...], Fault] = {}
