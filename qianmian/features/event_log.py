@@ -121,6 +121,10 @@ class EventLog:
             target=self.target,
         )
 
+    def before(self, as_of: float) -> Events:
+        """The events strictly before `as_of`, by time; a view, nothing is copied."""
+        return self.events.take(slice(np.searchsorted(self.events.at, as_of, side="left")))
+
     @cached_property
     def is_target(self) -> npt.NDArray[np.bool_]:
         mask: npt.NDArray[np.bool_] = self.events.kind == EVENT_CODE[self.target]

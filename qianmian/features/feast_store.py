@@ -1,20 +1,16 @@
-"""Feast, opened for one data set: import, environment, definitions.
+"""Feast, opened for one data set: its environment and its definitions.
 
 Feast finds its paths by environment variables and its definitions by path; both happen here and
-nowhere else. Importing Feast takes seconds and pulls in torch where that is installed, for an
-output format that qianmian does not use; a serving replica must not carry torch, so it is kept
-out.
+nowhere else.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib
 import importlib.metadata
 import importlib.util
 import os
 import re
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from qianmian.errors import FeatureStoreError
+from qianmian.features.feast_import import import_feast
 from qianmian.features.schema import SCHEMA_FILE, SCHEMA_VARIABLE
 from qianmian.workspace import Workspace
 
@@ -55,7 +52,8 @@ def open_store(workspace: Workspace, repo: Path) -> FeatureStore:
         )
         wanted = _fingerprint(workspace, repo)
         applied = workspace.feast / APPLIED_FILE
-        if not applied.is_file() or applied.read_text(encoding="utf-8") != wanted:
+        registered = (workspace.feast / REGISTRY_FILE).is_file() and applied.is_file()
+        if not registered or applied.read_text(encoding="utf-8") != wanted:
             apply(store, repo)
             applied.write_text(wanted, encoding="utf-8")
     return store
@@ -68,21 +66,6 @@ def apply(store: FeatureStore, repo: Path) -> None:
     registered: list[Any] = [*store.list_feature_services(), *store.list_feature_views()]
     gone = [item for item in registered if item.name not in names]
     store.apply(definitions, objects_to_delete=gone, partial=False)
-
-
-def import_feast() -> Any:
-    """Import Feast without torch and without usage reports."""
-    if "feast" in sys.modules:
-        return sys.modules["feast"]
-    os.environ.setdefault("FEAST_USAGE", "False")
-    hide_torch = "torch" not in sys.modules
-    if hide_torch:
-        sys.modules["torch"] = None  # type: ignore[assignment]  # makes `import torch` fail
-    try:
-        return importlib.import_module("feast")
-    finally:
-        if hide_torch:
-            del sys.modules["torch"]
 
 
 def project_name(dataset: str) -> str:
@@ -127,13 +110,11 @@ def _load_definitions(path: Path) -> list[Any]:
 
 def _fingerprint(workspace: Workspace, repo: Path) -> str:
     """Hash of all that decides what Feast's registry and online tables look like."""
-    registry = workspace.feast / REGISTRY_FILE
     parts = (
         importlib.metadata.version("feast").encode(),
         str(workspace.path.resolve()).encode(),
         (repo / CONFIG_FILE).read_bytes(),
         (repo / DEFINITIONS_FILE).read_bytes(),
         (workspace.features / SCHEMA_FILE).read_bytes(),
-        str(registry.is_file()).encode(),
     )
     return hashlib.sha256(b"\0".join(parts)).hexdigest()

@@ -38,7 +38,7 @@ def item_statistics(log: EventLog, as_of: float) -> pa.Table:
     - `discount`: 1 - sum(paid) / sum(list price) over 28 days, not below 0
     - `trend`: log((7-day count + 1) / 7) - log((28-day count + 4) / 28)
     """
-    past = log.events.before(as_of)
+    past = log.before(as_of)
     n = len(log.items)
     targets = past.take(past.kind == EVENT_CODE[log.target])
     columns: dict[str, Float64] = {
@@ -64,7 +64,7 @@ def item_statistics(log: EventLog, as_of: float) -> pa.Table:
         f.TREND: np.log((columns[f.target_count(short)] + 1.0) / short)
         - np.log((columns[f.target_count(long)] + long / short) / long),
     }
-    seen = np.unique(past.item)
+    seen = np.flatnonzero(counts(past.item, n))
     return table_of(
         c.ITEM_ID,
         log.items.take(pa.array(seen)),

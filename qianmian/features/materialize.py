@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
@@ -15,12 +16,12 @@ import pyarrow.parquet as pq
 
 from qianmian.contracts import features as f
 from qianmian.features.online import read_rows
-from qianmian.features.schema import FeatureSchema, join_key
+from qianmian.features.schema import TIMELESS_VIEWS, FeatureSchema, join_key
 from qianmian.features.snapshot_files import newest, snapshot_path
 from qianmian.workspace import Workspace
 
 if TYPE_CHECKING:
-    from feast import FeatureStore
+    from feast import FeatureStore, FeatureView
 
 MATERIALIZED_FILE: Final = "materialized.json"
 
@@ -42,7 +43,7 @@ class Materialized:
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
+class Held:
     """What was written for a view: of which source, of which moment, how many rows."""
 
     source: str
@@ -67,15 +68,16 @@ def materialize(
     """
     moments = {view: newest(workspace.features / view, at) for view in schema.views}
     source = _source(store, schema)
-    held = _read_held(workspace)
+    held = read_held(workspace)
+    _create_tables(store, schema)
     report = []
     for view, moment in moments.items():
         path = snapshot_path(workspace.features / view, moment)
-        rows = _known(pq.read_table(path), at)
-        wanted = _Held(source, moment, len(rows))
+        wanted = Held(source, moment, _count(path, view, at))
         before = held.get(view)
-        there = before == wanted and _is_there(store, schema, view, rows)
+        there = before == wanted and _is_there(store, schema, view, path, at)
         if not there:
+            rows = _known(pq.read_table(path), at)
             if before is None or before.source != source or _later(before, wanted):
                 _empty(store, view)
             held.pop(view, None)
@@ -83,7 +85,7 @@ def materialize(
             write_rows(store, view, rows, progress)
             held[view] = wanted
             _write_held(workspace, held)
-        report.append(Materialized(view, moment, len(rows), written=not there))
+        report.append(Materialized(view, moment, wanted.rows, written=not there))
     return report
 
 
@@ -98,40 +100,58 @@ def write_rows(
             progress(view, min(start + size, len(rows)), len(rows))
 
 
+def _count(path: Path, view: str, at: float) -> int:
+    """How many rows of a snapshot are known at a moment."""
+    if view not in TIMELESS_VIEWS:
+        return int(pq.read_metadata(path).num_rows)
+    return len(_known(pq.read_table(path, columns=[f.EVENT_TIMESTAMP]), at))
+
+
 def _known(rows: pa.Table, at: float) -> pa.Table:
     """The rows known at a moment: a timeless view's rows each have a time of their own."""
     moment = pa.scalar(datetime.fromtimestamp(at, tz=UTC), pa.timestamp("us", tz="UTC"))
     return rows.filter(pc.less_equal(rows[f.EVENT_TIMESTAMP], moment))
 
 
-def _later(held: _Held, wanted: _Held) -> bool:
+def _later(held: Held, wanted: Held) -> bool:
     """Whether what is held may contain entities that what is wanted does not."""
     return held.moment > wanted.moment or held.rows > wanted.rows
 
 
-def _is_there(store: FeatureStore, schema: FeatureSchema, view: str, rows: pa.Table) -> bool:
+def _is_there(store: FeatureStore, schema: FeatureSchema, view: str, path: Path, at: float) -> bool:
     """Whether the online store still has the view: it may have been emptied behind our back."""
-    if not len(rows):
-        return True
     key = join_key(view)
+    known = _known(pq.read_table(path, columns=[key, f.EVENT_TIMESTAMP]), at)
+    if not len(known):
+        return True
     references = [f"{view}:{name}" for name in schema.views[view]]
-    return read_rows(store, references, key, [rows[key][0].as_py()])[0] is not None
+    return read_rows(store, references, key, [known[key][0].as_py()])[0] is not None
+
+
+def _create_tables(store: FeatureStore, schema: FeatureSchema) -> None:
+    """Create what the online store lacks, as when its file was removed."""
+    _update(store, keep=[store.get_feature_view(view) for view in schema.views])
 
 
 def _empty(store: FeatureStore, view: str) -> None:
     """Drop the view's rows, whatever the online store is."""
-    # The one interface that all of Feast's online stores share for it.
-    online = store._get_provider().online_store  # noqa: SLF001
     definition = store.get_feature_view(view)
-    for delete, keep in (([definition], []), ([], [definition])):
-        online.update(
-            config=store.config,
-            tables_to_delete=delete,
-            tables_to_keep=keep,
-            entities_to_delete=[],
-            entities_to_keep=[],
-            partial=True,
-        )
+    _update(store, delete=[definition])
+    _update(store, keep=[definition])
+
+
+def _update(
+    store: FeatureStore, *, delete: Sequence[FeatureView] = (), keep: Sequence[FeatureView] = ()
+) -> None:
+    """Drop and create tables by the interface that all of Feast's online stores share."""
+    store.provider.online_store.update(
+        config=store.config,
+        tables_to_delete=delete,
+        tables_to_keep=keep,
+        entities_to_delete=[],
+        entities_to_keep=[],
+        partial=True,
+    )
 
 
 def _source(store: FeatureStore, schema: FeatureSchema) -> str:
@@ -141,14 +161,15 @@ def _source(store: FeatureStore, schema: FeatureSchema) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _read_held(workspace: Workspace) -> dict[str, _Held]:
+def read_held(workspace: Workspace) -> dict[str, Held]:
+    """What the online store holds by view, as far as this module wrote it."""
     path = workspace.feast / MATERIALIZED_FILE
     if not path.is_file():
         return {}
-    return {view: _Held(**held) for view, held in json.loads(path.read_text("utf-8")).items()}
+    return {view: Held(**held) for view, held in json.loads(path.read_text("utf-8")).items()}
 
 
-def _write_held(workspace: Workspace, held: Mapping[str, _Held]) -> None:
+def _write_held(workspace: Workspace, held: Mapping[str, Held]) -> None:
     path = workspace.feast / MATERIALIZED_FILE
     partial = path.with_name(f".{MATERIALIZED_FILE}.partial")
     partial.write_text(json.dumps({view: asdict(h) for view, h in held.items()}), "utf-8")

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -40,6 +41,9 @@ REVISION: Final = 1
 
 STAMP_FILE: Final = "snapshots.json"
 EPOCH: Final = 0.0
+
+#: Snapshots computed at a time: sorting and compression run beside each other, memory stays small.
+THREADS: Final = 2
 
 #: Told of each file: what was written, how many are done, how many there are.
 Progress = Callable[[str, int, int], None]
@@ -98,6 +102,8 @@ def build(
         schema = FeatureSchema.load(folder)
         if not _missing(folder, schema, usable):
             return BuildReport(tuple(usable), written=0, kept=len(_wanted(schema, usable)))
+    if progress is not None:
+        progress("reading events", 0, len(moments))
     inputs = FeatureInputs.read(dataset)
     if not len(inputs.log.events):
         raise DataError(f"{c.EVENTS_FILE}: expected training events with a time; there are none")
@@ -106,13 +112,34 @@ def build(
     missing = _missing(folder, inputs.schema, usable)
     inputs.schema.save(folder)
     stamp.write(folder)  # before the files: a build that is killed goes on where it stood
-    for done, (view, moment) in enumerate(missing, start=1):
-        rows, known_since = _rows(inputs, view, moment)
-        write_snapshot(snapshot_path(folder / view, moment), rows, known_since)
-        if progress is not None:
-            progress(f"{view} {show(moment)[:10]}", done, len(missing))
+    _write_all(folder, inputs, missing, progress)
     kept = len(_wanted(inputs.schema, usable)) - len(missing)
     return BuildReport(tuple(usable), written=len(missing), kept=kept)
+
+
+def _write_all(
+    folder: Path,
+    inputs: FeatureInputs,
+    missing: Sequence[tuple[str, float]],
+    progress: Progress | None,
+) -> None:
+    """Compute and write snapshots on a few threads; what stops one of them stops all."""
+
+    def write(task: tuple[str, float]) -> str:
+        view, moment = task
+        rows, known_since = _rows(inputs, view, moment)
+        write_snapshot(snapshot_path(folder / view, moment), rows, known_since)
+        return f"{view} {show(moment)[:10]}"
+
+    pool = ThreadPoolExecutor(max_workers=THREADS)
+    try:
+        tasks = [pool.submit(write, task) for task in missing]
+        for done, task in enumerate(as_completed(tasks), start=1):
+            written = task.result()
+            if progress is not None:
+                progress(written, done, len(missing))
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from qianmian.contracts import columns as c
 from qianmian.contracts import features as f
 from qianmian.features.columns import DataType, table_of
 from qianmian.features.event_log import SECONDS_PER_DAY, EventLog, Events
-from qianmian.features.segments import Float64, Int32, counts
+from qianmian.features.segments import Float64, Int32, Runs, counts
 from qianmian.features.user_activity import user_activity
 
 Texts = npt.NDArray[np.object_]
@@ -128,6 +128,7 @@ def _derived(
 ) -> dict[str, Texts]:
     """Derived tags, one text or None for each row of `activity`."""
     actions = log.actions_by_user.before(as_of)
+    users = actions.user[Runs.of(actions.user).starts]  # those of `activity`, in its order
     number = {name: activity[name].to_numpy() for name in activity.column_names[1:]}
     level, life_cycle, power, sensitivity, daypart, day = f.DERIVED_TAGS
     spending = number[f.spend(f.WINDOWS_DAYS[-1])] > 0
@@ -147,8 +148,8 @@ def _derived(
         sensitivity: _levels(
             number[f.DISCOUNT_SHARE], thresholds.discount_share, SENSITIVITY_LEVELS, known=spending
         ),
-        daypart: _daypart(actions, len(log.users)),
-        day: _preferred_day(actions, len(log.users)),
+        daypart: _daypart(actions, users),
+        day: _preferred_day(actions, users),
     }
 
 
@@ -181,23 +182,28 @@ def _life_cycle(number: Mapping[str, Float64], as_of: float) -> Texts:
     return texts
 
 
-def _daypart(actions: Events, users: int) -> Texts:
+def _daypart(actions: Events, users: Int32) -> Texts:
     parts = len(DAYPARTS)
     part = actions.hour // HOURS_A_DAYPART
     cell = actions.user.astype(np.int64) * parts + part
-    by_part = counts(cell, users * parts).reshape(users, parts)[np.unique(actions.user)]
+    size = _size(users)
+    by_part = counts(cell, size * parts).reshape(size, parts)[users]
     texts: Texts = np.array(DAYPARTS, dtype=object)[by_part.argmax(axis=1)]
     return texts
 
 
-def _preferred_day(actions: Events, users: int) -> Texts:
+def _preferred_day(actions: Events, users: Int32) -> Texts:
     weekend = is_weekend(actions.day)
-    present = np.unique(actions.user)
-    on_weekend = counts(actions.user[weekend], users)[present]
-    on_weekday = counts(actions.user[~weekend], users)[present]
+    on_weekend = counts(actions.user[weekend], _size(users))[users]
+    on_weekday = counts(actions.user[~weekend], _size(users))[users]
     return np.where(on_weekend / WEEKEND_DAYS > on_weekday / WEEKDAYS, "weekend", "weekday").astype(
         object
     )
+
+
+def _size(codes: Int32) -> int:
+    """How many codes there are up to the last of these ascending ones."""
+    return int(codes[-1]) + 1 if len(codes) else 0
 
 
 def is_weekend(day: Int32) -> npt.NDArray[np.bool_]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from qianmian.cli.main import app
 from qianmian.contracts import columns as c
 from qianmian.data.store import Dataset
 from qianmian.features import snapshots
+from qianmian.features.feast_store import CONFIG_FILE
 from qianmian.features.store import FeatureRepo
-from qianmian.workspace import Workspace
+from qianmian.workspace import FEATURE_REPO, Workspace
 from tests.features.small import at, event, frame
 
 #: Snapshots of the shop are taken on these days, the last at the end of training.
@@ -116,9 +118,31 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return workspace
 
 
-@pytest.fixture(scope="session")
-def repo(shop: Workspace) -> FeatureRepo:
-    repo = FeatureRepo.open(shop)
+#: The stores that the repository chooses, and Feast's own of the same engines.
+ENGINES = {
+    "chosen": {},
+    "feast's own": {
+        "qianmian.features.offline.SnapshotOfflineStore": "duckdb",
+        "qianmian.features.packed_sqlite.PackedSqliteOnlineStore": "sqlite",
+    },
+}
+
+
+@pytest.fixture(scope="session", params=list(ENGINES))
+def repo(
+    request: pytest.FixtureRequest, shop: Workspace, tmp_path_factory: pytest.TempPathFactory
+) -> FeatureRepo:
+    """The shop's features through each pair of stores: all of them must answer alike."""
+    folder = tmp_path_factory.mktemp("engine")
+    shutil.copytree(shop.root, folder / "home")
+    shutil.copytree(FEATURE_REPO, folder / "repo", ignore=shutil.ignore_patterns("__pycache__"))
+    config = folder / "repo" / CONFIG_FILE
+    text = config.read_text(encoding="utf-8")
+    for ours, theirs in ENGINES[request.param].items():
+        assert ours in text
+        text = text.replace(ours, theirs)
+    config.write_text(text, encoding="utf-8")
+    repo = FeatureRepo.open(Workspace(folder / "home", shop.dataset), folder / "repo")
     repo.materialize(TRAIN_END)
     return repo
 

@@ -133,8 +133,7 @@ def test_one_item_online(repo):
     assert repo.online_item("never") is None
 
 
-def test_what_is_pushed_is_read(shop):
-    repo = FeatureRepo.open(shop)
+def test_what_is_pushed_is_read(repo):
     events = shop_events()
     own = events[events[c.USER_ID] == PLANTED]
     log = EventLog.build(own, target=EventType.ORDER, time_zone="UTC")
@@ -146,6 +145,12 @@ def test_what_is_pushed_is_read(shop):
     assert row[f.LEDGER_ITEM_IDS] == ["i04", "i03", "i02", "i01", "i00"]
     assert row[f.LEDGER_AS_OF] == at(62)
     assert row[f.LAST_ACTION_AT] is None  # other views know nothing of this user
+
+    later = rows.set_column(1, f.LEDGER_AS_OF, pa.array([at(63)]))
+    repo.push(f.USER_LEDGER, later.append_column(f.EVENT_TIMESTAMP, stamp))
+    row = repo.online_user("pushed")
+    assert row is not None
+    assert row[f.LEDGER_AS_OF] == at(63)
 
 
 def test_what_is_not_streamed_cannot_be_pushed(repo):
