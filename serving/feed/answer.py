@@ -5,7 +5,7 @@ Only the items that are shown are touched one by one; everything before this was
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -13,10 +13,7 @@ from zlib import crc32
 
 import numpy as np
 
-from qianmian.contracts import columns as c
-from qianmian.contracts import features as f
 from qianmian.experiments import Arm
-from qianmian.features.item_table import Float32, ItemTable
 from qianmian.retrieval.sources import FALLBACK, NEW, REPEAT, SOURCES, TRENDING, TWO_TOWER
 from qianmian.venues import Phase, Venue
 from serving.feed.query import Query
@@ -125,7 +122,7 @@ def venue_info(venue: Venue, phase: Phase) -> Answer:
 
 def _items(made: Made, page: Page, items: list[int]) -> list[Answer]:
     ranking, table = made.ranking, made.release.bundle.items
-    details = _details(table)
+    details = made.release.details
     position = page.plan.offset
     scores = ranking.score[page.rows].tolist() + [0.0] * len(page.filled)
     codes = ranking.source[page.rows].tolist()
@@ -139,7 +136,7 @@ def _items(made: Made, page: Page, items: list[int]) -> list[Answer]:
             "slot": _ORGANIC,
             "reason": REASONS[source],
             "propensity": PROPENSITY,
-            "item": details(item),
+            "item": details[item],
         }
         for place, (item, score, source) in enumerate(
             zip(items, scores, sources, strict=True), start=position + 1
@@ -149,30 +146,6 @@ def _items(made: Made, page: Page, items: list[int]) -> list[Answer]:
         for entry, explanation in zip(answer, _explanations(made, page), strict=True):
             entry["explain"] = explanation
     return answer
-
-
-def _details(table: ItemTable) -> Callable[[int], Answer]:
-    """Return a function from item index to `ItemDetails`."""
-    category, brand = table.attributes.get(c.CATEGORY), table.attributes.get(c.BRAND)
-    paid, base = table.statistic(f.PAID_PRICE), table.statistic(f.BASE_PRICE)
-    discount = table.statistic(f.DISCOUNT)
-
-    def details(item: int) -> Answer:
-        return {
-            "title": table.titles[item],
-            "category": category[item] if category else "",
-            "brand": brand[item] if brand else "",
-            "price": _money(paid, item),
-            "base_price": _money(base, item),
-            "discount": round(min(max(float(discount[item]), 0.0), 1.0), 4),
-        }
-
-    return details
-
-
-def _money(amounts: Float32, item: int) -> float | None:
-    amount = float(amounts[item])
-    return round(amount, 2) if amount > 0 else None
 
 
 def _explanations(made: Made, page: Page) -> list[Answer]:

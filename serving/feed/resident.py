@@ -20,6 +20,7 @@ from qianmian.releases.bundle import Bundle
 from qianmian.retrieval.sources import Pool
 from qianmian.venues import Venue
 from serving.clock import Clock
+from serving.feed.details import ItemDetails
 from serving.feed.tokens import UInt32, item_hashes
 
 
@@ -40,6 +41,7 @@ class ResidentRelease:
     bundle: Bundle
     pools: Mapping[str, VenuePool]
     item_hashes: UInt32  # [n]
+    details: ItemDetails
 
     @classmethod
     def build(
@@ -53,6 +55,7 @@ class ResidentRelease:
                 venue_id: _venue_pool(bundle, indices) for venue_id, indices in venue_items.items()
             },
             item_hashes=item_hashes(bundle.items.item_ids),
+            details=ItemDetails(bundle.items),
         )
 
 

@@ -69,9 +69,10 @@ def test_paging_ends_where_the_token_would_be_too_long() -> None:
     assert SIGNER.page(token(MAX_SHOWN + 1)) is None
 
 
-def test_short_key_is_refused() -> None:
-    with pytest.raises(FieldError, match="expected at least 16 bytes"):
-        Signer(b"short")
+@pytest.mark.parametrize("key", [b"short", b"x" * 65])
+def test_key_of_another_length_is_refused(key: bytes) -> None:
+    with pytest.raises(FieldError, match="expected 16 to 64 bytes"):
+        Signer(key)
 
 
 def test_hashes_do_not_change_between_versions() -> None:
