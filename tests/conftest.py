@@ -11,3 +11,62 @@ settings.load_profile("house")
 def _no_settings_from_the_shell(monkeypatch):
     for name in ("QIANMIAN_HOME", "QIANMIAN_DATASET"):
         monkeypatch.delenv(name, raising=False)
+
+
+SMALL = {
+    "name": "quick",
+    "description": "The quick profile, smaller",
+    "snapshots": {"every_days": 7, "count": 12},
+    "two_tower": {
+        "width": 16,
+        "user_hidden": [32],
+        "item_hidden": [32],
+        "users_per_batch": 32,
+        "uniform_negatives": 32,
+        "epochs": 2,
+    },
+    "ranker": {"hidden": [32], "snapshots": 2, "epochs": 2, "negatives": 24},
+}
+
+
+@pytest.fixture(scope="session")
+def small_shop(tmp_path_factory):
+    """Workspace of the small shop: imported, features built and materialized, a live release."""
+    return _make(tmp_path_factory.mktemp("home"), "small-shop", events_only=False)
+
+
+@pytest.fixture(scope="session")
+def clicks_only(tmp_path_factory):
+    """The same of a shop of which nothing but clicks is known."""
+    return _make(tmp_path_factory.mktemp("home"), "clicks-only", events_only=True)
+
+
+def _make(home, name, *, events_only):
+    from datetime import UTC, datetime
+
+    from qianmian.contracts import features as f
+    from qianmian.data.importing import import_source
+    from qianmian.data.source import find_source
+    from qianmian.data.store import Dataset
+    from qianmian.features.snapshots import build, schedule
+    from qianmian.features.store import FeatureRepo
+    from qianmian.releases.store import ReleaseStore
+    from qianmian.workspace import Workspace
+    from tests.small_shop import write_shop
+    from training import pipeline
+    from training.profile import TrainingProfile
+
+    workspace = Workspace(home, name)
+    source = write_shop(home / "source", events_only=events_only)
+    import_source(find_source(str(source), name), workspace, lambda _: None)
+    profile = TrainingProfile.model_validate(SMALL)
+    dataset = Dataset.open(workspace)
+    cut = dataset.spec.split.train_end.timestamp()
+    moments = schedule(cut, profile.snapshots.every_days, profile.snapshots.count)
+    build(workspace, dataset, moments)
+    repo = FeatureRepo.open(workspace)
+    repo.materialize(cut)
+    release = pipeline.train(workspace, profile, lambda _: None)
+    schema = {s: repo.schema_hash(s) for s in (f.TWO_TOWER_SERVICE, f.RANKER_SERVICE)}
+    ReleaseStore(workspace.releases).promote(release, schema=schema, at=datetime.now(UTC))
+    return workspace

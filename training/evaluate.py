@@ -164,11 +164,14 @@ def _hits(subject: Subject, ranking: Ranking) -> Iterator[tuple[str, npt.NDArray
 def _slices(subject: Subject, ranking: Ranking) -> dict[str, npt.NDArray[np.intp]]:
     """Positions in `ranking` of the first places of each slice, best first."""
     owned = _member(ranking.items, subject.owned)
-    places = {}
-    for label, inside in (("all", np.ones_like(owned)), ("repeat", owned), ("new", ~owned)):
-        rows = np.flatnonzero(inside)
-        places[label] = rows[top_k(ranking.scores[rows].astype(np.float64), max(KS))]
-    return places
+    depth = max(KS)
+    first = top_k(ranking.scores, depth + int(owned.sum()))  # holds `depth` new ones, if there are
+    rows = np.flatnonzero(owned)
+    return {
+        "all": first[:depth],
+        "repeat": rows[top_k(ranking.scores[rows], depth)],
+        "new": first[~owned[first]][:depth],
+    }
 
 
 def _member(items: Int32, chosen: Int32) -> npt.NDArray[np.bool_]:

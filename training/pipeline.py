@@ -44,6 +44,7 @@ from training.export import export_ranker, export_user_tower, prove_parity, user
 from training.history import History, weekly
 from training.profile import TrainingProfile
 from training.proposals import Examples, examples_at, labels_after
+from training.quiet import quiet_libraries
 from training.ranker import fit_ranker
 from training.revision import code_revision
 from training.two_tower import TwoTowerTrainer, Week, build_model, start_process_group
@@ -76,7 +77,7 @@ def train(workspace: Workspace, profile: TrainingProfile, progress: Progress) ->
         TrainingError: the data is too short or too poor for what the profile asks.
         FeatureStoreError: the features were not built.
     """
-    with threadpool_limits(1, user_api="blas"):
+    with threadpool_limits(1, user_api="blas"), quiet_libraries():
         return _train(workspace, profile, progress)
 
 

@@ -94,12 +94,14 @@ class Pool:
 
 def top_k(scores: npt.NDArray[np.floating], k: int) -> npt.NDArray[np.intp]:
     """Positions of the k largest scores, largest first, ties by position; NaN sinks below all."""
-    scores = np.where(np.isnan(scores), -np.inf, scores)
-    if k < len(scores):
-        part = np.sort(np.argpartition(-scores, k - 1)[:k]) if k > 0 else np.zeros(0, dtype=np.intp)
-    else:
-        part = np.arange(len(scores))
-    return part[np.argsort(-scores[part], kind="stable")]
+    if k <= 0:
+        return np.zeros(0, dtype=np.intp)
+    falling = -scores
+    falling[np.isnan(falling)] = np.inf
+    part = np.arange(len(falling))
+    if k < len(falling):
+        part = np.sort(np.argpartition(falling, k - 1)[:k])
+    return part[np.argsort(falling[part], kind="stable")]
 
 
 def propose(user: UserState, vector: Float32, pool: Pool, quotas: SourceQuotas) -> Candidates:

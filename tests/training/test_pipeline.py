@@ -1,0 +1,200 @@
+"""The retrain journey on a small shop: what it learns from, what it proves, what it publishes."""
+
+import numpy as np
+import pytest
+
+from qianmian.contracts import features as f
+from qianmian.errors import ReleaseError, TrainingError
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"
+)
+
+
+@pytest.fixture(scope="module")
+def parts(small_shop):
+    from qianmian.data.store import Dataset
+    from qianmian.features.store import FeatureRepo
+    from qianmian.releases.bundle import Bundle
+    from qianmian.releases.store import ReleaseStore
+    from training.history import History
+
+    dataset, repo = Dataset.open(small_shop), FeatureRepo.open(small_shop)
+    cut = dataset.spec.split.train_end.timestamp()
+    history = History(dataset, repo, moments=(cut,), cut=cut)
+    store = ReleaseStore(small_shop.releases)
+    return dataset, repo, history, store, Bundle.load(store.path("live"))
+
+
+def test_the_manifest_says_what_was_proven(parts):
+    *_, store, _ = parts
+    manifest = store.get("live")
+    assert manifest.parity.passed
+    assert manifest.parity.top_k_agreement >= 0.999
+    assert len(manifest.parity.batch_sizes) >= 3
+    assert all(output.max_abs_diff <= 1e-5 for output in manifest.parity.outputs)
+    assert {row.system for row in manifest.metrics} == {
+        "popularity",
+        "personal_frequency",
+        "two_tower",
+        "two_stage",
+    }
+
+
+def test_every_action_that_the_data_holds_has_a_head(parts):
+    *_, bundle = parts
+    assert set(bundle.actions) == {"click", "order"}
+
+
+def test_retrieval_has_learned_the_favourite_category(parts):
+    _, _, history, _, bundle = parts
+    users = history.known_users(history.cut)
+    pool = bundle.pool()
+    category = bundle.items.attributes["category"]
+    shares = []
+    for state in history.states(f.RANKER_SERVICE, users, history.cut):
+        scores = pool.vectors @ bundle.user_vector(state, history.cut)
+        first = np.argsort(-scores)[:10]
+        favourite = f"category-{int(state.user_id[1:]) % 6}"
+        shares.append(np.mean([category[i] == favourite for i in first]))
+    assert np.mean(shares) > 0.5  # by chance: 1/6
+
+
+def test_two_stage_is_ahead_of_popularity(parts):
+    *_, store, _ = parts
+    ndcg = {
+        row.system: row.ndcg
+        for row in store.get("live").metrics
+        if row.slice == "all" and row.k == 10
+    }
+    assert ndcg["two_stage"] > 1.5 * ndcg["popularity"]
+
+
+def test_an_item_never_acted_on_has_a_vector_of_its_category(parts):
+    *_, bundle = parts
+    unseen = bundle.items.index_of("i125")
+    assert unseen >= 0
+    category = bundle.items.attributes["category"].codes
+    unit = bundle.vectors / np.linalg.norm(bundle.vectors, axis=1, keepdims=True)
+    near = unit[:120] @ unit[unseen]
+    own = category[:120] == category[unseen]
+    assert near[own].mean() > near[~own].mean()
+
+
+def test_a_user_of_whom_nothing_is_known_is_ranked(parts):
+    _, _, history, _, bundle = parts
+    from qianmian.retrieval.sources import SourceQuotas
+
+    nobody = bundle.user_state("nobody", None)
+    vector = bundle.user_vector(nobody, history.cut)
+    candidates = bundle.propose(nobody, vector, bundle.pool(), SourceQuotas())
+    probabilities = bundle.rank(nobody, candidates, history.cut)
+    assert len(candidates) > 0
+    assert np.isfinite(probabilities).all()
+    assert ((probabilities > 0) & (probabilities < 1)).all()
+
+
+def test_online_and_offline_features_rank_alike(parts):
+    _, repo, history, _, bundle = parts
+    from qianmian.retrieval.sources import SourceQuotas
+
+    users = history.known_users(history.cut)[:5]
+    for offline in history.states(f.RANKER_SERVICE, users, history.cut):
+        online = bundle.user_state(offline.user_id, repo.online_user(offline.user_id))
+        ranked = []
+        for state in (offline, online):
+            vector = bundle.user_vector(state, history.cut)
+            candidates = bundle.propose(state, vector, bundle.pool(), SourceQuotas())
+            ranked.append((candidates.items, bundle.rank(state, candidates, history.cut)))
+        assert np.array_equal(ranked[0][0], ranked[1][0])
+        np.testing.assert_allclose(ranked[0][1], ranked[1][1], atol=1e-6)
+
+
+def test_lists_can_be_judged_with_other_tools(parts, tmp_path):
+    import pandas as pd
+
+    dataset, _, history, _, bundle = parts
+    from qianmian.retrieval.sources import SourceQuotas
+    from training.evaluate import evaluate
+
+    path = tmp_path / "lists.parquet"
+    rows = evaluate(
+        bundle,
+        history,
+        dataset,
+        quotas=SourceQuotas(),
+        rng=np.random.default_rng(0),
+        lists=path,
+    )
+    lists = pd.read_parquet(path)
+    assert list(lists.columns) == ["system", "user_id", "item_id", "rank", "score"]
+    assert not lists.duplicated(["system", "user_id", "item_id"]).any()
+    assert not lists.duplicated(["system", "user_id", "rank"]).any()
+    events = dataset.events(["user_id", "item_id", "event_type", "timestamp"])
+    orders = events[events["event_type"] == "order"].astype({"user_id": str, "item_id": str})
+    cut = dataset.spec.split.train_end
+    had = orders[orders["timestamp"] < cut].groupby("user_id")["item_id"].agg(set)
+    wanted = orders[orders["timestamp"] >= cut].groupby("user_id")["item_id"].agg(set)
+    for label in ("all", "repeat", "new"):
+        for system in ("popularity", "two_stage"):
+            recalls = []
+            for user, relevant in wanted.items():
+                ranked = lists[(lists["system"] == system) & (lists["user_id"] == user)]
+                items = ranked.sort_values("rank")["item_id"].tolist()
+                keep = {
+                    "all": lambda _item: True,
+                    "repeat": lambda item, user=user: item in had[user],
+                    "new": lambda item, user=user: item not in had[user],
+                }[label]
+                held = {item for item in relevant if keep(item)}
+                if held:
+                    top = [item for item in items if keep(item)][:10]
+                    recalls.append(len(held & set(top)) / min(10, len(held)))
+            reported = next(
+                r.recall for r in rows if (r.system, r.slice, r.k) == (system, label, 10)
+            )
+            assert np.mean(recalls) == pytest.approx(reported, abs=1e-9)
+
+
+def test_a_release_that_saw_the_test_is_not_evaluated(small_shop, parts):
+    from datetime import timedelta
+
+    from training import judge as judging
+
+    dataset, *_ = parts
+    path = small_shop.data / "dataset.yaml"
+    text = path.read_text()
+    earlier = dataset.spec.split.train_end - timedelta(days=7)
+    shown = f"{dataset.spec.split.train_end:%Y-%m-%d}"
+    path.write_text(text.replace(shown, f"{earlier:%Y-%m-%d}", 1))
+    try:
+        with pytest.raises(ReleaseError, match="measure memory"):
+            judging.judge(small_shop, "live")
+    finally:
+        path.write_text(text)
+
+
+def test_labels_never_reach_beyond_the_cut(parts):
+    from training.proposals import labels_after
+
+    _, _, history, *_ = parts
+    with pytest.raises(ValueError, match="beyond the cut"):
+        labels_after(history, history.cut - 86_400, 28)
+
+
+def test_too_short_a_history_is_refused_with_the_remedy(parts):
+    from training.pipeline import ranker_moments
+    from training.profile import load_profile
+
+    _, _, history, *_ = parts
+    with pytest.raises(TrainingError, match="horizon_days"):
+        ranker_moments(history, load_profile("quick"))
+
+
+def test_nothing_but_clicks_trains_too(clicks_only):
+    from qianmian.releases.bundle import Bundle
+    from qianmian.releases.store import ReleaseStore
+
+    bundle = Bundle.load(ReleaseStore(clicks_only.releases).path("live"))
+    assert bundle.actions == ("click",)
+    assert bundle.encoder.affinity_columns == ()
