@@ -74,7 +74,7 @@ entities = {
 snapshots = {
     view: FileSource(
         name=f"{view}_snapshots",
-        path=str(FOLDER / view / "*.parquet"),
+        path=str(FOLDER / view),
         timestamp_field=f.EVENT_TIMESTAMP,
         file_format=ParquetFormat(),
         description=f"Snapshots of {view}, one file a moment.",
@@ -121,3 +121,6 @@ DEFINITIONS = [
     *views.values(),
     *services.values(),
 ]
+
+# Feast's own commands look for definitions among the names of this module.
+globals().update({f"{type(item).__name__}_{item.name}": item for item in DEFINITIONS})

@@ -78,7 +78,7 @@ def narrowed(view: FeatureView, first: float, last: float) -> FeatureView:
     source = view.batch_source
     if not isinstance(source, FileSource):
         return view
-    folder = Path(source.path).parent
+    folder = Path(source.path)
     moments = moments_of(folder)
     before = [moment for moment in moments if moment <= first]
     if not before or any(before[-1] < moment <= last for moment in moments):

@@ -1,6 +1,10 @@
 """Features through Feast: point in time for training, newest for serving."""
 
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,8 +18,10 @@ from qianmian.data.store import Dataset
 from qianmian.errors import FeatureStoreError, NotFoundError
 from qianmian.features import snapshots
 from qianmian.features.event_log import EventLog
+from qianmian.features.schema import SERVICES
 from qianmian.features.store import FeatureRepo
 from qianmian.features.user_ledger import user_ledger
+from qianmian.workspace import FEATURE_REPO, PROJECT_ROOT, Workspace
 from tests.features.conftest import PLANTED, SNAPSHOT_DAYS, TRAIN_END, shop_events
 from tests.features.small import at
 
@@ -207,8 +213,22 @@ def test_definitions_are_applied_once(shop, monkeypatch):
     FeatureRepo.open(shop)
 
 
-def test_features_must_be_built_first(tmp_path):
-    from qianmian.workspace import Workspace
+@pytest.mark.slow  # Feast's command line imports everything
+def test_feasts_own_command_applies_the_definitions(shop, tmp_path):
+    values = {
+        "QIANMIAN_FEATURES": str(shop.features),
+        "QIANMIAN_FEAST": str(tmp_path),
+        "QIANMIAN_FEAST_PROJECT": "shop",
+        "PYTHONPATH": str(PROJECT_ROOT),
+    }
+    feast = [Path(sys.executable).parent / "feast", "-c", FEATURE_REPO]
+    environment = {**os.environ, **values}
+    subprocess.run([*feast, "apply"], check=True, capture_output=True, env=environment)
+    registry = (tmp_path / "registry.db").read_bytes()
+    for name in (*f.USER_VIEWS, *f.ITEM_VIEWS, *f.VENUE_VIEWS, *SERVICES):
+        assert name.encode() in registry
 
+
+def test_features_must_be_built_first(tmp_path):
     with pytest.raises(FeatureStoreError, match="qianmian features build"):
         FeatureRepo.open(Workspace(tmp_path))
