@@ -31,6 +31,8 @@ def items_by_user(actions: Actions) -> dict[int, Int32]:
     """Distinct items of each user, ascending, by user code."""
     keys = (actions.users.astype(np.int64) << 32) + (actions.items.astype(np.int64) + _OFFSET)
     keys = np.unique(keys)
+    if not len(keys):
+        return {}
     codes, first = np.unique(keys >> 32, return_index=True)
     items = ((keys & 0xFFFFFFFF) - _OFFSET).astype(np.int32)
     return dict(zip(codes.tolist(), np.split(items, first[1:]), strict=True))

@@ -39,6 +39,7 @@ from qianmian.workspace import Workspace
 from training.actions import items_by_user
 from training.baselines import counts
 from training.batches import ItemCodes
+from training.checkpoint import Checkpoint, Progressed
 from training.evaluate import evaluate
 from training.export import export_ranker, export_user_tower, prove_parity, user_tower_module
 from training.history import History, weekly
@@ -67,8 +68,15 @@ class Run:
     progress: Progress
 
 
-def train(workspace: Workspace, profile: TrainingProfile, progress: Progress) -> str:
+def train(
+    workspace: Workspace,
+    profile: TrainingProfile,
+    progress: Progress,
+    checkpoint: Checkpoint | None = None,
+) -> str:
     """Train, prove and publish; returns the id of the new release.
+
+    With a `checkpoint` a run that was killed goes on where it was.
 
     NumPy's matrix products are small here and take turns with torch: one BLAS thread is several
     times faster than two that wait for each other.
@@ -78,15 +86,20 @@ def train(workspace: Workspace, profile: TrainingProfile, progress: Progress) ->
         FeatureStoreError: the features were not built.
     """
     with threadpool_limits(1, user_api="blas"), quiet_libraries():
-        return _train(workspace, profile, progress)
+        return _train(workspace, profile, progress, checkpoint)
 
 
-def _train(workspace: Workspace, profile: TrainingProfile, progress: Progress) -> str:
+def _train(
+    workspace: Workspace,
+    profile: TrainingProfile,
+    progress: Progress,
+    checkpoint: Checkpoint | None,
+) -> str:
     seed_everything(profile.seed)
     dataset, repo = Dataset.open(workspace), FeatureRepo.open(workspace)
     history = read_history(dataset, repo, profile)
     run = prepare(history, profile, progress)
-    examples = fit_two_tower(run)
+    examples = fit_two_tower(run, checkpoint)
     progress(f"ranker: {len(examples.weights):,} labelled candidates of {len(examples.starts):,}")
     ranker = fit_ranker(
         examples,
@@ -98,7 +111,10 @@ def _train(workspace: Workspace, profile: TrainingProfile, progress: Progress) -
     store = ReleaseStore(workspace.releases)
     with store.staging() as folder:
         facts = export(run, ranker, examples.features[:4096], folder, repo, dataset)
-        return store.publish(folder, facts)
+        release = store.publish(folder, facts)
+    if checkpoint:
+        checkpoint.clear()
+    return release
 
 
 def read_history(dataset: Dataset, repo: FeatureRepo, profile: TrainingProfile) -> History:
@@ -137,31 +153,45 @@ def prepare(history: History, profile: TrainingProfile, progress: Progress) -> R
     return Run(history, profile, encoder, codes, trainer, rng, progress)
 
 
-def fit_two_tower(run: Run) -> Examples:
+def fit_two_tower(run: Run, checkpoint: Checkpoint | None) -> Examples:
     """Train through time; returns the proposals made on the way, labelled."""
     history, profile = run.history, run.profile
     proposing = ranker_moments(history, profile)
+    reached = checkpoint.restore(run.trainer, run.rng) if checkpoint else None
+    if reached:
+        run.progress(f"going on after {_day(reached.moment)}, where an earlier run was stopped")
     past: list[Week] = []
     parts: list[Examples] = []
-    warm = False
+    warm = reached.warm if reached else False
     for start, end in weekly(history.moments, history.cut):
+        week = read_week(run, start, end)
+        if checkpoint and reached and start <= reached.moment:
+            past += [week] if week else []
+            parts += [checkpoint.proposals(start)] if start in proposing else []
+            continue
         if start in proposing:
             if not warm:
                 warm_up(run, past)
                 warm = True
             parts.append(proposals(run, start))
             run.progress(f"proposed candidates as of {_day(start)} ({len(parts)}/{len(proposing)})")
-        if not len(history.targets.between(start, end).users):
-            continue
-        week = read_week(run, start, end)
-        if warm:
-            replayed = min(len(past), profile.two_tower.replay)
-            chosen = run.rng.choice(len(past), replayed, replace=False)
-            losses = [loss for i in chosen for loss in run.trainer.fit(past[i])]
-            losses = run.trainer.fit(week)
-            run.progress(f"two-tower week of {_day(start)}: loss {np.mean(losses):.4f}")
-        past.append(week)
+            if checkpoint:
+                checkpoint.keep_proposals(start, parts[-1])
+        if week and warm:
+            learn(run, week, past)
+            run.progress(f"two-tower learned the week of {_day(start)}")
+        past += [week] if week else []
+        if checkpoint and warm:
+            checkpoint.save(Progressed(start, warm), run.trainer, run.rng)
     return Examples.join(parts)
+
+
+def learn(run: Run, week: Week, past: list[Week]) -> None:
+    """Learn a new week, after some older ones drawn at random so that they are not forgotten."""
+    replayed = min(len(past), run.profile.two_tower.replay)
+    for i in run.rng.choice(len(past), replayed, replace=False):
+        run.trainer.fit(past[i])
+    run.trainer.fit(week)
 
 
 def ranker_moments(history: History, profile: TrainingProfile) -> tuple[float, ...]:
@@ -194,9 +224,11 @@ def warm_up(run: Run, past: list[Week]) -> None:
         )
 
 
-def read_week(run: Run, start: float, end: float) -> Week:
-    """Users with a target action in [start, end), as they were known at its start."""
+def read_week(run: Run, start: float, end: float) -> Week | None:
+    """Users with a target action in [start, end), as they were known at its start; None: no one."""
     acted = items_by_user(run.history.targets.between(start, end))
+    if not acted:
+        return None
     users = np.array(sorted(acted), dtype=np.int32)
     states = run.history.states(f.TWO_TOWER_SERVICE, users, start)
     positives = [acted[user] for user in users.tolist()]

@@ -14,6 +14,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -182,6 +183,28 @@ class TwoTowerTrainer:
         ]
         return torch.cat(parts).numpy()
 
+    def checkpoint(self) -> dict[str, object]:
+        """This worker's weights and optimizer states as plain tensors."""
+        return {
+            "weights": {name: _local(v) for name, v in self._model.state_dict().items()},
+            "fused": {name: _local(v) for name, v in self._fused().items()},
+            "dense": self._optimizer.state_dict(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `checkpoint` gave."""
+        with torch.no_grad():
+            for name, value in self._model.state_dict().items():
+                _local(value).copy_(state["weights"][name])
+            for name, value in self._fused().items():
+                _local(value).copy_(state["fused"][name])
+        self._optimizer.load_state_dict(state["dense"])
+
+    def _fused(self) -> dict[str, Tensor | ShardedTensor]:
+        """States of the optimizer that is fused into the backward pass."""
+        states = self._model.fused_optimizer.state_dict()["state"]
+        return {name: value for table in states.values() for name, value in table.items()}
+
     def state_dict(self) -> dict[str, Tensor]:
         """Weights under the names of the plain model, tables gathered from their shards."""
         return {name: _whole(value) for name, value in self._model.state_dict().items()}
@@ -207,6 +230,14 @@ def _membership(week: Week, rows: np.ndarray, items: np.ndarray) -> Tensor:
         place = np.minimum(np.searchsorted(items, positives), len(items) - 1)
         member[u, place[items[place] == positives]] = True
     return torch.from_numpy(member)
+
+
+def _local(value: Tensor | ShardedTensor) -> Tensor:
+    """The part of a tensor that this worker holds, sharing its memory."""
+    if isinstance(value, ShardedTensor):
+        shard: Tensor = value.local_shards()[0].tensor
+        return shard
+    return value
 
 
 def _whole(value: Tensor | ShardedTensor) -> Tensor:

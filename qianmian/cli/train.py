@@ -24,6 +24,7 @@ def train(
 
     Needs the data set and its features: `qianmian data import`, `qianmian features build`.
     The release is published, not yet served: `qianmian release promote latest` makes it live.
+    A run that was killed goes on where it was when the same command is given again.
     """
     workspace = CliState.of(ctx).workspace
     typer.echo("loading PyTorch and TorchRec ...", err=True)
@@ -31,6 +32,7 @@ def train(
     from qianmian.features.store import FeatureRepo
     from qianmian.releases.store import ReleaseStore
     from training import pipeline, stamp
+    from training.checkpoint import Checkpoint
     from training.profile import load_profile
 
     chosen = load_profile(profile)
@@ -46,7 +48,10 @@ def train(
         def progress(message: str) -> None:
             typer.echo(f"[{time.monotonic() - began:6.1f} s] {message}", err=True)
 
-        release = pipeline.train(workspace, chosen, progress)
+        checkpoint = Checkpoint(workspace.training / "checkpoints" / mark[:16])
+        if force:
+            checkpoint.clear()
+        release = pipeline.train(workspace, chosen, progress, checkpoint)
         stamp.remember(workspace, mark, release)
         typer.echo(f"published release {release} (profile {chosen.name})")
     print_metrics(ReleaseStore(workspace.releases).get(release).metrics)

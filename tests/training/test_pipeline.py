@@ -198,3 +198,34 @@ def test_nothing_but_clicks_trains_too(clicks_only):
     bundle = Bundle.load(ReleaseStore(clicks_only.releases).path("live"))
     assert bundle.actions == ("click",)
     assert bundle.encoder.affinity_columns == ()
+
+
+def test_a_killed_run_goes_on_and_gives_the_same_models(small_shop, tmp_path):
+    from qianmian.releases.bundle import Bundle
+    from qianmian.releases.store import ReleaseStore
+    from tests.conftest import SMALL
+    from training import pipeline
+    from training.checkpoint import Checkpoint
+    from training.profile import TrainingProfile
+
+    class KilledError(Exception):
+        pass
+
+    said = []
+
+    def killed_after_two_weeks(message):
+        said.append(message)
+        if sum("learned the week" in text for text in said) == 2:
+            raise KilledError
+
+    profile = TrainingProfile.model_validate(SMALL)
+    checkpoint = Checkpoint(tmp_path / "run")
+    with pytest.raises(KilledError):
+        pipeline.train(small_shop, profile, killed_after_two_weeks, checkpoint)
+    again = []
+    release = pipeline.train(small_shop, profile, again.append, checkpoint)
+    assert any("going on after" in message for message in again)
+    assert not (tmp_path / "run").exists()
+    store = ReleaseStore(small_shop.releases)
+    whole, resumed = Bundle.load(store.path("live")), Bundle.load(store.path(release))
+    np.testing.assert_allclose(whole.vectors, resumed.vectors, atol=1e-5)

@@ -1,0 +1,86 @@
+"""Checkpoints of a training run: a killed run goes on where it was, and gives the same release.
+
+After each moment the two-tower trainer (weights and optimizer states), the generators and the
+proposals made so far are on disk. Everything else is read again from the feature store.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from training.proposals import Examples
+from training.two_tower import TwoTowerTrainer
+
+_STATE_FILE = "state.pt"
+
+
+@dataclass(frozen=True, slots=True)
+class Progressed:
+    """How far a run had come."""
+
+    moment: float  # the last moment that was learned
+    warm: bool  # whether the weeks before the ranker's span were learned
+
+
+class Checkpoint:
+    """The checkpoint folder of one run, known by the fingerprint of its inputs."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def save(
+        self, progressed: Progressed, trainer: TwoTowerTrainer, rng: np.random.Generator
+    ) -> None:
+        """Write the state after a moment; a kill meanwhile leaves the one before."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        state = {
+            "moment": progressed.moment,
+            "warm": progressed.warm,
+            "trainer": trainer.checkpoint(),
+            "numpy": rng.bit_generator.state,
+            "torch": torch.get_rng_state(),
+        }
+        fresh = self._folder / f".{_STATE_FILE}"
+        torch.save(state, fresh)
+        fresh.replace(self._folder / _STATE_FILE)
+
+    def restore(self, trainer: TwoTowerTrainer, rng: np.random.Generator) -> Progressed | None:
+        """Bring trainer and generators to the saved state; None where nothing was saved."""
+        path = self._folder / _STATE_FILE
+        if not path.exists():
+            return None
+        state = torch.load(path, weights_only=True)
+        trainer.restore(state["trainer"])
+        rng.bit_generator.state = state["numpy"]
+        torch.set_rng_state(state["torch"])
+        return Progressed(moment=state["moment"], warm=state["warm"])
+
+    def keep_proposals(self, moment: float, examples: Examples) -> None:
+        """Write the proposals of a moment."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        fresh = self._folder / ".proposals.npz"
+        np.savez(
+            fresh,
+            features=examples.features,
+            labels=examples.labels,
+            weights=examples.weights,
+            starts=examples.starts,
+        )
+        fresh.replace(self._proposals(moment))
+
+    def proposals(self, moment: float) -> Examples:
+        """Read the proposals of a moment that was learned before."""
+        with np.load(self._proposals(moment)) as arrays:
+            return Examples(**arrays)
+
+    def clear(self) -> None:
+        """Remove everything: the run is finished."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _proposals(self, moment: float) -> Path:
+        return self._folder / f"proposals-{moment:.0f}.npz"
