@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from qianmian.contracts import features as f
-from qianmian.features.online import read_rows
+from qianmian.features.online import OnlineReader
 from qianmian.features.schema import TIMELESS_VIEWS, FeatureSchema, join_key
 from qianmian.features.snapshot_files import newest, snapshot_path
 from qianmian.workspace import Workspace
@@ -124,8 +124,8 @@ def _is_there(store: FeatureStore, schema: FeatureSchema, view: str, path: Path,
     known = _known(pq.read_table(path, columns=[key, f.EVENT_TIMESTAMP]), at)
     if not len(known):
         return True
-    references = [f"{view}:{name}" for name in schema.views[view]]
-    return read_rows(store, references, key, [known[key][0].as_py()])[0] is not None
+    reader = OnlineReader(store, key, {view: list(schema.views[view])})
+    return reader.read([known[key][0].as_py()])[0] is not None
 
 
 def _create_tables(store: FeatureStore, schema: FeatureSchema) -> None:

@@ -21,7 +21,7 @@ from qianmian.errors import FieldError, NotFoundError
 from qianmian.features.feast_store import open_store
 from qianmian.features.historical import historical_features
 from qianmian.features.materialize import Materialized, Progress, materialize
-from qianmian.features.online import Row, read_rows
+from qianmian.features.online import OnlineReader, Row
 from qianmian.features.schema import (
     JOIN_KEYS,
     SERVICES,
@@ -108,20 +108,20 @@ class FeatureRepo:
     def online_user(self, user_id: str) -> Row | None:
         """The newest features of a user by field name, None where nothing is known.
 
-        One call of Feast over the user features of all services. Lists are Python lists.
+        The user features of all services. Lists are Python lists.
         """
         return self.online_users([user_id])[0]
 
     def online_users(self, user_ids: Sequence[str]) -> list[Row | None]:
         """As `online_user`, for several users in the order of `user_ids`."""
-        return read_rows(self.store, self._user_references, JOIN_KEYS[f.USER], user_ids)
+        return self._users.read(user_ids)
 
     def online_item(self, item_id: str) -> Row | None:
         """The newest features of an item by field name, None where nothing is known.
 
         For people who look at one item. Ranking reads the resident item table instead.
         """
-        return read_rows(self.store, self._item_references, JOIN_KEYS[f.ITEM], [item_id])[0]
+        return self._items.read([item_id])[0]
 
     def push(self, view: str, rows: pa.Table | pd.DataFrame) -> None:
         """Write new rows of a streamed view to the online store; many at a time.
@@ -153,17 +153,22 @@ class FeatureRepo:
         return moments_of(self.workspace.features / changing)
 
     @cached_property
-    def _user_references(self) -> list[str]:
-        return self._of_services(f.USER)
+    def _users(self) -> OnlineReader:
+        return self._reader(f.USER)
 
     @cached_property
-    def _item_references(self) -> list[str]:
-        return self._of_services(f.ITEM)
+    def _items(self) -> OnlineReader:
+        return self._reader(f.ITEM)
 
-    def _of_services(self, entity: str) -> list[str]:
-        views = {view for service in SERVICES for view in self.schema.service_views(service)}
-        wanted = [v for v in self.schema.views if v in views and entity_of(v) == entity]
-        return self._references(wanted)
+    def _reader(self, entity: str) -> OnlineReader:
+        """Of all views of an entity that any service reads."""
+        read = {view for service in SERVICES for view in self.schema.service_views(service)}
+        views = {
+            view: list(fields)
+            for view, fields in self.schema.views.items()
+            if view in read and entity_of(view) == entity
+        }
+        return OnlineReader(self.store, JOIN_KEYS[entity], views)
 
     def _references(self, views: Sequence[str]) -> list[str]:
         return [f"{view}:{name}" for view in views for name in self.schema.views[view]]

@@ -125,6 +125,20 @@ def _is_missing(value):
     )
 
 
+def test_online_rows_are_what_get_online_features_gives(repo):
+    users = ["u0", "u5", PLANTED, "quiet", "nobody"]
+    response = repo.store.get_online_features(
+        features=repo.service_features(f.RANKER_SERVICE, f.USER),
+        entity_rows=[{c.USER_ID: user} for user in users],
+    ).to_dict()
+    for n, row in enumerate(repo.online_users(users)):
+        if row is None:
+            assert users[n] == "nobody"
+            row = dict.fromkeys(name for name in response if name != c.USER_ID)  # noqa: PLW2901
+        assert set(row) == set(response) - {c.USER_ID}
+        assert all(_same(value, response[name][n]) for name, value in row.items())
+
+
 def test_an_unknown_user_is_none(repo):
     assert repo.online_user("nobody") is None
     assert [row is None for row in repo.online_users(["nobody", "u1"])] == [True, False]
