@@ -3,6 +3,9 @@
 import pytest
 from hypothesis import settings
 
+from qianmian.cli.leave import leave_quietly
+
+leave_quietly()
 settings.register_profile("house", deadline=None, print_blob=True)
 settings.load_profile("house")
 

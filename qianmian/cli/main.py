@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from qianmian.cli.lazy import Entry, LazyGroup
+from qianmian.cli.leave import leave_quietly
 from qianmian.cli.state import CliState
 from qianmian.workspace import DEFAULT_DATASET
 
@@ -99,6 +100,7 @@ def qianmian(
 
 def main() -> None:
     """Run the command line: the entry point of the console script."""
+    leave_quietly()
     app(prog_name="qianmian")
 
 

@@ -67,7 +67,7 @@ def check_start(file: ServeFile) -> None:
     """
     from qianmian.experiments import load_experiments
     from qianmian.releases.store import ReleaseStore
-    from serving.launch import check_port, prepare
+    from serving.environment import check_port, prepare
 
     check_port(file.host, file.port)
     settings, live = file.settings, file.live
