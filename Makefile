@@ -22,7 +22,6 @@ demo: env ## the whole journey on real data, then the venue page (ARGS=--exit en
 	$(QIANMIAN) data import complete-journey
 	$(QIANMIAN) features build --profile quick
 	$(QIANMIAN) train --profile quick
-	$(QIANMIAN) evaluate
 	$(QIANMIAN) release promote latest
 	$(QIANMIAN) demo $(ARGS)
 

@@ -10,6 +10,7 @@ import typer
 
 from qianmian.cli.metrics_table import print_metrics
 from qianmian.cli.state import CliState
+from qianmian.errors import FieldError
 
 
 def evaluate(
@@ -29,6 +30,9 @@ def evaluate(
     lists: system, user_id, item_id, rank, score.
     """
     workspace = CliState.of(ctx).workspace
+    for name, path in (("--json", json), ("--lists", lists)):
+        if path and not path.absolute().parent.is_dir():
+            raise FieldError(name, str(path), "a file in a folder that exists")
     from training.judge import judge
 
     rows = judge(workspace, release, lists=lists, progress=lambda text: typer.echo(text, err=True))
