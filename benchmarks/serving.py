@@ -42,20 +42,21 @@ def main() -> None:
     options = _options()
     for name in SLOWING:
         os.environ.pop(name, None)
+    from serving.environment import free_port, prepare
+
+    port = free_port()
+    prepare(port)
+    from qianmian.releases.store import ReleaseStore
     from serving.clock import ClockSettings
-    from serving.launch import SERVE_FILE, ServeFile, check_port, free_port, prepare
+    from serving.launch import SERVE_FILE, ServeFile
 
     file = ServeFile.read(SERVE_FILE).changed(
         args={"home": str(options.home), "dataset": options.dataset},
-        http={"host": "127.0.0.1", "port": free_port()},
+        http={"host": "127.0.0.1", "port": port},
     )
-    prepare(file.port)
-    from qianmian.releases.store import ReleaseStore
-
     manifest = ReleaseStore(file.settings.workspace().releases).get(file.live.feed.release)
     moment = manifest.data_end + timedelta(days=1)
     file = file.changed(clock=ClockSettings(mode="fixed", at=moment))
-    check_port(file.host, file.port)
     venue, bodies, pipeline = measure_pipeline(file, options)
     http = measure_http(file, venue, bodies, options)
     report = {

@@ -1,4 +1,4 @@
-"""Run the service on a Ray of its own: what `qianmian serve` does after `serving.launch.prepare`.
+"""Run the service on a Ray of its own: what `qianmian serve` does after `prepare`.
 
 On a cluster that is there already, `serve run` or `serve deploy` take the same config file.
 """
@@ -27,7 +27,7 @@ def running(file: ServeFile, *, cpus: int | None = None) -> Iterator[str]:
     """Run the service that a config file describes on a Ray of its own; yields its URL.
 
     The application is built here rather than by a task of the cluster, which saves seconds.
-    `serving.launch.prepare` must have run.
+    `serving.environment.prepare` must have run.
 
     Raises:
         ConfigError: the file is not in Serve's form, or no replica could be started with it.
