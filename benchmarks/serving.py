@@ -53,6 +53,7 @@ def main() -> None:
     file = ServeFile.read(SERVE_FILE).changed(
         args={"home": str(options.home), "dataset": options.dataset},
         http={"host": "127.0.0.1", "port": port},
+        replicas=options.replicas,
     )
     manifest = ReleaseStore(file.settings.workspace().releases).get(file.live.feed.release)
     moment = manifest.data_end + timedelta(days=1)
@@ -61,6 +62,7 @@ def main() -> None:
     http = measure_http(file, venue, bodies, options)
     report = {
         **http,
+        "pipeline_cold_p50_ms": pipeline.pop("cold"),
         "pipeline_p50_ms": pipeline,
         "release": manifest.id,
         "dataset": options.dataset,
@@ -68,6 +70,7 @@ def main() -> None:
         "users": len(bodies),
         "seconds": options.seconds,
         "rounds": options.rounds,
+        "replicas": options.replicas,
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python "
         f"{platform.python_version()}",
     }
@@ -97,12 +100,18 @@ def measure_pipeline(file: Any, options: argparse.Namespace) -> tuple[str, list[
         return orjson.dumps(service.recommend(venue, RECOMMEND_REQUEST.validate_json(body)))
 
     _say(f"pipeline: {len(users)} shoppers of venue {venue}")
-    for body in bodies:
-        serve(body)
+    cold = [_timed(serve, body) for body in bodies]
     p50 = {
         str(n): asyncio.run(_pipeline_p50(serve, bodies, n, options.seconds)) for n in CONCURRENCY
     }
+    p50["cold"] = round(median(cold) * 1e3, 3)
     return venue, bodies, p50
+
+
+def _timed(serve: Serve, body: bytes) -> float:
+    began = perf_counter()
+    serve(body)
+    return perf_counter() - began
 
 
 async def _pipeline_p50(serve: Serve, bodies: list[bytes], tasks: int, seconds: float) -> float:
@@ -131,8 +140,9 @@ def measure_http(file: Any, venue: str, bodies: list[bytes], options: argparse.N
 
     path = f"/v1/venues/{venue}:recommend"
     _say("starting Ray Serve")
-    with cluster.running(file, cpus=max(os.cpu_count() or 1, 4)) as url:
-        serve.run(Noop.bind(), name="noop", route_prefix=NOOP_PATH)
+    with cluster.running(file, cpus=2 * options.replicas) as url:
+        noop = Noop.options(num_replicas=options.replicas)
+        serve.run(noop.bind(), name="noop", route_prefix=NOOP_PATH)
         _say("cold: every shopper once")
         cold = _load(file, path, bodies, 1, None)
         _load(file, NOOP_PATH, bodies, 1, None)
@@ -192,6 +202,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--users", type=int, default=1000)
     parser.add_argument("--page-size", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=4.0, help="length of one measurement")
+    parser.add_argument(
+        "--replicas", type=int, default=os.cpu_count(), help="of the service, and of the no-op app"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     return parser.parse_args()
 

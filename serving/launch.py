@@ -79,12 +79,15 @@ class ServeFile:
         *,
         args: dict[str, Any] | None = None,
         http: dict[str, Any] | None = None,
+        replicas: int | None = None,
         clock: ClockSettings | None = None,
     ) -> ServeFile:
         """Return the file with some values replaced."""
         file = ServeFile(copy.deepcopy(self.raw))
         file._application["args"] = {**file._application.get("args", {}), **(args or {})}
         file.raw["http_options"].update(http or {})
+        if replicas is not None:
+            file._deployment["num_replicas"] = replicas
         if clock is not None:
             config = file._deployment.setdefault("user_config", {})
             config["clock"] = clock.model_dump(mode="json")

@@ -24,7 +24,7 @@ KEY_FILE = "signing.key"
 class CacheSettings(ConfigModel):
     """The user cache in front of the online store."""
 
-    size: Annotated[int, Field(ge=1)] = 4096
+    size: Annotated[int, Field(ge=1)] = 2048
     """Users remembered, at most."""
     ttl_seconds: Annotated[float, Field(gt=0)] = 60.0
     """Age at which a remembered user is read again."""

@@ -10,14 +10,16 @@ Shapes: `N` candidates, `F` features, `M` ledger entries, `L` recent actions, `D
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from qianmian.contracts import features as f
 from qianmian.features.encoding import ITEM_DENSE_FEATURES, item_dense, log_days, squash
-from qianmian.features.item_table import Float32, Int32, ItemTable
-from qianmian.features.user_state import SECONDS_PER_DAY, UserState
+from qianmian.features.item_table import Float32, Float64, Int32, ItemTable
+from qianmian.features.user_state import SECONDS_PER_DAY, Affinity, UserState
 from qianmian.retrieval.sources import SOURCES, Candidates
 
 _USER_FEATURES: Final = (
@@ -63,6 +65,56 @@ def feature_names(affinity_columns: tuple[str, ...]) -> tuple[str, ...]:
     return (*_USER_FEATURES, *_ITEM_FEATURES, *_LEDGER_FEATURES, *_CROSS_FEATURES, *affinity)
 
 
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """A user's preference for the values of one attribute, laid out to look codes up."""
+
+    codes: Int32  # [K], ascending
+    weight: Float32  # [K] log1p of the decayed count
+    share: Float32  # [K] square root of the share
+    last_at: Float64  # [K]
+
+    @classmethod
+    def of(cls, affinity: Affinity | None) -> Preference | None:
+        """Lay out an affinity; None where there is nothing in it."""
+        if affinity is None or not len(affinity.codes):
+            return None
+        order = np.argsort(affinity.codes)
+        weights = affinity.weights[order]
+        total = max(float(affinity.weights.sum()), 1e-9)
+        return cls(
+            codes=affinity.codes[order],
+            weight=np.log1p(weights),
+            share=np.sqrt(weights / total),
+            last_at=affinity.last_at[order],
+        )
+
+    def rows(self, codes: Int32, now: float) -> Float32:
+        """Features of items by their attribute codes, float32 [N, 4], as `affinity_features`."""
+        place = np.minimum(np.searchsorted(self.codes, codes), len(self.codes) - 1)
+        known = (self.codes[place] == codes) & (codes > 0)
+        table = np.empty((len(self.codes), 4), dtype=np.float32)
+        table[:, 0], table[:, 1] = self.weight, self.share
+        table[:, 2], table[:, 3] = log_days(now - self.last_at), 1.0
+        rows: Float32 = table[place]
+        rows[~known] = 0.0
+        return rows
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedUser:
+    """A user state with all that its ranking features need and no candidate decides."""
+
+    state: UserState
+    order: npt.NDArray[np.intp]  # [M] ledger rows by item index
+    owned: Int32  # [M] ledger items, ascending
+    shares: Float32  # [M, H] square roots of the shares of the decayed counts
+    recent: Float32  # [D, L] unit vectors of the recent items
+    recent_mean: Float32  # [D]
+    taste: Float32  # [D] unit vector of the decayed mean of what was bought
+    preferences: dict[str, Preference]
+
+
 class RankingFeatures:
     """Computes ranking features against one item table and its vectors.
 
@@ -83,7 +135,6 @@ class RankingFeatures:
         self._interval = items.statistic(f.REPEAT_INTERVAL_DAYS)
         self._price = items.statistic(f.PAID_PRICE)
         self._codes = {name: items.attributes[name].codes for name in affinity_columns}
-        self._sizes = {name: len(items.attributes[name]) for name in affinity_columns}
         self._start = np.cumsum(
             [0]
             + [
@@ -94,44 +145,67 @@ class RankingFeatures:
 
     def compute(self, user: UserState, candidates: Candidates, now: float) -> Float32:
         """Features of a user's candidates at `now` (epoch seconds), float32 [N, F]."""
+        return self.compute_prepared(self.prepare(user), candidates, now)
+
+    def prepare(self, user: UserState) -> PreparedUser:
+        """What depends on the user alone: worth keeping where the same user asks again."""
+        ledger, recent = user.ledger, self._unit[user.recent_items]
+        order = np.argsort(ledger.items)
+        taste = ledger.decayed[:, _TASTE_HALF_LIFE] @ self._unit[ledger.items]
+        total = np.maximum(ledger.decayed.sum(axis=0, keepdims=True), 1e-9)
+        return PreparedUser(
+            state=user,
+            order=order,
+            owned=ledger.items[order],
+            shares=np.sqrt(ledger.decayed / total),
+            recent=np.ascontiguousarray(recent.T),
+            recent_mean=recent.sum(axis=0) / max(len(recent), 1),
+            taste=taste / max(float(np.linalg.norm(taste)), 1e-9),
+            preferences={
+                name: preference
+                for name in self._affinity_columns
+                if (preference := Preference.of(user.affinity.get(name))) is not None
+            },
+        )
+
+    def compute_prepared(self, user: PreparedUser, candidates: Candidates, now: float) -> Float32:
+        """As `compute`, for a user that was prepared against these items."""
         items = candidates.items
         out = np.zeros((len(items), len(self.names)), dtype=np.float32)
         a, b, c, d, e = self._start
-        out[:, a:b] = _user_row(user, now)
+        out[:, a:b] = _user_row(user.state, now)
         out[:, b:c] = self._item_rows[items]
         self._ledger(out[:, c:d], user, items, now)
         self._cross(out[:, d:e], user, candidates)
         width = len(affinity_features(""))
         for i, name in enumerate(self._affinity_columns):
-            start = e + i * width
-            self._affinity(out[:, start : start + width], user, name, items, now)
+            preference = user.preferences.get(name)
+            if preference is not None:
+                start = e + i * width
+                codes = self._codes[name][items]
+                out[:, start : start + width] = preference.rows(codes, now)
         return out
 
-    def _ledger(self, out: Float32, user: UserState, items: Int32, now: float) -> None:
-        ledger = user.ledger
-        if not len(ledger.items):
+    def _ledger(self, out: Float32, user: PreparedUser, items: Int32, now: float) -> None:
+        ledger, owned = user.state.ledger, user.owned
+        if not len(owned):
             return
-        order = np.argsort(ledger.items)
-        owned = ledger.items[order]
         place = np.minimum(np.searchsorted(owned, items), len(owned) - 1)
-        hit = owned[place] == items
-        if not hit.any():
+        hit = np.flatnonzero(owned[place] == items)
+        if not len(hit):
             return
-        row = order[place[hit]]
-        decayed = ledger.decayed_at(now)
-        shares = decayed / np.maximum(decayed.sum(axis=0, keepdims=True), 1e-9)
+        row = user.order[place[hit]]
         counts = ledger.counts[row]
         since_last = np.maximum(now - ledger.last_at[row], 0.0) / SECONDS_PER_DAY
         since_first = np.maximum(now - ledger.first_at[row], 0.0) / SECONDS_PER_DAY
         interval = np.where(counts > 1, (since_first - since_last) / np.maximum(counts - 1, 1), 0.0)
         usual = self._interval[items[hit]]
-        sessions = max(float(user.activity[_SESSIONS]), 1.0)
-        gap = max(float(user.activity[_SESSION_GAP]), 0.5)
+        gap = max(float(user.state.activity[_SESSION_GAP]), 0.5)
         columns = [
             np.log1p(counts),
             np.log1p(ledger.quantities[row]),
-            *np.log1p(decayed[row]).T,
-            *np.sqrt(shares[row]).T,
+            *np.log1p(ledger.decayed_at(now, row)).T,
+            *user.shares[row].T,  # decay cancels out of a share
             np.log1p(7.0 * counts / (since_first + 7.0)),
             np.log1p(since_last),
             np.log1p(since_first),
@@ -139,45 +213,29 @@ class RankingFeatures:
             np.where(interval > 0, np.log1p(since_last / np.maximum(interval, 0.5)), 0.0),
             np.where(usual > 0, np.log1p(since_last / np.maximum(usual, 0.5)), 0.0),
             np.minimum(counts / np.maximum(since_first / gap, 1.0), 1.0),
-            np.full(len(row), 1.0 if sessions else 0.0),
+            np.ones(len(row)),
         ]
         out[hit] = np.stack(columns, axis=1)
 
-    def _cross(self, out: Float32, user: UserState, candidates: Candidates) -> None:
+    def _cross(self, out: Float32, user: PreparedUser, candidates: Candidates) -> None:
         items, scores = candidates.items, candidates.retrieval
         out[:, 0] = scores
         rank = np.empty(len(items), dtype=np.float32)
         rank[np.argsort(-scores, kind="stable")] = np.arange(len(items), dtype=np.float32)
         out[:, 1] = np.log1p(rank)
         unit = self._unit[items]
-        if len(user.recent_items):
-            similarity = unit @ self._unit[user.recent_items].T
-            out[:, 2] = _max_but_self(similarity, items, user.recent_items)
-            out[:, 3] = similarity.mean(axis=1)
-        if len(user.ledger.items):
-            weights = user.ledger.decayed[:, _TASTE_HALF_LIFE]
-            taste = weights @ self._unit[user.ledger.items]
-            out[:, 4] = unit @ (taste / max(float(np.linalg.norm(taste)), 1e-9))
-        price, mean = self._price[items], float(user.activity[_MEAN_PRICE])
+        if len(user.state.recent_items):
+            similarity = unit @ user.recent
+            out[:, 2] = _max_but_self(similarity, items, user.state.recent_items)
+            out[:, 3] = unit @ user.recent_mean
+        if len(user.owned):
+            out[:, 4] = unit @ user.taste
+        price, mean = self._price[items], float(user.state.activity[_MEAN_PRICE])
         if mean > 0:
             out[:, 5] = np.where(price > 0, np.log(np.maximum(price, 0.01) / mean), 0.0)
         out[np.arange(len(items)), 6 + candidates.source] = 1.0
 
-    def _affinity(self, out: Float32, user: UserState, name: str, items: Int32, now: float) -> None:
-        affinity = user.affinity.get(name)
-        if affinity is None or not len(affinity.codes):
-            return
-        by_code = np.zeros((self._sizes[name], 4), dtype=np.float32)
-        total = max(float(affinity.weights.sum()), 1e-9)
-        by_code[affinity.codes, 0] = np.log1p(affinity.weights)
-        by_code[affinity.codes, 1] = np.sqrt(affinity.weights / total)
-        by_code[affinity.codes, 2] = log_days(now - affinity.last_at)
-        by_code[affinity.codes, 3] = 1.0
-        by_code[0] = 0.0
-        out[:] = by_code[self._codes[name][items]]
 
-
-_SESSIONS = f.USER_ACTIVITY_NUMERIC.index(f.session_count(f.WINDOWS_DAYS[-1]))
 _SESSION_GAP = f.USER_ACTIVITY_NUMERIC.index(f.SESSION_GAP_DAYS)
 _MEAN_PRICE = f.USER_ACTIVITY_NUMERIC.index(f.MEAN_PRICE)
 _TASTE_HALF_LIFE = f.LEDGER_HALF_LIVES_DAYS.index(84)
@@ -190,7 +248,12 @@ def _user_row(user: UserState, now: float) -> Float32:
 
 
 def _max_but_self(similarity: Float32, items: Int32, recent: Int32) -> Float32:
-    """Largest similarity to a recent item other than the candidate itself, float32 [N]."""
-    same = items[:, None] == recent[None, :]
-    others: Float32 = np.where(same, np.float32(-1.0), similarity).max(axis=1)
+    """Largest similarity to a recent item other than the candidate itself, float32 [N].
+
+    Writes -1 into `similarity` where a candidate meets itself.
+    """
+    both = np.flatnonzero(np.isin(items, recent))
+    same = items[both][:, None] == recent[None, :]
+    similarity[both] = np.where(same, np.float32(-1.0), similarity[both])
+    others: Float32 = similarity.max(axis=1)
     return others

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from qianmian.contracts import features as f
 from qianmian.features.item_table import Attribute, Float32, Float64, Int32, ItemTable
@@ -42,10 +43,10 @@ class Ledger:
     decayed: Float32  # [M, H] as of `as_of`
     as_of: float
 
-    def decayed_at(self, now: float) -> Float32:
-        """Decayed counts carried forward to `now`, float32 [M, H]."""
+    def decayed_at(self, now: float, rows: npt.NDArray[np.intp]) -> Float32:
+        """Decayed counts of some rows carried forward to `now`, float32 [rows, H]."""
         days = max(now - self.as_of, 0.0) / SECONDS_PER_DAY
-        carried: Float32 = self.decayed * np.exp2(-days / _HALF_LIVES)
+        carried: Float32 = self.decayed[rows] * np.exp2(-days / _HALF_LIVES)
         return carried
 
 

@@ -19,7 +19,6 @@ from qianmian.contracts.api import RecommendRequest
 from qianmian.errors import QianmianError
 from qianmian.experiments import FeedParams
 from qianmian.features.item_table import Float32
-from qianmian.features.user_state import UserState
 from qianmian.retrieval.sources import SOURCES, Candidates
 from serving.feed.answer import Answer, Made, build
 from serving.feed.filters import BEYOND_LIMIT, UNSCORED, apply, in_pool
@@ -30,7 +29,7 @@ from serving.feed.scoring import Ranking, blend, order, popular, unscored, weigh
 from serving.feed.select import select
 from serving.feed.tokens import Signer
 from serving.feed.trace import Trace
-from serving.feed.users import Users
+from serving.feed.users import HydratedUser, Users
 
 log = logging.getLogger(__name__)
 
@@ -129,19 +128,19 @@ class Feed:
             weights = np.ones(len(actions), dtype=np.float32)
         return weights
 
-    def _hydrate(self, query: Query, release: ResidentRelease, trace: Trace) -> UserState:
-        bundle, user_id = release.bundle, query.user_id
+    def _hydrate(self, query: Query, release: ResidentRelease, trace: Trace) -> HydratedUser:
+        user_id = query.user_id
         if user_id is None:
-            return bundle.user_state("", None)
+            return self._users.nobody(release)
         return trace.attempt(
             "user_features_unavailable",
-            lambda: self._users.state(user_id, release),
-            lambda: bundle.user_state(user_id, None),
+            lambda: self._users.user(user_id, release),
+            lambda: self._users.nobody(release),
         )
 
     def _propose(
         self,
-        user: UserState,
+        user: HydratedUser,
         query: Query,
         params: FeedParams,
         release: ResidentRelease,
@@ -151,8 +150,8 @@ class Feed:
         bundle = release.bundle
 
         def from_sources() -> Candidates:
-            vector = bundle.user_vector(user, query.now)
-            return bundle.propose(user, vector, pool.pool, params.sources)
+            vector = bundle.user_vector(user.state, query.now)
+            return bundle.propose(user.state, vector, pool.pool, params.sources)
 
         def from_popularity() -> Candidates:
             return popular(pool, params.candidates_ranked)
@@ -160,12 +159,16 @@ class Feed:
         if not len(pool.pool.items):
             trace.degrade("empty_pool")
             return from_popularity()
-        candidates = trace.attempt("no_retrieval", from_sources, from_popularity)
+        candidates = trace.attempt(
+            "no_retrieval",
+            lambda: user.candidates(query.venue.id, params.sources, from_sources),
+            from_popularity,
+        )
         return candidates if len(candidates) else from_popularity()
 
     def _rank(
         self,
-        user: UserState,
+        user: HydratedUser,
         candidates: Candidates,
         query: Query,
         release: ResidentRelease,
@@ -173,7 +176,7 @@ class Feed:
         trace: Trace,
     ) -> Ranking:
         def by_ranker() -> Ranking:
-            probabilities = release.bundle.rank(user, candidates, query.now)
+            probabilities = release.bundle.rank_prepared(user.prepared(), candidates, query.now)
             return order(candidates, probabilities, blend(probabilities, weights))
 
         def by_retrieval() -> Ranking:

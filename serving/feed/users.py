@@ -1,8 +1,10 @@
 """Hydration: the one user of a request, read through Feast's online store.
 
-A bounded cache stands in front, because the same shopper asks again within seconds; its short
-time to live bounds how stale a page can be. States belong to a release (they hold item indices),
-so the release is part of the key and a swap starts afresh.
+A bounded cache stands in front, because the same shopper asks again within seconds (the next page,
+another block); its short time to live bounds how stale a page can be. What depends on the user
+alone is remembered with the user: what ranking prepares, and what retrieval proposed, so further
+pages rank the same candidates. Ranking itself is never remembered. States belong to a release
+(they hold item indices), so the release is part of the key and a swap starts afresh.
 """
 
 from __future__ import annotations
@@ -10,15 +12,52 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from time import monotonic
+from typing import Final
 
+from qianmian.features.ranking_features import PreparedUser
 from qianmian.features.user_state import UserState
+from qianmian.releases.bundle import Bundle
+from qianmian.retrieval.sources import Candidates, SourceQuotas
 from serving.feed.resident import ResidentRelease
 
 Row = Mapping[str, object]
+_VENUES: Final = 8  # whose candidates are remembered for a user
+_NOBODY: Final = ""
+
+
+class HydratedUser:
+    """A user's state with what was made of it: ranking's part, candidates by venue and quotas."""
+
+    __slots__ = ("_bundle", "_prepared", "_proposed", "state")
+
+    def __init__(self, state: UserState, bundle: Bundle) -> None:
+        self.state = state
+        self._bundle = bundle
+        self._prepared: PreparedUser | None = None
+        self._proposed: dict[tuple[str, SourceQuotas], Candidates] = {}
+
+    def prepared(self) -> PreparedUser:
+        """Return what ranking needs of the user."""
+        if self._prepared is None:
+            self._prepared = self._bundle.prepare(self.state)
+        return self._prepared
+
+    def candidates(
+        self, venue_id: str, quotas: SourceQuotas, propose: Callable[[], Candidates]
+    ) -> Candidates:
+        """Return what was proposed before, or propose now; nothing is kept if that fails."""
+        key = (venue_id, quotas)
+        proposed = self._proposed.get(key)
+        if proposed is None:
+            proposed = propose()
+            if len(self._proposed) >= _VENUES:
+                self._proposed.clear()
+            self._proposed[key] = proposed
+        return proposed
 
 
 class Users:
-    """Reads user states, at most `size` of them remembered for `ttl` seconds each."""
+    """Reads users, at most `size` of them remembered for `ttl` seconds each."""
 
     def __init__(
         self,
@@ -33,33 +72,48 @@ class Users:
         self._size = size
         self._ttl = ttl
         self._clock = clock
-        self._kept: OrderedDict[tuple[str, str], tuple[float, UserState]] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str], tuple[float, HydratedUser]] = OrderedDict()
         self.hits = 0
         self.misses = 0
 
-    def state(self, user_id: str, release: ResidentRelease) -> UserState:
-        """Return the state of a user as this release sees it.
+    def user(self, user_id: str, release: ResidentRelease) -> HydratedUser:
+        """Return a user as this release sees it.
 
         Raises whatever the online store raises; nothing is remembered then.
         """
-        key = (release.id, user_id)
-        now = self._clock()
-        kept = self._kept.get(key)
-        if kept is not None and now < kept[0]:
+        kept = self._recall(user_id, release)
+        if kept is not None:
             self.hits += 1
-            self._kept.move_to_end(key)
-            return kept[1]
+            return kept
         self.misses += 1
         state = release.bundle.user_state(user_id, self._read(user_id))
-        self._kept[key] = (now + self._ttl, state)
-        self._kept.move_to_end(key)
-        while len(self._kept) > self._size:
-            self._kept.popitem(last=False)
-        return state
+        return self._keep(user_id, release, state)
+
+    def nobody(self, release: ResidentRelease) -> HydratedUser:
+        """Return the user of whom nothing is known."""
+        kept = self._recall(_NOBODY, release)
+        return kept or self._keep(_NOBODY, release, release.bundle.user_state(_NOBODY, None))
 
     def forget_all(self) -> None:
-        """Drop every remembered state."""
+        """Drop every remembered user."""
         self._kept.clear()
 
     def __len__(self) -> int:
         return len(self._kept)
+
+    def _recall(self, user_id: str, release: ResidentRelease) -> HydratedUser | None:
+        key = (release.id, user_id)
+        kept = self._kept.get(key)
+        if kept is None or self._clock() >= kept[0]:
+            return None
+        self._kept.move_to_end(key)
+        return kept[1]
+
+    def _keep(self, user_id: str, release: ResidentRelease, state: UserState) -> HydratedUser:
+        key = (release.id, user_id)
+        user = HydratedUser(state, release.bundle)
+        self._kept[key] = (self._clock() + self._ttl, user)
+        self._kept.move_to_end(key)
+        while len(self._kept) > self._size:
+            self._kept.popitem(last=False)
+        return user

@@ -297,7 +297,7 @@ class Broken(Bundle):
 
     __slots__ = ()
 
-    def rank(self, *_: object) -> np.ndarray:
+    def rank_prepared(self, *_: object) -> np.ndarray:
         raise RuntimeError("ranker is gone")
 
 
@@ -371,8 +371,8 @@ def test_not_a_number_sinks_below_every_score(
     class Doubtful(Bundle):
         __slots__ = ()
 
-        def rank(self, user, candidates, now):
-            scores = np.array(super().rank(user, candidates, now))
+        def rank_prepared(self, user, candidates, now):
+            scores = np.array(super().rank_prepared(user, candidates, now))
             scores[candidates.items == 33] = np.nan
             return scores
 

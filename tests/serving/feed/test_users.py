@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from qianmian.retrieval.sources import Candidates, SourceQuotas
 from serving.feed.resident import ResidentRelease
 from serving.feed.users import Users
 from tests.serving import tiny
@@ -24,12 +26,12 @@ class Store:
 def test_a_user_is_read_once_until_it_expires(release: ResidentRelease) -> None:
     store, now = Store(), [0.0]
     users = Users(store.read, size=2, ttl=10.0, clock=lambda: now[0])
-    first = users.state("anna", release)
-    assert users.state("anna", release) is first
+    first = users.user("anna", release)
+    assert users.user("anna", release) is first
     now[0] = 9.9
-    assert users.state("anna", release) is first
+    assert users.user("anna", release) is first
     now[0] = 10.0
-    assert users.state("anna", release) is not first
+    assert users.user("anna", release) is not first
     assert store.reads == ["anna", "anna"]
     assert (users.hits, users.misses) == (2, 2)
 
@@ -37,16 +39,16 @@ def test_a_user_is_read_once_until_it_expires(release: ResidentRelease) -> None:
 def test_another_release_reads_its_own_state(release: ResidentRelease) -> None:
     store = Store()
     users = Users(store.read, size=9, ttl=10.0)
-    users.state("anna", release)
-    users.state("anna", replace(release, id="next"))
+    users.user("anna", release)
+    users.user("anna", replace(release, id="next"))
     assert store.reads == ["anna", "anna"]
 
 
 def test_unknown_users_are_remembered_too(release: ResidentRelease) -> None:
     store = Store()
     users = Users(store.read, size=9, ttl=10.0)
-    assert not users.state("nobody", release).known
-    users.state("nobody", release)
+    assert not users.user("nobody", release).state.known
+    users.user("nobody", release)
     assert store.reads == ["nobody"]
 
 
@@ -61,7 +63,42 @@ def test_never_more_than_its_size_and_the_least_recent_goes(
     for number in asked:
         user = f"u{number}"
         before = len(store.reads)
-        users.state(user, release)
+        users.user(user, release)
         assert (len(store.reads) == before) == (user in recent[-size:])
         recent = [*(u for u in recent if u != user), user]
         assert len(users) <= size
+
+
+def test_candidates_are_proposed_once_for_each_venue_and_quota(release: ResidentRelease) -> None:
+    users = Users(Store().read, size=9, ttl=10.0)
+    user, asked = users.user("anna", release), []
+    pool = release.pools["all"].pool
+    vector = release.bundle.user_vector(user.state, tiny.NOW)
+
+    def propose(venue: str, quotas: SourceQuotas) -> Candidates:
+        def now() -> Candidates:
+            asked.append(venue)
+            return release.bundle.propose(user.state, vector, pool, quotas)
+
+        return user.candidates(venue, quotas, now)
+
+    many, few = SourceQuotas(), SourceQuotas(two_tower=1)
+    first = propose("all", many)
+    assert propose("all", SourceQuotas()) is first
+    assert propose("all", few) is not first
+    propose("sale", many)
+    assert asked == ["all", "all", "sale"]
+    for number in range(30):
+        propose(f"venue {number}", many)
+    assert len(user._proposed) <= 8
+
+
+def test_a_proposal_that_failed_is_not_remembered(release: ResidentRelease) -> None:
+    user = Users(Store().read, size=9, ttl=10.0).nobody(release)
+
+    def fail() -> Candidates:
+        raise ZeroDivisionError
+
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            user.candidates("all", SourceQuotas(), fail)
