@@ -28,6 +28,7 @@ class Tally:
 
     latencies: list[float] = field(default_factory=list)
     errors: int = 0
+    reconnects: int = 0
 
     def summary(self, seconds: float) -> dict[str, float]:
         """Return rates and percentiles."""
@@ -35,6 +36,7 @@ class Tally:
         return {
             "requests": len(ordered),
             "errors": self.errors,
+            "reconnects": self.reconnects,
             "rps": round(len(ordered) / seconds, 1),
             "p50_ms": _percentile(ordered, 0.50),
             "p99_ms": _percentile(ordered, 0.99),
@@ -44,23 +46,41 @@ class Tally:
 class Connection:
     """One keep-alive connection with one request in flight."""
 
-    def __init__(self, address: tuple[str, int]) -> None:
-        self.socket = socket.create_connection(address, timeout=30)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._began = 0.0
+    def __init__(self, address: tuple[str, int], poll: selectors.BaseSelector) -> None:
+        self._address = address
+        self._poll = poll
+        self._request = b""
         self._received = b""
+        self._began = 0.0
+        self._open()
 
     def send(self, request: bytes) -> None:
+        """Send a request; the connection must be free."""
+        self._request = request
         self._received = b""
         self._began = perf_counter()
-        self.socket.sendall(request)
+        self._socket.sendall(request)
 
     def receive(self, tally: Tally) -> bool:
-        """Read what is there; True when the response is complete and booked."""
-        part = self.socket.recv(262_144)
+        """Read what is there; True when the response is complete and booked.
+
+        A connection that was closed between two requests (the ingress does so when its
+        configuration changes) is opened again, as any client would; its latency counts from the
+        first try.
+        """
+        try:
+            part = self._socket.recv(262_144)
+        except ConnectionResetError:
+            part = b""
         if not part:
-            message = "the service closed a connection"
-            raise ConnectionError(message)
+            if self._received:
+                message = "the service closed a connection within a response"
+                raise ConnectionError(message)
+            self.close()
+            self._open()
+            self._socket.sendall(self._request)
+            tally.reconnects += 1
+            return False
         self._received += part
         end = self._received.find(_HEAD_END)
         if end < 0:
@@ -76,6 +96,16 @@ class Connection:
         tally.latencies.append(perf_counter() - self._began)
         tally.errors += b" 200 " not in head[:16]
         return True
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._poll.unregister(self._socket)
+        self._socket.close()
+
+    def _open(self) -> None:
+        self._socket = socket.create_connection(self._address, timeout=30)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._poll.register(self._socket, selectors.EVENT_READ, self)
 
 
 def drive(
@@ -95,9 +125,7 @@ def drive(
         request = next(upcoming, None)
         if request is None:
             break
-        connection = Connection(address)
-        poll.register(connection.socket, selectors.EVENT_READ, connection)
-        connection.send(request)
+        Connection(address, poll).send(request)
         open_ += 1
     while open_:
         for key, _ in poll.select():
@@ -106,8 +134,7 @@ def drive(
                 continue
             request = next(upcoming, None) if perf_counter() < deadline else None
             if request is None:
-                poll.unregister(connection.socket)
-                connection.socket.close()
+                connection.close()
                 open_ -= 1
             else:
                 connection.send(request)

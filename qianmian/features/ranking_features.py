@@ -252,8 +252,6 @@ def _max_but_self(similarity: Float32, items: Int32, recent: Int32) -> Float32:
 
     Writes -1 into `similarity` where a candidate meets itself.
     """
-    both = np.flatnonzero(np.isin(items, recent))
-    same = items[both][:, None] == recent[None, :]
-    similarity[both] = np.where(same, np.float32(-1.0), similarity[both])
+    np.putmask(similarity, items[:, None] == recent[None, :], -1.0)
     others: Float32 = similarity.max(axis=1)
     return others
