@@ -17,12 +17,14 @@ KNOWN_USERS = 500
 class Catalogue:
     """The parts of a data set that pages are made of.
 
-    `items_of` holds item ids by venue id; `known_users` the shoppers with the most events, each
+    `items_of` holds item ids by venue id, `coupons` the coupon of each item of a venue that has
+    one (the first where there are several); `known_users` the shoppers with the most events, each
     with their number.
     """
 
     venues: Mapping[str, Venue]
     items_of: Mapping[str, list[str]]
+    coupons: Mapping[str, Mapping[str, str]]
     known_users: tuple[tuple[str, int], ...]
 
     @classmethod
@@ -37,11 +39,18 @@ class Catalogue:
         if pools is not None:
             grouped = pools.groupby(c.VENUE_ID, observed=True)[c.ITEM_ID]
             items_of = {str(venue): items.astype(str).tolist() for venue, items in grouped}
+        coupons: dict[str, dict[str, str]] = {}
+        if pools is not None and c.COUPON_ID in pools:
+            held = pools[pools[c.COUPON_ID].notna()]
+            for venue, rows in held.groupby(c.VENUE_ID, observed=True):
+                first = rows[c.COUPON_ID].astype(str).str.split().str[0]
+                coupons[str(venue)] = dict(zip(rows[c.ITEM_ID].astype(str), first, strict=True))
         users = dataset.train_events([c.USER_ID])[c.USER_ID].value_counts()
         users = users[users > 0].head(KNOWN_USERS)
         return cls(
             venues=load_venues(configs / "venues", dataset.spec.name, dataset.venues()),
             items_of=items_of,
+            coupons=coupons,
             known_users=tuple(
                 (str(user), int(count)) for user, count in zip(users.index, users, strict=True)
             ),

@@ -207,7 +207,7 @@ class VenueService:
             threads=self.settings.threads,
         )
         pools = venue_indices(bundle, self.catalogue.venues, self.catalogue.items_of)
-        return ResidentRelease.build(release_id, bundle, pools)
+        return ResidentRelease.build(release_id, bundle, pools, self.catalogue.coupons)
 
     def _read_experiments(self, live: LiveSettings) -> Experiments:
         folder = self.settings.configs / "experiments"

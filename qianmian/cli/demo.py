@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.columns import Columns
-from rich.console import Console
 
 from qianmian.cli.page_table import page_table
 from qianmian.cli.serve import check_start, chosen, until_stopped
+from qianmian.cli.wide import console
 
 if TYPE_CHECKING:
     import httpx
@@ -69,15 +69,15 @@ def _show_two_pages(client: httpx.Client, moment: str) -> None:
         key=lambda pair: len(_items(pages[pair[0]]) & _items(pages[pair[1]])),
     )
     shown = pages[one]["venue"]
-    console = Console()
-    console.print(f"{shown['name']} (venue {venue}, phase {shown['phase']}) at {moment}\n")
+    out = console()
+    out.print(f"{shown['name']} (venue {venue}, phase {shown['phase']}) at {moment}\n")
     tables = [
         page_table(pages[user]["blocks"][0], f"shopper {user}{_arms(pages[user])}")
         for user in (one, other)
     ]
-    console.print(Columns(tables, padding=(0, 4)))
+    out.print(Columns(tables, padding=(0, 4)))
     both = len(_items(pages[one]) & _items(pages[other]))
-    console.print(f"{both} of {_ITEMS} items stand on both pages")
+    out.print(f"{both} of {_ITEMS} items stand on both pages")
 
 
 def _page(client: httpx.Client, venue: str, user: str) -> dict[str, Any]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.table import Table
 
+from qianmian.cli.wide import console
 from qianmian.releases.manifest import MetricRow
 
 SHOWN_K = 20
@@ -27,4 +27,4 @@ def print_metrics(rows: Sequence[MetricRow]) -> None:
             if row.system == system and row.k == SHOWN_K
         }
         table.add_row(system, *(cells.get(label, "-") for label in slices))
-    Console(width=110).print(table)
+    console().print(table)

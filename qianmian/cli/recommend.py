@@ -7,10 +7,10 @@ from datetime import timedelta
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from qianmian.cli.page_table import page_table
 from qianmian.cli.state import CliState
+from qianmian.cli.wide import console
 
 
 def recommend(
@@ -64,16 +64,16 @@ def recommend(
         return
     block, page = answer["blocks"][0], answer["venue"]
     arms = ", ".join(f"{a['experiment']}={a['arm']}" for a in answer["experiments"]) or "none"
-    console = Console()
-    console.print(f"{page['name']} ({page['phase']}) for shopper {user} at {moment:%Y-%m-%d %H:%M}")
-    console.print(f"release {answer['release']}, experiments: {arms}")
+    out = console()
+    out.print(f"{page['name']} ({page['phase']}) for shopper {user} at {moment:%Y-%m-%d %H:%M}")
+    out.print(f"release {answer['release']}, experiments: {arms}")
     if answer["degraded"]:
-        console.print(f"degraded: {', '.join(answer['degraded'])}")
-    console.print(page_table(block, "", explain=explain))
+        out.print(f"degraded: {', '.join(answer['degraded'])}")
+    out.print(page_table(block, "", explain=explain))
     if explain:
         how = block["explain"]
-        console.print(f"candidates: {_counts(how['candidates'])}")
-        console.print(f"removed: {_counts(how['removed'])}")
+        out.print(f"candidates: {_counts(how['candidates'])}")
+        out.print(f"removed: {_counts(how['removed'])}")
 
 
 def _counts(counts: dict[str, int]) -> str:

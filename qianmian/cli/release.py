@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from qianmian.cli.metrics_table import print_metrics
 from qianmian.cli.state import CliState
+from qianmian.cli.wide import console
 
 if TYPE_CHECKING:
     from qianmian.releases.manifest import Manifest
@@ -55,7 +55,7 @@ def list_(ctx: typer.Context, as_json: AsJson = False) -> None:
             "proven" if manifest.parity.passed else "NOT PROVEN",
             _quality(manifest),
         )
-    Console().print(table)
+    console().print(table)
 
 
 @app.command()
@@ -87,7 +87,7 @@ def show(ctx: typer.Context, release: Ref = "live", as_json: AsJson = False) -> 
     table = Table(box=None, pad_edge=False, show_header=False)
     for name, value in facts.items():
         table.add_row(name, value)
-    Console().print(table)
+    console().print(table)
     if manifest.metrics:
         print_metrics(manifest.metrics)
 

@@ -129,6 +129,8 @@ class ItemDetails(_Contract):
     """Price before discount."""
     discount: Annotated[float, Field(ge=0, le=1)]
     """Share of the base price that is taken off."""
+    coupon_id: str | None
+    """Coupon that the venue has for the item."""
 
 
 class ItemExplanation(_Contract):

@@ -57,7 +57,11 @@ def affinity_shares(name: str) -> str:
 
 def is_missing(value: object) -> bool:
     """Whether a tag has no value: None, NaN or the empty text."""
-    return value is None or value == "" or (isinstance(value, float | np.floating) and math.isnan(value))
+    return (
+        value is None
+        or value == ""
+        or (isinstance(value, float | np.floating) and math.isnan(value))
+    )
 
 
 class TagColumn(BaseModel):

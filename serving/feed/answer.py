@@ -122,7 +122,7 @@ def venue_info(venue: Venue, phase: Phase) -> Answer:
 
 def _items(made: Made, page: Page, items: list[int]) -> list[Answer]:
     ranking, table = made.ranking, made.release.bundle.items
-    details = made.release.details
+    details = made.release.pools[made.query.venue.id].details
     position = page.plan.offset
     scores = ranking.score[page.rows].tolist() + [0.0] * len(page.filled)
     codes = ranking.source[page.rows].tolist()

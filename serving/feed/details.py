@@ -1,7 +1,8 @@
-"""What a page shows of an item, made once for each item that is ever shown."""
+"""What a page shows of an item in a venue, made once for each item that is ever shown there."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from qianmian.contracts import columns as c
@@ -14,13 +15,14 @@ Details = dict[str, Any]
 class ItemDetails:
     """`contracts.api.ItemDetails` by item index, as plain values that nobody changes."""
 
-    def __init__(self, table: ItemTable) -> None:
+    def __init__(self, table: ItemTable, coupons: Mapping[int, str] | None = None) -> None:
+        """`coupons` names the coupon of an item in this venue, by item index."""
         self._table = table
+        self._coupons = coupons or {}
         self._category = table.attributes.get(c.CATEGORY)
         self._brand = table.attributes.get(c.BRAND)
         self._paid = table.statistic(f.PAID_PRICE)
         self._base = table.statistic(f.BASE_PRICE)
-        self._discount = table.statistic(f.DISCOUNT)
         self._made: dict[int, Details] = {}
 
     def __getitem__(self, item: int) -> Details:
@@ -30,13 +32,15 @@ class ItemDetails:
         return made
 
     def _make(self, item: int) -> Details:
+        price, base = _money(self._paid, item), _money(self._base, item)
         return {
             "title": self._table.titles[item],
             "category": "" if self._category is None else self._category[item],
             "brand": "" if self._brand is None else self._brand[item],
-            "price": _money(self._paid, item),
-            "base_price": _money(self._base, item),
-            "discount": round(min(max(float(self._discount[item]), 0.0), 1.0), 4),
+            "price": price,
+            "base_price": base,
+            "discount": round(max(1 - price / base, 0.0), 4) if price and base else 0.0,
+            "coupon_id": self._coupons.get(item),
         }
 
 

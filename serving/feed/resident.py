@@ -31,6 +31,7 @@ class VenuePool:
     pool: Pool
     by_popularity: Int32  # [P], ties by item index
     popularity: Float32  # [P], in that order, scaled to 0..1
+    details: ItemDetails  # what the venue's page shows of each item
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,21 +42,32 @@ class ResidentRelease:
     bundle: Bundle
     pools: Mapping[str, VenuePool]
     item_hashes: UInt32  # [n]
-    details: ItemDetails
 
     @classmethod
     def build(
-        cls, release_id: str, bundle: Bundle, venue_items: Mapping[str, Int32 | None]
+        cls,
+        release_id: str,
+        bundle: Bundle,
+        venue_items: Mapping[str, Int32 | None],
+        coupons: Mapping[str, Mapping[str, str]] | None = None,
     ) -> ResidentRelease:
-        """Lay out the pools; `venue_items` holds item indices by venue, None for all items."""
+        """Lay out the pools.
+
+        Args:
+            release_id: whose they are.
+            bundle: the release.
+            venue_items: item indices by venue id, None for all items.
+            coupons: by venue id, the coupon of each item id that has one.
+        """
+        held = coupons or {}
         return cls(
             id=release_id,
             bundle=bundle,
             pools={
-                venue_id: _venue_pool(bundle, indices) for venue_id, indices in venue_items.items()
+                venue_id: _venue_pool(bundle, indices, held.get(venue_id, {}))
+                for venue_id, indices in venue_items.items()
             },
             item_hashes=item_hashes(bundle.items.item_ids),
-            details=ItemDetails(bundle.items),
         )
 
 
@@ -89,7 +101,7 @@ def venue_indices(
     }
 
 
-def _venue_pool(bundle: Bundle, indices: Int32 | None) -> VenuePool:
+def _venue_pool(bundle: Bundle, indices: Int32 | None, coupons: Mapping[str, str]) -> VenuePool:
     pool = bundle.pool(indices)
     popularity = bundle.items.popularity[pool.items]
     order = np.argsort(-popularity, kind="stable")
@@ -98,4 +110,8 @@ def _venue_pool(bundle: Bundle, indices: Int32 | None) -> VenuePool:
         pool=pool,
         by_popularity=pool.items[order],
         popularity=(popularity[order] / top).astype(np.float32),
+        details=ItemDetails(
+            bundle.items,
+            {bundle.items.index_of(item): coupon for item, coupon in coupons.items()},
+        ),
     )

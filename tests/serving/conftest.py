@@ -49,7 +49,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> ReleaseStore:
 def release(store: ReleaseStore) -> ResidentRelease:
     bundle = Bundle.load(store.path("live"))
     pools = venue_indices(bundle, VENUES, {"sale": [*SALE_ITEMS, "sold elsewhere"]})
-    return ResidentRelease.build(store.resolve("live"), bundle, pools)
+    return ResidentRelease.build(
+        store.resolve("live"),
+        bundle,
+        pools,
+        {"sale": {"i012": "c-9", "sold elsewhere": "c-9"}},
+    )
 
 
 @pytest.fixture

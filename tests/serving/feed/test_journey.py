@@ -54,12 +54,24 @@ def test_bought_items_come_first_in_the_known_order(feed: Feed, world: World) ->
         "brand": "brand 1",
         "price": 4.3,
         "base_price": 5.3,
-        "discount": 0.25,
+        "discount": round(1 - 4.3 / 5.3, 4),
+        "coupon_id": None,
     }
     assert answer["degraded"] == []
     assert answer["venue"]["phase"] == "open"
     scores = [item["score"] for item in answer["blocks"][0]["items"]]
     assert scores == sorted(scores, reverse=True)
+
+
+def test_an_item_shows_the_coupon_of_this_venue(feed: Feed, world: World) -> None:
+    def coupons(venue: str) -> dict[str, str | None]:
+        items = ask(feed, world, venue=venue)["blocks"][0]["items"]
+        return {item["item_id"]: item["item"]["coupon_id"] for item in items}
+
+    shown = coupons("sale")
+    assert set(shown.values()) == {None, "c-9"}
+    with_coupon = next(item for item, coupon in shown.items() if coupon)
+    assert coupons("all").get(with_coupon) is None
 
 
 def test_page_size_is_the_venues_unless_asked(feed: Feed, world: World) -> None:
