@@ -41,7 +41,10 @@ def service(
         settings,
         live or live_at(),
         catalogue=Catalogue(
-            VENUES, {"sale": SALE_ITEMS}, tuple((user, 3) for user in sorted(tiny.USERS))
+            VENUES,
+            {"sale": SALE_ITEMS},
+            {"sale": {SALE_ITEMS[0]: "c-9"}},
+            tuple((user, 3) for user in sorted(tiny.USERS)),
         ),
         users=KnownUsers(),
         schema=lambda: tiny.SCHEMA,
