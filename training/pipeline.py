@@ -12,8 +12,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,48 +22,23 @@ from threadpoolctl import threadpool_limits
 from models.ranker import Ranker
 from qianmian.contracts import features as f
 from qianmian.data.store import Dataset
-from qianmian.errors import TrainingError
-from qianmian.features.encoding import UserEncoder, item_dense
-from qianmian.features.item_table import Int32
-from qianmian.features.ranking_features import RankingFeatures
-from qianmian.features.snapshots import schedule
+from qianmian.features.encoding import item_dense
 from qianmian.features.store import FeatureRepo
-from qianmian.features.user_state import SECONDS_PER_DAY, UserState
+from qianmian.features.user_state import UserState
 from qianmian.releases.bundle import ENCODER_FILE, ITEM_VECTORS_FILE, ITEMS_FILE, Bundle
 from qianmian.releases.manifest import DataWindow, ReleaseFacts
 from qianmian.releases.store import ReleaseStore
-from qianmian.retrieval.sources import Pool
 from qianmian.workspace import Workspace
-from training.actions import items_by_user
-from training.baselines import counts
-from training.batches import ItemCodes
-from training.checkpoint import Checkpoint, Progressed
+from training.checkpoint import Checkpoint
 from training.evaluate import evaluate
 from training.export import export_ranker, export_user_tower, prove_parity, user_tower_module
-from training.history import History, weekly
+from training.history import History
 from training.profile import TrainingProfile
-from training.proposals import Examples, examples_at, labels_after
 from training.quiet import quiet_libraries
 from training.ranker import fit_ranker
 from training.revision import code_revision
-from training.two_tower import TwoTowerTrainer, Week, build_model, start_process_group
-
-Progress = Callable[[str], None]
-
-_FEWEST_MOMENTS = 2  # one to learn from and one to propose at
-
-
-@dataclass(slots=True)
-class Run:
-    """What the steps of one training run share."""
-
-    history: History
-    profile: TrainingProfile
-    encoder: UserEncoder
-    codes: ItemCodes
-    trainer: TwoTowerTrainer
-    rng: np.random.Generator
-    progress: Progress
+from training.run import Progress, Run, codes_at, prepare, read_history
+from training.through_time import fit_two_tower
 
 
 def train(
@@ -115,163 +88,6 @@ def _train(
     if checkpoint:
         checkpoint.clear()
     return release
-
-
-def read_history(dataset: Dataset, repo: FeatureRepo, profile: TrainingProfile) -> History:
-    """The history up to the split, at the moments of the profile that lie within the data."""
-    cut = dataset.spec.split.train_end.timestamp()
-    moments = schedule(cut, profile.snapshots.every_days, profile.snapshots.count)
-    history = History(dataset, repo, moments=moments, cut=cut)
-    first = float(history.targets.at[0])
-    history.moments = tuple(m for m in history.moments if m > first)
-    if len(history.moments) < _FEWEST_MOMENTS:
-        raise TrainingError(
-            f"the data before {dataset.spec.split.train_end:%Y-%m-%d} spans less than two moments "
-            f"of {profile.snapshots.every_days:g} days; set snapshots.every_days lower in the "
-            "training profile"
-        )
-    return history
-
-
-def prepare(history: History, profile: TrainingProfile, progress: Progress) -> Run:
-    """Fit the encoder and build an untrained, sharded two-tower model."""
-    start_process_group()
-    rng = np.random.default_rng(profile.seed)
-    everybody = history.known_users(history.cut)
-    encoder = UserEncoder.fit(
-        history.states(f.TWO_TOWER_SERVICE, everybody, history.cut),
-        tag_kinds=history.tag_kinds,
-        affinity_columns=history.affinity_columns,
-    )
-    codes = ItemCodes(history.catalogue, min_count=profile.two_tower.min_item_count)
-    model = build_model(history.catalogue, encoder, profile.two_tower)
-    progress(
-        f"two-tower: {len(everybody):,} users, {len(history.catalogue):,} items, "
-        f"{sum(p.numel() for p in model.parameters()):,} weights"
-    )
-    trainer = TwoTowerTrainer(model, profile.two_tower, rng)
-    return Run(history, profile, encoder, codes, trainer, rng, progress)
-
-
-def fit_two_tower(run: Run, checkpoint: Checkpoint | None) -> Examples:
-    """Train through time; returns the proposals made on the way, labelled."""
-    history, profile = run.history, run.profile
-    proposing = ranker_moments(history, profile)
-    reached = checkpoint.restore(run.trainer, run.rng) if checkpoint else None
-    if reached:
-        run.progress(f"going on after {_day(reached.moment)}, where an earlier run was stopped")
-    past: list[Week] = []
-    parts: list[Examples] = []
-    warm = reached.warm if reached else False
-    for start, end in weekly(history.moments, history.cut):
-        week = read_week(run, start, end)
-        if checkpoint and reached and start <= reached.moment:
-            past += [week] if week else []
-            parts += [checkpoint.proposals(start)] if start in proposing else []
-            continue
-        if start in proposing:
-            if not warm:
-                warm_up(run, past)
-                warm = True
-            parts.append(proposals(run, start))
-            run.progress(f"proposed candidates as of {_day(start)} ({len(parts)}/{len(proposing)})")
-            if checkpoint:
-                checkpoint.keep_proposals(start, parts[-1])
-        if week and warm:
-            learn(run, week, past)
-            run.progress(f"two-tower learned the week of {_day(start)}")
-        past += [week] if week else []
-        if checkpoint and warm:
-            checkpoint.save(Progressed(start, warm), run.trainer, run.rng)
-    return Examples.join(parts)
-
-
-def learn(run: Run, week: Week, past: list[Week]) -> None:
-    """Learn a new week, after some older ones drawn at random so that they are not forgotten."""
-    replayed = min(len(past), run.profile.two_tower.replay)
-    for i in run.rng.choice(len(past), replayed, replace=False):
-        run.trainer.fit(past[i])
-    run.trainer.fit(week)
-
-
-def ranker_moments(history: History, profile: TrainingProfile) -> tuple[float, ...]:
-    """The last moments whose horizon ends before the cut, with weeks before them to learn from.
-
-    Raises:
-        TrainingError: the history is shorter than one horizon and two moments.
-    """
-    horizon = profile.ranker.horizon_days * SECONDS_PER_DAY
-    usable = [m for m in history.moments[1:] if m + horizon <= history.cut + 1.0]
-    if not usable:
-        raise TrainingError(
-            f"no moment lies {profile.ranker.horizon_days:g} days before the split with a week "
-            "before it: set ranker.horizon_days or snapshots.every_days lower in the profile, or "
-            "snapshots.count higher"
-        )
-    return tuple(usable[-min(profile.ranker.snapshots, max(1, len(usable) // 2)) :])
-
-
-def warm_up(run: Run, past: list[Week]) -> None:
-    """Learn the weeks before the ranker's span, several times, in the order of time."""
-    if not past:
-        return
-    run.trainer.standardize(past)
-    for epoch in range(run.profile.two_tower.epochs):
-        losses = [loss for week in past for loss in run.trainer.fit(week)]
-        run.progress(
-            f"two-tower epoch {epoch + 1}/{run.profile.two_tower.epochs} over {len(past)} weeks: "
-            f"loss {np.mean(losses):.4f}"
-        )
-
-
-def read_week(run: Run, start: float, end: float) -> Week | None:
-    """Users with a target action in [start, end), as they were known at its start; None: no one."""
-    acted = items_by_user(run.history.targets.between(start, end))
-    if not acted:
-        return None
-    users = np.array(sorted(acted), dtype=np.int32)
-    states = run.history.states(f.TWO_TOWER_SERVICE, users, start)
-    positives = [acted[user] for user in users.tolist()]
-    drawn = np.bincount(np.concatenate(positives), minlength=len(run.history.catalogue))
-    return Week(
-        inputs=run.encoder.encode(((state, start) for state in states), len(users)),
-        positives=positives,
-        item_dense=torch.from_numpy(item_dense(run.history.items(start), start)),
-        codes=codes_at(run, start),
-        share=torch.from_numpy(drawn / drawn.sum()).float(),
-    )
-
-
-def codes_at(run: Run, moment: float) -> ItemCodes:
-    """Item codes with the id rows of the items known well enough at a moment."""
-    before = run.history.targets.between(-np.inf, moment)
-    return run.codes.as_of(counts(before, len(run.history.catalogue)))
-
-
-def proposals(run: Run, moment: float) -> Examples:
-    """Candidates for every known user as of a moment, labelled by what followed."""
-    history = run.history
-    items = history.items(moment)
-    codes = codes_at(run, moment)
-    vectors = run.trainer.item_vectors(torch.from_numpy(item_dense(items, moment)), codes)
-    users = history.known_users(moment)
-    states = list(history.states(f.RANKER_SERVICE, users, moment))
-    inputs = run.encoder.encode(((state, moment) for state in states), len(states))
-    user_vectors = run.trainer.user_vectors(inputs, len(states), codes)
-    return examples_at(
-        zip(users.tolist(), states, user_vectors, strict=True),
-        moment=moment,
-        pool=Pool.build(items, vectors, seen_items(history, moment)),
-        features=RankingFeatures(items, vectors, run.encoder.affinity_columns, moment),
-        labels=labels_after(history, moment, run.profile.ranker.horizon_days),
-        profile=run.profile.ranker,
-        rng=run.rng,
-    )
-
-
-def seen_items(history: History, moment: float) -> Int32:
-    """Items with a target action before a moment."""
-    return np.unique(history.targets.between(-np.inf, moment).items)
 
 
 def export(
@@ -343,7 +159,3 @@ def seed_everything(seed: int) -> None:
     """Seed every generator that training draws from."""
     random.seed(seed)
     torch.manual_seed(seed)
-
-
-def _day(moment: float) -> str:
-    return f"{datetime.fromtimestamp(moment, tz=UTC):%Y-%m-%d}"

@@ -183,8 +183,8 @@ def test_labels_never_reach_beyond_the_cut(parts):
 
 
 def test_too_short_a_history_is_refused_with_the_remedy(parts):
-    from training.pipeline import ranker_moments
     from training.profile import load_profile
+    from training.through_time import ranker_moments
 
     _, _, history, *_ = parts
     with pytest.raises(TrainingError, match="horizon_days"):

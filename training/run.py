@@ -1,0 +1,79 @@
+"""One training run: the history it learns from and the model, encoder and generators it shares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from qianmian.contracts import features as f
+from qianmian.data.store import Dataset
+from qianmian.errors import TrainingError
+from qianmian.features.encoding import UserEncoder
+from qianmian.features.snapshots import schedule
+from qianmian.features.store import FeatureRepo
+from training.baselines import counts
+from training.batches import ItemCodes
+from training.history import History
+from training.profile import TrainingProfile
+from training.two_tower import TwoTowerTrainer, build_model, start_process_group
+
+Progress = Callable[[str], None]
+
+_FEWEST_MOMENTS = 2  # one to learn from and one to propose at
+
+
+@dataclass(slots=True)
+class Run:
+    """What the steps of one training run share."""
+
+    history: History
+    profile: TrainingProfile
+    encoder: UserEncoder
+    codes: ItemCodes
+    trainer: TwoTowerTrainer
+    rng: np.random.Generator
+    progress: Progress
+
+
+def read_history(dataset: Dataset, repo: FeatureRepo, profile: TrainingProfile) -> History:
+    """The history up to the split, at the moments of the profile that lie within the data."""
+    cut = dataset.spec.split.train_end.timestamp()
+    moments = schedule(cut, profile.snapshots.every_days, profile.snapshots.count)
+    history = History(dataset, repo, moments=moments, cut=cut)
+    first = float(history.targets.at[0])
+    history.moments = tuple(m for m in history.moments if m > first)
+    if len(history.moments) < _FEWEST_MOMENTS:
+        raise TrainingError(
+            f"the data before {dataset.spec.split.train_end:%Y-%m-%d} spans less than two moments "
+            f"of {profile.snapshots.every_days:g} days; set snapshots.every_days lower in the "
+            "training profile"
+        )
+    return history
+
+
+def prepare(history: History, profile: TrainingProfile, progress: Progress) -> Run:
+    """Fit the encoder and build an untrained, sharded two-tower model."""
+    start_process_group()
+    rng = np.random.default_rng(profile.seed)
+    everybody = history.known_users(history.cut)
+    encoder = UserEncoder.fit(
+        history.states(f.TWO_TOWER_SERVICE, everybody, history.cut),
+        tag_kinds=history.tag_kinds,
+        affinity_columns=history.affinity_columns,
+    )
+    codes = ItemCodes(history.catalogue, min_count=profile.two_tower.min_item_count)
+    model = build_model(history.catalogue, encoder, profile.two_tower)
+    progress(
+        f"two-tower: {len(everybody):,} users, {len(history.catalogue):,} items, "
+        f"{sum(p.numel() for p in model.parameters()):,} weights"
+    )
+    trainer = TwoTowerTrainer(model, profile.two_tower, rng)
+    return Run(history, profile, encoder, codes, trainer, rng, progress)
+
+
+def codes_at(run: Run, moment: float) -> ItemCodes:
+    """Item codes with the id rows of the items known well enough at a moment."""
+    before = run.history.targets.between(-np.inf, moment)
+    return run.codes.as_of(counts(before, len(run.history.catalogue)))

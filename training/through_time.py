@@ -1,0 +1,146 @@
+"""Trains the two-tower model through time, and has it propose on the way.
+
+Weeks come in the order in which they happened. At each of the ranker's moments the model, which has
+seen nothing later, proposes candidates as of then; what followed labels them.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import numpy as np
+import torch
+
+from qianmian.contracts import features as f
+from qianmian.errors import TrainingError
+from qianmian.features.encoding import item_dense
+from qianmian.features.item_table import Int32
+from qianmian.features.ranking_features import RankingFeatures
+from qianmian.features.user_state import SECONDS_PER_DAY
+from qianmian.retrieval.sources import Pool
+from training.actions import items_by_user
+from training.checkpoint import Checkpoint, Progressed
+from training.history import History, weekly
+from training.profile import TrainingProfile
+from training.proposals import Examples, examples_at, labels_after
+from training.run import Run, codes_at
+from training.two_tower import Week
+
+
+def fit_two_tower(run: Run, checkpoint: Checkpoint | None) -> Examples:
+    """Train through time; returns the proposals made on the way, labelled."""
+    history, profile = run.history, run.profile
+    proposing = ranker_moments(history, profile)
+    reached = checkpoint.restore(run.trainer, run.rng) if checkpoint else None
+    if reached:
+        run.progress(f"going on after {_day(reached.moment)}, where an earlier run was stopped")
+    past: list[Week] = []
+    parts: list[Examples] = []
+    warm = reached.warm if reached else False
+    for start, end in weekly(history.moments, history.cut):
+        week = read_week(run, start, end)
+        if checkpoint and reached and start <= reached.moment:
+            past += [week] if week else []
+            parts += [checkpoint.proposals(start)] if start in proposing else []
+            continue
+        if start in proposing:
+            if not warm:
+                warm_up(run, past)
+                warm = True
+            parts.append(proposals(run, start))
+            run.progress(f"proposed candidates as of {_day(start)} ({len(parts)}/{len(proposing)})")
+            if checkpoint:
+                checkpoint.keep_proposals(start, parts[-1])
+        if week and warm:
+            learn(run, week, past)
+            run.progress(f"two-tower learned the week of {_day(start)}")
+        past += [week] if week else []
+        if checkpoint and warm:
+            checkpoint.save(Progressed(start, warm), run.trainer, run.rng)
+    return Examples.join(parts)
+
+
+def ranker_moments(history: History, profile: TrainingProfile) -> tuple[float, ...]:
+    """The last moments whose horizon ends before the cut, with weeks before them to learn from.
+
+    Raises:
+        TrainingError: the history is shorter than one horizon and two moments.
+    """
+    horizon = profile.ranker.horizon_days * SECONDS_PER_DAY
+    usable = [m for m in history.moments[1:] if m + horizon <= history.cut + 1.0]
+    if not usable:
+        raise TrainingError(
+            f"no moment lies {profile.ranker.horizon_days:g} days before the split with a week "
+            "before it: set ranker.horizon_days or snapshots.every_days lower in the profile, or "
+            "snapshots.count higher"
+        )
+    return tuple(usable[-min(profile.ranker.snapshots, max(1, len(usable) // 2)) :])
+
+
+def warm_up(run: Run, past: list[Week]) -> None:
+    """Learn the weeks before the ranker's span, several times, in the order of time."""
+    if not past:
+        return
+    run.trainer.standardize(past)
+    for epoch in range(run.profile.two_tower.epochs):
+        losses = [loss for week in past for loss in run.trainer.fit(week)]
+        run.progress(
+            f"two-tower epoch {epoch + 1}/{run.profile.two_tower.epochs} over {len(past)} weeks: "
+            f"loss {np.mean(losses):.4f}"
+        )
+
+
+def learn(run: Run, week: Week, past: list[Week]) -> None:
+    """Learn a new week, after some older ones drawn at random so that they are not forgotten."""
+    replayed = min(len(past), run.profile.two_tower.replay)
+    for i in run.rng.choice(len(past), replayed, replace=False):
+        run.trainer.fit(past[i])
+    run.trainer.fit(week)
+
+
+def read_week(run: Run, start: float, end: float) -> Week | None:
+    """Users with a target action in [start, end), as they were known at its start; None: no one."""
+    acted = items_by_user(run.history.targets.between(start, end))
+    if not acted:
+        return None
+    users = np.array(sorted(acted), dtype=np.int32)
+    states = run.history.states(f.TWO_TOWER_SERVICE, users, start)
+    positives = [acted[user] for user in users.tolist()]
+    drawn = np.bincount(np.concatenate(positives), minlength=len(run.history.catalogue))
+    return Week(
+        inputs=run.encoder.encode(((state, start) for state in states), len(users)),
+        positives=positives,
+        item_dense=torch.from_numpy(item_dense(run.history.items(start), start)),
+        codes=codes_at(run, start),
+        share=torch.from_numpy(drawn / drawn.sum()).float(),
+    )
+
+
+def proposals(run: Run, moment: float) -> Examples:
+    """Candidates for every known user as of a moment, labelled by what followed."""
+    history = run.history
+    items = history.items(moment)
+    codes = codes_at(run, moment)
+    vectors = run.trainer.item_vectors(torch.from_numpy(item_dense(items, moment)), codes)
+    users = history.known_users(moment)
+    states = list(history.states(f.RANKER_SERVICE, users, moment))
+    inputs = run.encoder.encode(((state, moment) for state in states), len(states))
+    user_vectors = run.trainer.user_vectors(inputs, len(states), codes)
+    return examples_at(
+        zip(users.tolist(), states, user_vectors, strict=True),
+        moment=moment,
+        pool=Pool.build(items, vectors, seen_items(history, moment)),
+        features=RankingFeatures(items, vectors, run.encoder.affinity_columns, moment),
+        labels=labels_after(history, moment, run.profile.ranker.horizon_days),
+        profile=run.profile.ranker,
+        rng=run.rng,
+    )
+
+
+def seen_items(history: History, moment: float) -> Int32:
+    """Items with a target action before a moment."""
+    return np.unique(history.targets.between(-np.inf, moment).items)
+
+
+def _day(moment: float) -> str:
+    return f"{datetime.fromtimestamp(moment, tz=UTC):%Y-%m-%d}"
