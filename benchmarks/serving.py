@@ -145,7 +145,10 @@ def measure_http(file: Any, venue: str, bodies: list[bytes], options: argparse.N
         serve.run(noop.bind(), name="noop", route_prefix=NOOP_PATH)
         _say("cold: every shopper once")
         cold = _load(file, path, bodies, 1, None)
-        _load(file, NOOP_PATH, bodies, 1, None)
+        _say("warming: every replica meets every shopper")
+        for _ in range(2 * options.replicas):
+            _load(file, path, bodies, CONCURRENCY[-1], None)
+        _load(file, NOOP_PATH, bodies, CONCURRENCY[-1], None)
         before = _cache(httpx.get(f"{url}/metrics").text)
         rounds: dict[tuple[str, int], list[Report]] = {}
         for number in range(options.rounds):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 from zlib import crc32
 
@@ -177,5 +178,6 @@ def _origin(release: ResidentRelease, arms: tuple[Arm, ...]) -> int:
     return crc32("\x1f".join([release.id, *(f"{a.layer}={a.name}" for a in arms)]).encode())
 
 
+@lru_cache(maxsize=1024)
 def _iso(moment: float | None) -> str | None:
     return None if moment is None else datetime.fromtimestamp(moment, tz=UTC).isoformat()

@@ -58,6 +58,8 @@ class FeedMetrics:
             registry=registry,
         )
         self._releases: list[Gauge] = []
+        self._arm_counters: dict[Arm, Counter] = {}  # looking labels up costs more than counting
+        self._response_counters: dict[tuple[str, int], Counter] = {}
         self._cache = Gauge(
             "qianmian_user_cache_lookups",
             "Lookups of the user cache since the start",
@@ -73,7 +75,11 @@ class FeedMetrics:
         for reason, count in removed.items():
             self._removed.labels(reason).inc(count)
         for arm in arms:
-            self._arms.labels(arm.layer, arm.experiment, arm.name).inc()
+            counter = self._arm_counters.get(arm)
+            if counter is None:
+                counter = self._arms.labels(arm.layer, arm.experiment, arm.name)
+                self._arm_counters[arm] = counter
+            counter.inc()
 
     def failed(self, reason: str) -> None:
         """Book a failure outside the stages."""
@@ -81,7 +87,11 @@ class FeedMetrics:
 
     def responded(self, route: str, status: int) -> None:
         """Book one HTTP response."""
-        self._responses.labels(route, str(status)).inc()
+        counter = self._response_counters.get((route, status))
+        if counter is None:
+            counter = self._responses.labels(route, str(status))
+            self._response_counters[route, status] = counter
+        counter.inc()
 
     def swapped(self, releases: dict[str, str]) -> None:
         """Book that these releases are in service now, by alias."""
