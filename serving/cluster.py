@@ -62,7 +62,6 @@ def running(file: ServeFile, *, cpus: int | None = None) -> Iterator[str]:
         lines = [line for line in str(error).splitlines() if line.strip()]
         raise ConfigError(f"the service did not start: {lines[-1] if lines else error}") from error
     finally:
-        serve.shutdown()
         ray.shutdown()
 
 
