@@ -10,6 +10,7 @@ Shapes: `N` candidates, `F` features, `M` ledger entries, `L` recent actions, `D
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -103,15 +104,15 @@ class Preference:
 
 @dataclass(frozen=True, slots=True)
 class PreparedUser:
-    """A user state with all that its ranking features need and no candidate decides."""
+    """A user state with all that its ranking features need and no candidate or clock decides."""
 
     state: UserState
+    activity: Float32  # in model-ready scale
     order: npt.NDArray[np.intp]  # [M] ledger rows by item index
     owned: Int32  # [M] ledger items, ascending
+    bought: Float32  # [M, 2] log1p of counts and quantities
     shares: Float32  # [M, H] square roots of the shares of the decayed counts
-    recent: Float32  # [D, L] unit vectors of the recent items
-    recent_mean: Float32  # [D]
-    taste: Float32  # [D] unit vector of the decayed mean of what was bought
+    directions: Float32  # [D, L + 2] unit vectors of the recent items, their mean, the taste
     preferences: dict[str, Preference]
 
 
@@ -133,7 +134,10 @@ class RankingFeatures:
         self._unit = (vectors / np.maximum(norms, 1e-9)).astype(np.float32)
         self._item_rows = item_dense(items, now)
         self._interval = items.statistic(f.REPEAT_INTERVAL_DAYS)
-        self._price = items.statistic(f.PAID_PRICE)
+        price = items.statistic(f.PAID_PRICE)
+        self._log_price = np.log(np.maximum(price, 0.01))
+        self._priced = (price > 0).astype(np.float32)
+        self._log_ranks = np.log1p(np.arange(_USUAL_CANDIDATES)).astype(np.float32)
         self._codes = {name: items.attributes[name].codes for name in affinity_columns}
         self._start = np.cumsum(
             [0]
@@ -151,16 +155,18 @@ class RankingFeatures:
         """What depends on the user alone: worth keeping where the same user asks again."""
         ledger, recent = user.ledger, self._unit[user.recent_items]
         order = np.argsort(ledger.items)
+        mean = recent.sum(axis=0) / max(len(recent), 1)
         taste = ledger.decayed[:, _TASTE_HALF_LIFE] @ self._unit[ledger.items]
+        taste /= max(float(np.linalg.norm(taste)), 1e-9)
         total = np.maximum(ledger.decayed.sum(axis=0, keepdims=True), 1e-9)
         return PreparedUser(
             state=user,
+            activity=squash(user.activity),
             order=order,
             owned=ledger.items[order],
+            bought=np.log1p(np.stack([ledger.counts, ledger.quantities], axis=1)),
             shares=np.sqrt(ledger.decayed / total),
-            recent=np.ascontiguousarray(recent.T),
-            recent_mean=recent.sum(axis=0) / max(len(recent), 1),
-            taste=taste / max(float(np.linalg.norm(taste)), 1e-9),
+            directions=np.ascontiguousarray(np.vstack([recent, mean, taste]).T),
             preferences={
                 name: preference
                 for name in self._affinity_columns
@@ -173,7 +179,8 @@ class RankingFeatures:
         items = candidates.items
         out = np.zeros((len(items), len(self.names)), dtype=np.float32)
         a, b, c, d, e = self._start
-        out[:, a:b] = _user_row(user.state, now)
+        out[:, a : b - 3] = user.activity
+        out[:, b - 3 : b] = _days_since(user.state, now)
         out[:, b:c] = self._item_rows[items]
         self._ledger(out[:, c:d], user, items, now)
         self._cross(out[:, d:e], user, candidates)
@@ -192,59 +199,70 @@ class RankingFeatures:
             return
         place = np.minimum(np.searchsorted(owned, items), len(owned) - 1)
         hit = np.flatnonzero(owned[place] == items)
-        if not len(hit):
-            return
         row = user.order[place[hit]]
         counts = ledger.counts[row]
         since_last = np.maximum(now - ledger.last_at[row], 0.0) / SECONDS_PER_DAY
         since_first = np.maximum(now - ledger.first_at[row], 0.0) / SECONDS_PER_DAY
-        interval = np.where(counts > 1, (since_first - since_last) / np.maximum(counts - 1, 1), 0.0)
+        repeated = counts > 1
+        interval = (since_first - since_last) / np.maximum(counts - 1, 1) * repeated
         usual = self._interval[items[hit]]
         gap = max(float(user.state.activity[_SESSION_GAP]), 0.5)
-        columns = [
-            np.log1p(counts),
-            np.log1p(ledger.quantities[row]),
-            *np.log1p(ledger.decayed_at(now, row)).T,
-            *user.shares[row].T,  # decay cancels out of a share
-            np.log1p(7.0 * counts / (since_first + 7.0)),
-            np.log1p(since_last),
-            np.log1p(since_first),
-            np.log1p(interval),
-            np.where(interval > 0, np.log1p(since_last / np.maximum(interval, 0.5)), 0.0),
-            np.where(usual > 0, np.log1p(since_last / np.maximum(usual, 0.5)), 0.0),
-            np.minimum(counts / np.maximum(since_first / gap, 1.0), 1.0),
-            np.ones(len(row)),
-        ]
-        out[hit] = np.stack(columns, axis=1)
+        values = np.empty((len(row), len(_LEDGER_FEATURES)), dtype=np.float32)
+        values[:, _BOUGHT] = user.bought[row]
+        values[:, _DECAYED] = ledger.decayed_at(now, row)
+        values[:, _SHARES] = user.shares[row]  # decay cancels out of a share
+        values[:, _RATE] = 7.0 * counts / (since_first + 7.0)
+        values[:, _RATE + 1] = since_last
+        values[:, _RATE + 2] = since_first
+        values[:, _RATE + 3] = interval
+        values[:, _RATE + 4] = since_last / np.maximum(interval, 0.5) * (interval > 0)
+        values[:, _RATE + 5] = since_last / np.maximum(usual, 0.5) * (usual > 0)
+        values[:, _RATE + 6] = np.minimum(counts / np.maximum(since_first / gap, 1.0), 1.0)
+        values[:, _RATE + 7] = 1.0
+        for logged in (_DECAYED, slice(_RATE, _RATE + 6)):
+            np.log1p(values[:, logged], out=values[:, logged])
+        out[hit] = values
 
     def _cross(self, out: Float32, user: PreparedUser, candidates: Candidates) -> None:
         items, scores = candidates.items, candidates.retrieval
-        out[:, 0] = scores
+        recent = user.state.recent_items
         rank = np.empty(len(items), dtype=np.float32)
-        rank[np.argsort(-scores, kind="stable")] = np.arange(len(items), dtype=np.float32)
-        out[:, 1] = np.log1p(rank)
-        unit = self._unit[items]
-        if len(user.state.recent_items):
-            similarity = unit @ user.recent
-            out[:, 2] = _max_but_self(similarity, items, user.state.recent_items)
-            out[:, 3] = unit @ user.recent_mean
-        if len(user.owned):
-            out[:, 4] = unit @ user.taste
-        price, mean = self._price[items], float(user.state.activity[_MEAN_PRICE])
+        rank[np.argsort(-scores, kind="stable")] = self._log_rank(len(items))
+        similarity = self._unit[items] @ user.directions  # [N, L + 2]
+        out[:, 0] = scores
+        out[:, 1] = rank
+        if len(recent):
+            out[:, 2] = _max_but_self(similarity[:, :-2], items, recent)
+        out[:, 3:5] = similarity[:, -2:]
+        mean = float(user.state.activity[_MEAN_PRICE])
         if mean > 0:
-            out[:, 5] = np.where(price > 0, np.log(np.maximum(price, 0.01) / mean), 0.0)
+            out[:, 5] = (self._log_price[items] - math.log(mean)) * self._priced[items]
         out[np.arange(len(items)), 6 + candidates.source] = 1.0
 
+    def _log_rank(self, count: int) -> Float32:
+        """log1p of 0, 1, ... count - 1."""
+        if count > len(self._log_ranks):
+            self._log_ranks = np.log1p(np.arange(2 * count)).astype(np.float32)
+        return self._log_ranks[:count]
 
+
+_USUAL_CANDIDATES: Final = 1024
+_H: Final = len(f.LEDGER_HALF_LIVES_DAYS)
+_BOUGHT: Final = slice(0, 2)
+_DECAYED: Final = slice(2, 2 + _H)
+_SHARES: Final = slice(2 + _H, 2 + 2 * _H)
+_RATE: Final = 2 + 2 * _H
 _SESSION_GAP = f.USER_ACTIVITY_NUMERIC.index(f.SESSION_GAP_DAYS)
 _MEAN_PRICE = f.USER_ACTIVITY_NUMERIC.index(f.MEAN_PRICE)
 _TASTE_HALF_LIFE = f.LEDGER_HALF_LIVES_DAYS.index(84)
 
 
-def _user_row(user: UserState, now: float) -> Float32:
-    moments = np.array([user.first_action_at, user.last_action_at, user.last_target_at])
-    since = np.where(moments > 0, log_days(now - moments), 0.0)
-    return np.concatenate([squash(user.activity), since]).astype(np.float32)
+def _days_since(user: UserState, now: float) -> list[float]:
+    moments = (user.first_action_at, user.last_action_at, user.last_target_at)
+    return [
+        math.log1p(max(now - moment, 0.0) / SECONDS_PER_DAY) if moment > 0 else 0.0
+        for moment in moments
+    ]
 
 
 def _max_but_self(similarity: Float32, items: Int32, recent: Int32) -> Float32:
