@@ -47,12 +47,12 @@ def clicks_only(tmp_path_factory):
 def _make(home, name, *, events_only):
     from datetime import UTC, datetime
 
-    from qianmian.contracts import features as f
     from qianmian.data.importing import import_source
     from qianmian.data.source import find_source
     from qianmian.data.store import Dataset
     from qianmian.features.snapshots import build, schedule
     from qianmian.features.store import FeatureRepo
+    from qianmian.releases.schema import current_schema
     from qianmian.releases.store import ReleaseStore
     from qianmian.workspace import Workspace
     from tests.small_shop import write_shop
@@ -70,6 +70,6 @@ def _make(home, name, *, events_only):
     repo = FeatureRepo.open(workspace)
     repo.materialize(cut)
     release = pipeline.train(workspace, profile, lambda _: None)
-    schema = {s: repo.schema_hash(s) for s in (f.TWO_TOWER_SERVICE, f.RANKER_SERVICE)}
-    ReleaseStore(workspace.releases).promote(release, schema=schema, at=datetime.now(UTC))
+    store = ReleaseStore(workspace.releases)
+    store.promote(release, schema=current_schema(workspace), at=datetime.now(UTC))
     return workspace

@@ -23,7 +23,6 @@ import pyarrow.parquet as pq
 from qianmian.contracts import columns as c
 from qianmian.contracts import features as f
 from qianmian.data.store import Dataset
-from qianmian.errors import TrainingError
 from qianmian.features.item_table import Int32
 from qianmian.features.user_state import UserState
 from qianmian.releases.bundle import Bundle
@@ -69,13 +68,13 @@ def evaluate(
     lists: Path | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> list[MetricRow]:
-    """Metric rows of every system, slice and K; optionally write every list as Parquet."""
+    """Metric rows of every system, slice and K; optionally write every list as Parquet.
+
+    No rows where the data set has no target action after the split.
+    """
     subjects = list(_subjects(history, dataset))
     if not subjects:
-        raise TrainingError(
-            "nothing to evaluate: no target action after split.train_end in the data set; "
-            "set an earlier split.train_end in dataset.yaml and train again"
-        )
+        return []
     systems = _systems(bundle, history, quotas)
     writer = _ListWriter(lists, history) if lists else None
     rows = []
@@ -130,16 +129,14 @@ def _subjects(history: History, dataset: Dataset) -> Iterator[Subject]:
     ):
         items = relevant.pop(state.user_id)
         yield Subject(code, state.user_id, items, before.get(code, nothing), state)
-    for user_id, items in sorted(relevant.items()):
-        state = UserState.read(user_id, None, history.catalogue, ())
-        yield Subject(-1, user_id, items, nothing, state)
+    cold = np.array(sorted(relevant), dtype=object)
+    for state in history.states_of(f.RANKER_SERVICE, cold, history.cut):
+        yield Subject(-1, state.user_id, relevant[state.user_id], nothing, state)
 
 
 def _test_items(history: History, dataset: Dataset) -> dict[str, Int32]:
     columns = [c.USER_ID, c.ITEM_ID, c.EVENT_TYPE]
-    test = dataset.events(
-        [*columns, c.TIMESTAMP], since=history.cut, until=dataset.spec.split.test_end
-    )
+    test = dataset.test_events(columns)
     test = test[test[c.EVENT_TYPE] == history.target.value]
     users = test[c.USER_ID].astype(str).to_numpy()
     items = history.catalogue.indices_of(test[c.ITEM_ID].astype(str))

@@ -177,6 +177,7 @@ def prove_parity(
     available = len(inputs[e.USER_ROW])
     sizes = tuple(size for size in (1, 2, 7, 64, 256) if size <= available)
     tower = ort.InferenceSession(folder / USER_TOWER_FILE, providers=["CPUExecutionProvider"])
+    _check_interface(tower, list(inputs), USER_VECTOR_OUTPUT)
     user_gap, agreement, user_shape = 0.0, 1.0, ("users", item_vectors.shape[1])
     for size in sizes:
         batch = {name: a[:size] for name, a in inputs.items()}
@@ -187,6 +188,7 @@ def prove_parity(
         ordered = _agreement(ours @ item_vectors.T, theirs @ item_vectors.T, top_k)
         agreement = min(agreement, ordered)
     ranking = ort.InferenceSession(folder / RANKER_FILE, providers=["CPUExecutionProvider"])
+    _check_interface(ranking, [FEATURES_INPUT], PROBABILITIES_OUTPUT)
     module, rank_gap = RankerExport(ranker).eval(), 0.0
     for users, candidates in RANKER_BATCHES:
         rows = np.resize(features, (users, candidates, features.shape[1]))
@@ -224,7 +226,20 @@ def _zero_first(table: Tensor) -> Tensor:
 
 
 def _gap(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """Largest difference; the largest number there is where either side is not finite."""
+    if not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
+        return float(np.finfo(np.float32).max)
     return float(np.abs(ours - theirs).max())
+
+
+def _check_interface(session: ort.InferenceSession, inputs: Sequence[str], output: str) -> None:
+    """Compare a graph's input and output names and its dynamic first axis with what was asked."""
+    found = [node.name for node in session.get_inputs()], [n.name for n in session.get_outputs()]
+    if found != (list(inputs), [output]):
+        raise ValueError(f"exported graph has inputs and outputs {found}")
+    nodes = (*session.get_inputs(), *session.get_outputs())
+    if fixed := [node.name for node in nodes if isinstance(node.shape[0], int)]:
+        raise ValueError(f"exported graph has a fixed first axis for {', '.join(fixed)}")
 
 
 def _same_shape(ours: np.ndarray, theirs: np.ndarray) -> None:

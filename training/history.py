@@ -2,7 +2,8 @@
 
 A moment is a snapshot time with the users and items as Feast's point-in-time join gives them for
 that time, and the target actions that followed. Everything that the models learn from comes
-through here, so nothing of the future can enter by another door.
+through here, so nothing of the future can enter by another door. (The quantiles that cut two tags
+into levels are those of the whole training period.)
 
 Shapes: `U` users of a moment, `E` actions after it.
 """
@@ -21,7 +22,6 @@ from qianmian.contracts import features as f
 from qianmian.contracts.events import PREDICTED_ACTIONS, EventType
 from qianmian.data.store import Dataset
 from qianmian.errors import TrainingError
-from qianmian.features.encoding import is_missing
 from qianmian.features.item_table import Int32, ItemTable
 from qianmian.features.store import FeatureRepo
 from qianmian.features.user_state import UserState
@@ -44,7 +44,8 @@ class History:
         self.affinity_columns = tuple(repo.schema.affinity_columns)
         self.tag_kinds = dict(repo.schema.tag_kinds)
         columns = [c.USER_ID, c.ITEM_ID, c.EVENT_TYPE, c.TIMESTAMP]
-        events = dataset.events(columns=columns, until=cut)
+        events = dataset.train_events(columns)
+        events = events[events[c.TIMESTAMP] < pd.Timestamp(cut, unit="s", tz="UTC")]
         self.catalogue = self._catalogue(dataset, events)
         users, items = events[c.USER_ID], events[c.ITEM_ID]
         self.user_ids: npt.NDArray[np.object_] = users.cat.categories.to_numpy(dtype=object)
@@ -81,12 +82,16 @@ class History:
 
     def states(self, service: str, users: Int32, moment: float) -> Iterator[UserState]:
         """User states at a moment, in the order of `users`, by point-in-time join."""
-        ids = self.user_ids[users]
+        return self.states_of(service, self.user_ids[users], moment)
+
+    def states_of(
+        self, service: str, ids: npt.NDArray[np.object_], moment: float
+    ) -> Iterator[UserState]:
+        """The same by user id, whether or not the history has an event of the user."""
         rows = self.repo.historical(service, f.USER, self._entity_rows(c.USER_ID, ids, moment))
         tags = tuple(self.tag_kinds)
         for user_id, row in zip(ids, _records(rows), strict=True):
-            known = not is_missing(row[f.LAST_ACTION_AT])
-            yield UserState.read(str(user_id), row if known else None, self.catalogue, tags)
+            yield UserState.read(str(user_id), row, self.catalogue, tags)
 
     def items(self, moment: float) -> ItemTable:
         """The catalogue with the statistics as they were at a moment, by point-in-time join."""

@@ -9,15 +9,17 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from qianmian.data.store import Dataset
-from qianmian.errors import ReleaseError
+from qianmian.errors import ReleaseError, TrainingError
 from qianmian.features.store import FeatureRepo
 from qianmian.releases.bundle import Bundle
 from qianmian.releases.manifest import MetricRow
+from qianmian.releases.schema import current_schema
 from qianmian.releases.store import ReleaseStore
 from qianmian.workspace import Workspace
 from training.evaluate import evaluate
 from training.history import History
-from training.profile import load_profile
+
+_BOOTSTRAP_SEED = 17  # the same intervals each time
 
 
 def judge(
@@ -35,7 +37,7 @@ def judge(
     dataset, repo = Dataset.open(workspace), FeatureRepo.open(workspace)
     store = ReleaseStore(workspace.releases)
     manifest = store.get(release)
-    store.verify(manifest.id, {s: repo.schema_hash(s) for s in manifest.feature_services})
+    store.verify(manifest.id, current_schema(workspace))
     cut = dataset.spec.split.train_end.timestamp()
     if manifest.data_end.timestamp() > cut:
         raise ReleaseError(
@@ -43,14 +45,19 @@ def judge(
             f"after the split at {dataset.spec.split.train_end:%Y-%m-%d %H:%M}: evaluating it "
             "there would measure memory; choose a release trained up to the split"
         )
-    profile = load_profile(manifest.profile)
     with threadpool_limits(1, user_api="blas"):
-        return evaluate(
+        rows = evaluate(
             Bundle.load(store.path(manifest.id)),
             History(dataset, repo, moments=(cut,), cut=cut),
             dataset,
-            quotas=profile.ranker.quotas,
-            rng=np.random.default_rng(profile.seed),
+            quotas=manifest.quotas,
+            rng=np.random.default_rng(_BOOTSTRAP_SEED),
             lists=lists,
             progress=progress,
         )
+    if not rows:
+        raise TrainingError(
+            "nothing to evaluate: no target action after split.train_end in the data set; "
+            "set an earlier split.train_end in dataset.yaml and train again"
+        )
+    return rows

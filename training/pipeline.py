@@ -27,6 +27,7 @@ from qianmian.features.store import FeatureRepo
 from qianmian.features.user_state import UserState
 from qianmian.releases.bundle import ENCODER_FILE, ITEM_VECTORS_FILE, ITEMS_FILE, Bundle
 from qianmian.releases.manifest import DataWindow, ReleaseFacts
+from qianmian.releases.schema import release_schema
 from qianmian.releases.store import ReleaseStore
 from qianmian.workspace import Workspace
 from training.checkpoint import Checkpoint
@@ -127,6 +128,8 @@ def export(
         rng=np.random.default_rng(run.profile.seed),
         progress=run.progress,
     )
+    if not metrics:
+        run.progress("no target action after the split: published without metrics")
     first = datetime.fromtimestamp(float(history.targets.at[0]), tz=UTC)
     return ReleaseFacts(
         created=datetime.now(tz=UTC),
@@ -134,7 +137,8 @@ def export(
         profile=run.profile.name,
         code_revision=code_revision(),
         data_window=DataWindow(start=first, end=datetime.fromtimestamp(cut, tz=UTC)),
-        feature_services={s: repo.schema_hash(s) for s in (f.TWO_TOWER_SERVICE, f.RANKER_SERVICE)},
+        feature_services=release_schema(repo.schema),
+        quotas=run.profile.ranker.quotas,
         actions=history.predicted,
         dimensions={
             "items": len(items),

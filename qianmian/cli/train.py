@@ -28,16 +28,14 @@ def train(
     """
     workspace = CliState.of(ctx).workspace
     typer.echo("loading PyTorch and TorchRec ...", err=True)
-    from qianmian.contracts import features as f
-    from qianmian.features.store import FeatureRepo
+    from qianmian.releases.schema import current_schema
     from qianmian.releases.store import ReleaseStore
     from training import pipeline, stamp
     from training.checkpoint import Checkpoint
     from training.profile import load_profile
 
     chosen = load_profile(profile)
-    repo = FeatureRepo.open(workspace)
-    schema = {s: repo.schema_hash(s) for s in (f.TWO_TOWER_SERVICE, f.RANKER_SERVICE)}
+    schema = current_schema(workspace)
     mark = stamp.fingerprint(workspace, chosen, schema)
     release = None if force else stamp.trained(workspace, mark)
     if release:

@@ -9,7 +9,6 @@ Shapes: `B` users, `L` recent actions, `T` tag tokens, `K` affinity values, `F` 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
@@ -20,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, PrivateAttr
 
 from qianmian.contracts import features as f
 from qianmian.features.item_table import Float32, ItemTable
-from qianmian.features.user_state import SECONDS_PER_DAY, UserState
+from qianmian.features.user_state import SECONDS_PER_DAY, UserState, is_missing
 
 Inputs = dict[str, npt.NDArray[np.generic]]
 
@@ -53,15 +52,6 @@ def affinity_codes(name: str) -> str:
 def affinity_shares(name: str) -> str:
     """Input name: share of each code, float32 [B, K], rows sum to 1 or 0."""
     return f"{name}_affinity_shares"
-
-
-def is_missing(value: object) -> bool:
-    """Whether a tag has no value: None, NaN or the empty text."""
-    return (
-        value is None
-        or value == ""
-        or (isinstance(value, float | np.floating) and math.isnan(value))
-    )
 
 
 class TagColumn(BaseModel):

@@ -23,6 +23,9 @@ from qianmian.features.item_table import Float32, Float64, Int32, ItemTable
 from qianmian.features.user_state import SECONDS_PER_DAY, Affinity, UserState
 from qianmian.retrieval.sources import SOURCES, Candidates
 
+#: Raised whenever a column comes to mean something else under the same name.
+REVISION: Final = 1
+
 _USER_FEATURES: Final = (
     *(f"user_{name}" for name in f.USER_ACTIVITY_NUMERIC),
     "user_days_since_first_action",

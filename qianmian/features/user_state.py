@@ -73,6 +73,8 @@ class UserState:
     ) -> UserState:
         """Turn a Feast row (feature name to value; None for an unknown user) into arrays.
 
+        A user is known once there was an action; tags of a user without any are read all the same.
+
         Items and attribute values that `items` does not hold are left out. Views that the row
         lacks (the ledger, for the two-tower model's training rows) read as empty.
         """
@@ -81,7 +83,7 @@ class UserState:
         held = recent_all >= 0
         return cls(
             user_id=user_id,
-            known=any(value is not None for value in row.values()),
+            known=_number(row, f.LAST_ACTION_AT) > 0,
             tags={name: row.get(name) for name in tags},
             activity=np.array(
                 [_number(row, name) for name in f.USER_ACTIVITY_NUMERIC], dtype=np.float32
@@ -99,6 +101,13 @@ class UserState:
                 if f.affinity_values(name) in row
             },
         )
+
+
+def is_missing(value: object) -> bool:
+    """Whether a feature has no value: None, NaN or the empty text."""
+    if isinstance(value, float | np.floating):
+        return math.isnan(value)
+    return value is None or (isinstance(value, str) and not value)
 
 
 _HALF_LIVES = np.array(f.LEDGER_HALF_LIVES_DAYS, dtype=np.float32)
@@ -136,12 +145,12 @@ def _affinity(row: Row, name: str, attribute: Attribute) -> Affinity:
 
 def _array(row: Row, name: str) -> Sequence[str]:
     value = row.get(name)
-    return () if value is None else value  # type: ignore[return-value]  # Feast gives lists
+    return value if isinstance(value, list | np.ndarray) else ()  # type: ignore[return-value]
 
 
 def _numbers(row: Row, name: str) -> Float64:
     value = row.get(name)
-    return np.asarray(() if value is None else value, dtype=np.float64)
+    return np.asarray(value if isinstance(value, list | np.ndarray) else (), dtype=np.float64)
 
 
 def _number(row: Row, name: str) -> float:

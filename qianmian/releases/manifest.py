@@ -12,6 +12,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 from qianmian.contracts.events import EventType
+from qianmian.retrieval.sources import SourceQuotas
 
 FORMAT: Final = 1
 MANIFEST_FILE = "manifest.json"
@@ -85,10 +86,12 @@ class ReleaseFacts(_Frozen):
     profile: str
     code_revision: str
     data_window: DataWindow
-    #: Hash of the schema of each feature service the models read.
+    #: For each model, hash of the features it reads and of the inputs made of them.
     feature_services: dict[str, Sha256]
     #: Actions the ranker gives a probability for, in the order of its output columns.
     actions: Annotated[tuple[EventType, ...], Field(min_length=1)]
+    #: Candidates of each source that the ranker was trained and evaluated on.
+    quotas: SourceQuotas = SourceQuotas()
     #: Sizes worth knowing: items, users, vector width, ...
     dimensions: dict[str, int]
     metrics: tuple[MetricRow, ...] = ()

@@ -1,16 +1,40 @@
-"""The feature schema that a release must fit: hashes of the services as they stand here now."""
+"""What a release must fit: hashes of the features and model inputs as they stand here now."""
 
 from __future__ import annotations
 
-from qianmian.features.schema import SERVICES, FeatureSchema
+import hashlib
+import json
+
+from qianmian.contracts import features as f
+from qianmian.features.encoding import DENSE_FEATURES, ITEM_DENSE_FEATURES
+from qianmian.features.ranking_features import REVISION, feature_names
+from qianmian.features.schema import FeatureSchema
 from qianmian.workspace import Workspace
 
 
 def current_schema(workspace: Workspace) -> dict[str, str]:
-    """Return the schema hash of each feature service of a data set.
+    """Return the hash of what each model reads of a data set, by feature service.
 
     Raises:
         FeatureStoreError: the features were not built.
     """
-    schema = FeatureSchema.load(workspace.features)
-    return {service: schema.schema_hash(service) for service in SERVICES}
+    return release_schema(FeatureSchema.load(workspace.features))
+
+
+def release_schema(schema: FeatureSchema) -> dict[str, str]:
+    """Return for each feature service the hash of its fields and of the inputs made of them.
+
+    The names and order of the input columns count, and the thresholds that tags are cut at: a
+    release trained on others would rank by numbers that mean something else.
+    """
+    inputs = {
+        f.TWO_TOWER_SERVICE: (DENSE_FEATURES, ITEM_DENSE_FEATURES),
+        f.RANKER_SERVICE: (feature_names(schema.affinity_columns), REVISION),
+    }
+    cuts = (schema.mean_price_quartiles, schema.discount_share_terciles)
+    return {
+        service: hashlib.sha256(
+            json.dumps([schema.schema_hash(service), columns, cuts]).encode()
+        ).hexdigest()
+        for service, columns in inputs.items()
+    }

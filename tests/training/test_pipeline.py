@@ -229,3 +229,79 @@ def test_a_killed_run_goes_on_and_gives_the_same_models(small_shop, tmp_path):
     store = ReleaseStore(small_shop.releases)
     whole, resumed = Bundle.load(store.path("live")), Bundle.load(store.path(release))
     np.testing.assert_allclose(whole.vectors, resumed.vectors, atol=1e-5)
+
+
+def test_parity_of_numbers_that_are_none_is_not_proven(small_shop, parts):
+    import torch
+
+    from models.ranker import Ranker
+    from qianmian.releases.store import ReleaseStore
+    from training.export import RankerExport, export_ranker, prove_parity
+    from training.quiet import quiet_libraries
+
+    _, _, history, _, bundle = parts
+    folder = ReleaseStore(small_shop.releases).path("live")
+    ranker = Ranker(features=3, actions=1, hidden=(4,)).eval()
+    with torch.no_grad():
+        ranker.wide.bias.fill_(float("nan"))
+    assert torch.isnan(RankerExport(ranker)(torch.zeros(1, 1, 3))).all()
+    users = history.known_users(history.cut)[:4]
+    states = history.states(f.TWO_TOWER_SERVICE, users, history.cut)
+    inputs = bundle.encoder.encode(((state, history.cut) for state in states), 4)
+    staging = small_shop.releases / "nan"
+    staging.mkdir()
+    for name in ("user_tower.onnx", "user_tower.onnx.data"):
+        (staging / name).write_bytes((folder / name).read_bytes())
+    with quiet_libraries():
+        export_ranker(ranker, 3, staging)
+
+    def tower(*batch):
+        named = {name: a.numpy() for name, a in zip(inputs, batch, strict=True)}
+        return torch.from_numpy(bundle.user_tower.run(None, named)[0])
+
+    features = np.zeros((8, 3), dtype=np.float32)
+    parity = prove_parity(tower, ranker, inputs, bundle.vectors, features, staging)
+    assert not parity.passed
+
+
+def test_a_declared_user_without_events_is_read_alike_on_both_sides(small_shop, parts):
+    _, _, history, _, bundle = parts
+    first = history.repo.moments()[0]
+    ids = np.array(["u000", "nobody"], dtype=object)
+    known, nobody = history.states_of(f.RANKER_SERVICE, ids, first)
+    assert known.tags["age"] == "20s"
+    assert (nobody.known, nobody.tags.get("age")) == (False, None)
+    row = {"age": "20s", "points": 0.0, "activity_level": "none"}
+    offline_like = bundle.user_state("newcomer", row)
+    assert not offline_like.known
+    assert offline_like.tags["age"] == "20s"
+
+
+def test_a_split_of_its_own_keeps_test_rows_out_of_training(tmp_path):
+    import pandas as pd
+
+    from qianmian.data.importing import import_source
+    from qianmian.data.source import find_source
+    from qianmian.data.store import Dataset
+    from qianmian.features.snapshots import build, schedule
+    from qianmian.features.store import FeatureRepo
+    from qianmian.workspace import Workspace
+    from tests.small_shop import write_shop
+    from training.evaluate import _test_items
+    from training.history import History
+
+    source = write_shop(tmp_path / "source", events_only=True)
+    events = pd.read_parquet(source / "events.parquet")
+    events["split"] = np.where(np.arange(len(events)) % 5 == 0, "test", "train")
+    events.to_parquet(source / "events.parquet")
+    workspace = Workspace(tmp_path, "own-split")
+    import_source(find_source(str(source), "own-split"), workspace, lambda _: None)
+    dataset = Dataset.open(workspace)
+    assert dataset.spec.split.by == "column"
+    cut = dataset.spec.split.train_end.timestamp()
+    build(workspace, dataset, schedule(cut, 7, 2))
+    history = History(dataset, FeatureRepo.open(workspace), moments=(cut,), cut=cut)
+    train = events[events["split"] == "train"]
+    assert 0 < len(history.targets.items) <= len(train)
+    test_users = set(events.loc[events["split"] == "test", "user_id"])
+    assert set(_test_items(history, dataset)) == test_users
