@@ -170,7 +170,6 @@ def measure_http(file: Any, venue: str, bodies: list[bytes], options: argparse.N
     }
     report["user_cache_hit_rate"] = round(hits / max(hits + misses, 1), 4)
     report["cold_http_p50_ms"], report["cold_http_p99_ms"] = cold["p50_ms"], cold["p99_ms"]
-    report["errors"] = sum(got["errors"] for group in rounds.values() for got in group)
     return report
 
 
@@ -186,6 +185,10 @@ def _load(
     if done.returncode:
         sys.exit(f"the load generator failed: {done.stderr.decode().strip()}")
     report: Report = json.loads(done.stdout)
+    if report["errors"]:
+        sys.exit(
+            f"{report['errors']:.0f} of {report['requests']:.0f} answers of {path} were not 200"
+        )
     return report
 
 

@@ -76,7 +76,7 @@ def build(made: Made, trace: Trace, signer: Signer, recommendation_id: str) -> A
         ),
         items=hashes,
     )
-    seen = np.union1d(query.shown, hashes)
+    seen = np.union1d(query.shown, hashes) if len(query.shown) else np.sort(hashes)
     return {
         "recommendation_id": recommendation_id,
         "attribution_token": signer.attribution(attribution),

@@ -74,7 +74,7 @@ class Feed:
         trace.stage("hydrate")
 
         candidates = self._propose(user, query, params, release, pool, trace)
-        proposed = _by_source(candidates)
+        proposed = _by_source(candidates) if query.explain else {}
         candidates = _limit(candidates, params.candidates_ranked, pool, trace)
         trace.stage("retrieve")
 
@@ -104,7 +104,7 @@ class Feed:
         candidates = popular(pool, sum(block.page_size for block in plain))
         ranking = order(candidates, unscored(candidates), candidates.retrieval)
         pages = select(query, ranking, world.release, pool)
-        made = Made(query, (), world.release, ranking, {}, pages, _by_source(candidates))
+        made = Made(query, (), world.release, ranking, {}, pages, {})
         answer = build(made, trace, self._signer, self._new_id())
         trace.total()
         answer["timing_ms"] = trace.timing_ms

@@ -53,8 +53,11 @@ def blend(probabilities: Float32, weights: Float32) -> Float32:
 
 def order(candidates: Candidates, probabilities: Float32, score: Float32) -> Ranking:
     """Order candidates by score, ties by item index; what has no finite score is left out."""
-    rows = np.lexsort((candidates.items, -score))
-    rows = rows[np.isfinite(score[rows])]
+    rows = np.argsort(-score, kind="stable")
+    falling = score[rows]
+    if not (falling[1:] < falling[:-1]).all() or not np.isfinite(falling).all():
+        rows = np.lexsort((candidates.items, -score))
+        rows = rows[np.isfinite(score[rows])]
     return Ranking(
         items=candidates.items[rows],
         source=candidates.source[rows],
