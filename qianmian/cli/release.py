@@ -12,6 +12,7 @@ from rich.table import Table
 from qianmian.cli.metrics_table import print_metrics
 from qianmian.cli.state import CliState
 from qianmian.cli.wide import console
+from qianmian.errors import ReleaseError
 
 if TYPE_CHECKING:
     from qianmian.releases.manifest import Manifest
@@ -35,27 +36,44 @@ def list_(ctx: typer.Context, as_json: AsJson = False) -> None:
     """List the published releases, the newest first, with the aliases that point at them."""
     store = _store(ctx)
     names = _names(store)
-    manifests = store.manifests()[::-1]
+    releases = {release: _read(store, release) for release in reversed(store.ids())}
     if as_json:
-        rows = [{**m.model_dump(mode="json"), "aliases": names.get(m.id, [])} for m in manifests]
+        rows = [
+            {
+                **(
+                    {"id": release, "damaged": str(manifest)}
+                    if isinstance(manifest, ReleaseError)
+                    else manifest.model_dump(mode="json")
+                ),
+                "aliases": names.get(release, []),
+            }
+            for release, manifest in releases.items()
+        ]
         typer.echo(json.dumps(rows, indent=2))
         return
-    if not manifests:
+    if not releases:
         typer.echo(f"no releases in {store.root}; publish one with `qianmian train`")
         return
     table = Table(box=None, pad_edge=False)
     for heading in ("release", "alias", "data until", "profile", "parity", "two-stage NDCG@20"):
         table.add_column(heading)
-    for manifest in manifests:
+    for release, manifest in releases.items():
+        aliases = ", ".join(names.get(release, []))
+        if isinstance(manifest, ReleaseError):
+            table.add_row(release, aliases, "damaged")
+            continue
         table.add_row(
-            manifest.id,
-            ", ".join(names.get(manifest.id, [])),
+            release,
+            aliases,
             f"{manifest.data_end:%Y-%m-%d %H:%M}",
             manifest.profile,
             "proven" if manifest.parity.passed else "NOT PROVEN",
             _quality(manifest),
         )
     console().print(table)
+    for manifest in releases.values():
+        if isinstance(manifest, ReleaseError):
+            typer.echo(f"damaged: {manifest}", err=True)
 
 
 @app.command()
@@ -128,6 +146,14 @@ def _schema(ctx: typer.Context) -> dict[str, str]:
     from qianmian.releases.schema import current_schema
 
     return current_schema(CliState.of(ctx).workspace)
+
+
+def _read(store: ReleaseStore, release: str) -> Manifest | ReleaseError:
+    """Return the manifest, or why it cannot be read: one bad release hides no other."""
+    try:
+        return store.get(release)
+    except ReleaseError as error:
+        return error
 
 
 def _names(store: ReleaseStore) -> dict[str, list[str]]:

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import typer
 
+from qianmian.contracts.names import DATASET_NAME_PATTERN, DATASET_NAME_RULE
 from qianmian.errors import FieldError
 from qianmian.workspace import DEFAULT_DATASET, Workspace
-
-_DATASET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +27,12 @@ class CliState:
     dataset: str = DEFAULT_DATASET
 
     def __post_init__(self) -> None:
-        if not _DATASET_NAME.fullmatch(self.dataset):
-            expected = "letters, digits, '.', '_' and '-', a letter or digit first"
+        if not re.fullmatch(DATASET_NAME_PATTERN, self.dataset):
             raise FieldError(
-                "--dataset", self.dataset, expected, "`qianmian data list` names those imported"
+                "--dataset",
+                self.dataset,
+                DATASET_NAME_RULE,
+                "`qianmian data list` names those imported",
             )
 
     @property

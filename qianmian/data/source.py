@@ -11,7 +11,8 @@ from pathlib import Path
 
 from qianmian.config import load_yaml
 from qianmian.contracts import columns as c
-from qianmian.data.spec import NAME_PATTERN, DeclaredSpec
+from qianmian.contracts.names import DATASET_NAME_PATTERN, DATASET_NAME_RULE
+from qianmian.data.spec import DeclaredSpec
 from qianmian.data.tables import FILES
 from qianmian.errors import ConfigError, DataError, FieldError
 from qianmian.workspace import CONFIGS
@@ -117,9 +118,8 @@ def _package_folder() -> Path:
 
 
 def _checked_name(name: str) -> str:
-    if not re.fullmatch(NAME_PATTERN, name):
-        expected = "lower-case letters, digits, - and _, at most 63"
-        raise FieldError("name", name, expected, "choose another --name")
+    if not re.fullmatch(DATASET_NAME_PATTERN, name):
+        raise FieldError("name", name, DATASET_NAME_RULE, "choose another --name")
     return name
 
 

@@ -15,13 +15,12 @@ from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 
 from qianmian.config import ConfigModel
 from qianmian.contracts.events import EventType
-
-NAME_PATTERN = r"[a-z0-9][a-z0-9_-]{0,62}"
+from qianmian.contracts.names import DATASET_NAME_PATTERN, DATASET_NAME_RULE
 
 
 def _name(value: str) -> str:
-    if not re.fullmatch(NAME_PATTERN, value):
-        raise ValueError("expected lower-case letters, digits, - and _, at most 63")
+    if not re.fullmatch(DATASET_NAME_PATTERN, value):
+        raise ValueError(f"expected {DATASET_NAME_RULE}")
     return value
 
 

@@ -7,9 +7,10 @@ from typing import Annotated
 from pydantic import Field
 
 from qianmian.config import ConfigModel
+from qianmian.releases.aliases import AliasName
 from qianmian.releases.store import LIVE
 from qianmian.retrieval.sources import SourceQuotas
-from qianmian.venues.schema import Objective, Word
+from qianmian.venues.schema import Objective
 
 RankLimit = Annotated[int, Field(ge=1, le=5000)]
 Quota = Annotated[int, Field(ge=0, le=2000)]
@@ -18,7 +19,7 @@ Quota = Annotated[int, Field(ge=0, le=2000)]
 class FeedParams(ConfigModel):
     """How a page is made, wherever the venue leaves it open."""
 
-    release: Word = LIVE
+    release: AliasName = LIVE
     """Alias of the release that answers."""
     sources: SourceQuotas = SourceQuotas()
     """Candidates that each source may propose."""
@@ -44,7 +45,7 @@ class SourceOverrides(ConfigModel):
 class FeedOverrides(ConfigModel):
     """What an arm changes; everything left out stays as the service is configured."""
 
-    release: Word | None = None
+    release: AliasName | None = None
     """Alias of the release that answers."""
     sources: SourceOverrides = SourceOverrides()
     """Candidates that each source may propose."""

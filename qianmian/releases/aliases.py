@@ -9,18 +9,52 @@ Serving watches the file; see `ReleaseStore` for who may change it and when.
 from __future__ import annotations
 
 import fcntl
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+)
 
 from qianmian.errors import ReleaseError
 from qianmian.releases.durable import replace_text
 
 ALIASES_FILE = "aliases.json"
 _LOCK_FILE = ".aliases.lock"
+#: A name that always means the newest published release; it is not an alias and cannot be moved.
+LATEST: Final = "latest"
+ALIAS_PATTERN: Final = r"[a-z][a-z0-9_-]{0,63}"
+_ALIAS_RULE: Final = (
+    "expected a lower-case letter, then lower-case letters, digits, - and _, at most 64, "
+    f"and not {LATEST!r}"
+)
+
+
+def checked_alias(name: str) -> str:
+    """Return a name that an alias may have.
+
+    >>> checked_alias("next-model")
+    'next-model'
+
+    Raises:
+        ValueError: it may not.
+    """
+    if name == LATEST or not re.fullmatch(ALIAS_PATTERN, name):
+        raise ValueError(_ALIAS_RULE)
+    return name
+
+
+#: The name of an alias, in settings.
+AliasName = Annotated[str, AfterValidator(checked_alias)]
 
 
 class AliasChange(BaseModel):

@@ -20,14 +20,11 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from qianmian.errors import NotFoundError, ReleaseError
-from qianmian.releases.aliases import Alias, AliasChange, AliasFile
+from qianmian.releases.aliases import LATEST, Alias, AliasChange, AliasFile, checked_alias
 from qianmian.releases.durable import describe, sync_folder, sync_tree
 from qianmian.releases.manifest import MANIFEST_FILE, Manifest, ReleaseFacts
 
 LIVE = "live"
-CANDIDATE = "candidate"
-#: A name that always means the newest published release; it is not an alias and cannot be moved.
-LATEST = "latest"
 
 
 class ReleaseStore:
@@ -94,14 +91,6 @@ class ReleaseStore:
             if not path.parent.name.startswith(".")
         )
 
-    def manifests(self) -> list[Manifest]:
-        """Manifests of the published releases, the oldest first.
-
-        Raises:
-            ReleaseError: a manifest cannot be read.
-        """
-        return [self._manifest(release_id) for release_id in self.ids()]
-
     def aliases(self) -> dict[str, Alias]:
         """Return every alias with its history."""
         return self._aliases.read()
@@ -143,6 +132,10 @@ class ReleaseStore:
             return Manifest.model_validate_json(path.read_bytes())
         except FileNotFoundError:
             raise ReleaseError(f"release {release_id} has no {MANIFEST_FILE}: {path}") from None
+        except OSError as error:
+            raise ReleaseError(
+                f"release {release_id}: {path} cannot be read: {error.strerror}"
+            ) from error
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
@@ -182,8 +175,10 @@ class ReleaseStore:
         Raises:
             ReleaseError: the release does not verify, or the alias is not a usable name.
         """
-        if not alias.isidentifier() or alias == LATEST:
-            raise ReleaseError(f"alias={alias!r}: expected a word other than 'latest'")
+        try:
+            checked_alias(alias)
+        except ValueError as error:
+            raise ReleaseError(f"alias={alias!r}: {error}") from None
         manifest = self.verify(ref, schema)
         with self._aliases.changing() as aliases:
             before = aliases.get(alias)

@@ -66,7 +66,7 @@ def test_an_unknown_command_is_met_with_a_suggestion():
 def test_a_bad_dataset_name_is_refused_with_its_remedy():
     done = run("--dataset", "../elsewhere", "data", "list")
     assert done.returncode == 2
-    assert done.stderr.startswith("error: --dataset='../elsewhere': expected letters")
+    assert done.stderr.startswith("error: --dataset='../elsewhere': expected lower-case letters")
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_global_options_reach_the_command(monkeypatch, tmp_path):
     assert seen[0].workspace == Workspace(tmp_path, "my-shop")
 
 
-@pytest.mark.parametrize("name", ["", ".hidden", "a/b", "a b", "-x"])
+@pytest.mark.parametrize("name", ["", ".hidden", "a/b", "a b", "-x", "Shop", "a.b", "a" * 64])
 def test_a_dataset_is_the_name_of_a_folder(name):
     with pytest.raises(FieldError, match="qianmian data list"):
         CliState(root=Path(os.curdir), dataset=name)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from qianmian.errors import ConfigError
 from qianmian.experiments import Experiments, FeedOverrides, FeedParams, Layer, load_experiments
@@ -110,6 +111,15 @@ def test_arm_overrides_only_what_it_names() -> None:
     assert (made.candidates_ranked, made.release) == (50, "live")
     assert overrides.paths() == {"sources.repeat", "candidates_ranked"}
     assert FeedOverrides().apply(base) == base
+
+
+@pytest.mark.parametrize("alias", ["latest", "Live", "a b"])
+def test_settings_and_arms_name_aliases_as_promotion_does(tmp_path: Path, alias: str) -> None:
+    with pytest.raises(ValidationError, match=r"expected a lower-case letter, .* not 'latest'"):
+        FeedParams(release=alias)
+    write(tmp_path, "a", GOOD.format(name="m", overrides=f"{{release: {alias}}}"))
+    with pytest.raises(ConfigError, match=r"overrides.release=.*and not 'latest'"):
+        load_experiments(tmp_path, "shop", BASE)
 
 
 def test_overrides_cover_every_source() -> None:

@@ -67,7 +67,8 @@ def store(tmp_path: Path) -> ReleaseStore:
 
 def test_published_release_is_listed_with_its_hashes(store: ReleaseStore) -> None:
     release = publish(store, facts())
-    (manifest,) = store.manifests()
+    manifest = store.get("latest")
+    assert store.ids() == [release]
     assert manifest.id == release
     assert release.startswith("20171204T050000-")
     assert set(manifest.files) == {"ranker.onnx", "tables/items.npy"}
@@ -201,11 +202,17 @@ def test_unknown_release_names_what_there_is(store: ReleaseStore) -> None:
         store.get("life")
 
 
-@pytest.mark.parametrize("alias", ["latest", "a b", "../x", ""])
+@pytest.mark.parametrize("alias", ["latest", "a b", "../x", "", "New", "a\n", "été", "a" * 65])
 def test_alias_must_be_a_word(store: ReleaseStore, alias: str) -> None:
     publish(store, facts())
-    with pytest.raises(ReleaseError, match="expected a word other than 'latest'"):
+    with pytest.raises(ReleaseError, match=r"expected a lower-case letter, .* and not 'latest'"):
         store.promote("latest", alias, schema=SCHEMA, at=DAY)
+
+
+def test_alias_of_two_words_is_one(store: ReleaseStore) -> None:
+    publish(store, facts())
+    store.promote("latest", "next-model_2", schema=SCHEMA, at=DAY)
+    assert set(store.aliases()) == {"next-model_2"}
 
 
 def test_damaged_files_are_named(store: ReleaseStore) -> None:
@@ -217,7 +224,7 @@ def test_damaged_files_are_named(store: ReleaseStore) -> None:
     manifest = store.path(release) / "manifest.json"
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"profil": "quick"}))
     with pytest.raises(ReleaseError, match="not readable at 'profil'"):
-        store.manifests()
+        store.get("latest")
 
 
 def test_manifest_is_frozen() -> None:
