@@ -16,7 +16,8 @@ import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from time import monotonic
+from typing import Any, Final, Protocol
 
 from prometheus_client import CollectorRegistry
 
@@ -41,6 +42,9 @@ from serving.settings import LiveSettings, ServeSettings
 log = logging.getLogger(__name__)
 
 KEY_BYTES = 32
+#: Seconds until a refused release is tried again: the first wait, which doubles, and the longest.
+RETRY_SECONDS: Final = 5.0
+LONGEST_RETRY_SECONDS: Final = 60.0
 
 
 class NotReadyError(QianmianError):
@@ -82,6 +86,8 @@ class VenueService:
         self._store = ReleaseStore(workspace.releases)
         self._loading = threading.Lock()
         self._seen_aliases: tuple[int, int] | str | None = "never looked"
+        self._retry_wait = RETRY_SECONDS
+        self._retry_at = 0.0
         self._feed = Feed(
             users=self.users,
             signer=Signer(signing_key(settings.key_file())),
@@ -150,17 +156,28 @@ class VenueService:
         """
         experiments = self._read_experiments(live)
         with self._loading:
+            another_time = live.clock != self._live.clock
             self._live, self._experiments = live, experiments
             self._clock = Clock.start(live.clock)
             self._load()
+            if another_time:  # what was proposed to a user is of its moment
+                self.users.forget_all()
 
     def refresh(self) -> None:
-        """Take over what was promoted since the last look; costs one `stat` if nothing was."""
+        """Take over what was promoted since the last look; costs one `stat` if nothing was.
+
+        What was refused is tried again, ever less often: its reason may have passed.
+        """
         with self._loading:
             aliases = self._aliases_stamp()
             if aliases != self._seen_aliases:
                 self._seen_aliases = aliases
-                self._load()
+                self._retry_wait = RETRY_SECONDS
+            elif self.refused is None or monotonic() < self._retry_at:
+                return
+            self._load()
+            self._retry_at = monotonic() + self._retry_wait
+            self._retry_wait = min(2 * self._retry_wait, LONGEST_RETRY_SECONDS)
 
     def _load(self) -> None:
         """Build the next world aside and swap it in; a release that fails is refused."""
@@ -173,14 +190,17 @@ class VenueService:
             try:
                 releases[alias] = self._resident(alias, by_id)
             except (QianmianError, OSError, RuntimeError) as error:
-                log.warning("release %r refused: %s", alias, error)
+                known = str(error) in (self.refused or "")  # a retry that found it as it was
+                if not known:
+                    log.warning("release %r refused: %s", alias, error)
                 if alias == main or not isinstance(error, NotFoundError):
                     refused.append(str(error))
-                    self.metrics.refused()
+                    if not known:
+                        self.metrics.refused()
                 if alias in held:
                     releases[alias] = held[alias]
         self.refused = "; ".join(refused) or None
-        if main not in releases:
+        if main not in releases or self._in_service(releases):
             return
         self.world = World(
             venues=self.catalogue.venues,
@@ -188,8 +208,18 @@ class VenueService:
             releases=releases,
             clock=self._clock,
         )
-        self.metrics.swapped({alias: release.id for alias, release in releases.items()})
-        log.info("serving %s", {alias: release.id for alias, release in releases.items()})
+        self.metrics.swapped(_ids(releases))
+        log.info("serving %s", _ids(releases))
+
+    def _in_service(self, releases: Mapping[str, ResidentRelease]) -> bool:
+        """Return whether the world is already made of these and of the settings as they are."""
+        world = self.world
+        return (
+            world is not None
+            and _ids(world.releases) == _ids(releases)
+            and world.experiments is self._experiments
+            and world.clock is self._clock
+        )
 
     def _resident(self, alias: str, held: Mapping[str, ResidentRelease]) -> ResidentRelease:
         release_id = self._store.resolve(alias)
@@ -219,6 +249,10 @@ class VenueService:
         except FileNotFoundError:
             return None
         return status.st_mtime_ns, status.st_ino
+
+
+def _ids(releases: Mapping[str, ResidentRelease]) -> dict[str, str]:
+    return {alias: release.id for alias, release in releases.items()}
 
 
 def signing_key(path: Path) -> bytes:

@@ -93,6 +93,48 @@ def test_damaged_release_is_refused_and_the_old_one_stays(
     assert one.readiness()["refused"] is None
 
 
+def test_a_refused_release_is_tried_again_but_not_all_the_time(
+    home: Path, releases: ReleaseStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = tiny.write_release(releases)
+    second = tiny.write_release(releases, order_bias=1.0, days=1)
+    promote(releases, first)
+    one = service(home)
+    before = one.world
+    now = [100.0]
+    monkeypatch.setattr("serving.service.monotonic", lambda: now[0])
+    promote(releases, second)
+    model = releases.path(second) / "ranker.onnx"
+    whole = model.read_bytes()
+    model.write_bytes(whole[:10])
+    one.refresh()
+    now[0] += 5.0
+    one.refresh()
+    refusals = one.metrics.registry.get_sample_value(
+        "qianmian_release_swaps_total", {"outcome": "refused"}
+    )
+    assert refusals == 1, "the same refusal counts once"
+    assert one.world is before
+    model.write_bytes(whole)
+    now[0] += 5.0
+    one.refresh()
+    assert answering(one) == first, "the wait has doubled"
+    now[0] += 5.0
+    one.refresh()
+    assert answering(one) == second
+    assert one.readiness()["refused"] is None
+
+
+def test_another_clock_forgets_what_was_proposed(home: Path, releases: ReleaseStore) -> None:
+    promote(releases, tiny.write_release(releases))
+    one = service(home)
+    answering(one)
+    one.configure(live_at())
+    assert len(one.users) == 1
+    one.configure(live_at("replay"))
+    assert len(one.users) == 0
+
+
 def test_release_of_another_schema_or_data_set_is_refused(
     home: Path, releases: ReleaseStore
 ) -> None:
