@@ -15,6 +15,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from qianmian.cli.main import COMMANDS
+from qianmian.contracts.api import MAX_SHOWN, RankedBlock
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ("dev", "cpu", "serve", "gpu")
@@ -119,6 +120,18 @@ def test_every_decision_stands_in_the_index():
     folder = ROOT / "docs" / "adr"
     index = (folder / "README.md").read_text()
     assert [path.name for path in folder.glob("[0-9]*.md") if f"({path.name})" not in index] == []
+
+
+def test_every_guide_and_reference_stands_in_the_index():
+    index = (ROOT / "docs" / "README.md").read_text()
+    pages = [*(ROOT / "docs").glob("how-to/*.md"), *(ROOT / "docs").glob("reference/*.md")]
+    assert [page.name for page in pages if f"({page.parent.name}/{page.name})" not in index] == []
+
+
+def test_documents_name_the_end_of_paging():
+    said = f"{MAX_SHOWN:,} items"
+    assert said in (ROOT / "docs" / "reference" / "api.md").read_text()
+    assert said in str(RankedBlock.model_json_schema())
 
 
 def test_the_change_log_knows_this_version():

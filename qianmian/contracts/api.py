@@ -25,9 +25,12 @@ MAX_EXCLUDED: Final = 500
 MAX_FILTER_VALUES: Final = 100
 MAX_CONTEXT: Final = 50
 MAX_PAGE_TOKEN: Final = 16_384
+#: Items that a visitor can page through before a block ends: what fits into a page token.
+MAX_SHOWN: Final = 2_400
+MAX_ID: Final = 256
 DEFAULT_BLOCK: Final = "main"
 
-Id = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID)]
 Score = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -180,7 +183,7 @@ class RankedBlock(_Contract):
     title: str
     items: list[RankedItem]
     next_page_token: str | None
-    """Null when nothing is left to show."""
+    """Null when nothing is left to show, or once 2,400 items (`MAX_SHOWN`) were shown."""
     explain: BlockExplanation | None = None
 
 

@@ -2,7 +2,7 @@
 
 A row for each user with at least one target action. An entry counts *visits* with the item, not
 lines: two lines of one basket are one purchase. Decayed counts halve every half-life, the form in
-which personal frequency predicts best (DESIGN, 12 weeks on Complete Journey); they refer to
+which personal frequency predicts best (12 weeks on Complete Journey); they refer to
 `ledger_as_of` and can be carried forward by `0.5 ** (elapsed / half_life)`.
 """
 

@@ -1,7 +1,8 @@
 """Selection: the pages of all blocks from one ranking, no item twice.
 
 Blocks take turns in the order of the request. A block that its ranked candidates cannot fill goes
-on with the venue's pool in the order of popularity, so paging ends only where the pool ends.
+on with the venue's pool in the order of popularity, so paging ends where the pool ends, or after
+`MAX_SHOWN` items.
 """
 
 from __future__ import annotations

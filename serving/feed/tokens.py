@@ -21,13 +21,10 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from qianmian.contracts.api import MAX_PAGE_TOKEN
+from qianmian.contracts.api import MAX_PAGE_TOKEN, MAX_SHOWN
 from qianmian.errors import FieldError
 
 UInt32 = npt.NDArray[np.uint32]
-
-#: Items a visitor can page through before a block ends: what fits into a page token.
-MAX_SHOWN: Final = 2_400
 
 _PAGE: Final = b"page"
 _ATTRIBUTION: Final = b"attribution"

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qianmian.contracts.api import MAX_PAGE_TOKEN
+from qianmian.contracts.api import MAX_PAGE_TOKEN, MAX_SHOWN
 from qianmian.errors import FieldError
-from serving.feed.tokens import MAX_SHOWN, PageToken, Signer, item_hashes
+from serving.feed.tokens import PageToken, Signer, item_hashes
 
 SIGNER = Signer(b"0123456789abcdef")
 
