@@ -14,6 +14,7 @@ from typing import Final
 from qianmian.errors import FieldError
 from qianmian.workspace import CONFIGS
 
+MAX_PORT: Final = 65_535
 RAY_ENV: Final = CONFIGS / "serving" / "ray.env"
 
 
@@ -59,8 +60,10 @@ def check_port(host: str, port: int) -> None:
     """Refuse a port that is taken.
 
     Raises:
-        FieldError: somebody listens there, or this user may not.
+        FieldError: there is no such port, somebody listens there, or this user may not.
     """
+    if not 1 <= port <= MAX_PORT:
+        raise FieldError("port", port, f"1..{MAX_PORT}", "choose --port")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

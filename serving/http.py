@@ -153,7 +153,8 @@ class _Door:
 
     async def users(self, request: Request) -> Response:
         text = request.query_params.get("limit", str(_USERS))
-        if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MAX_USERS):
+        digits = len(text) <= len(str(MAX_USERS)) and text.isascii() and text.isdigit()
+        if not (digits and 1 <= int(text) <= MAX_USERS):
             expected = f"a whole number, 1..{MAX_USERS}"
             return invalid_field(FieldError("limit", text, expected, "set ?limit= so, or omit it"))
         known = self._service.catalogue.known_users[: int(text)]

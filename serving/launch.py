@@ -17,6 +17,7 @@ import yaml
 from qianmian.errors import ConfigError
 from qianmian.workspace import CONFIGS
 from serving.clock import ClockSettings
+from serving.environment import MAX_PORT
 from serving.settings import LiveSettings, ServeSettings, live_settings, serve_settings
 
 SERVE_FILE: Final = CONFIGS / "serving" / "serve.yaml"
@@ -37,21 +38,29 @@ class ServeFile:
                 deployment whose settings fit.
         """
         try:
-            raw = yaml.safe_load(path.read_text())
+            raw = yaml.safe_load(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise ConfigError(f"{path}: no such file; {SERVE_FILE} is one") from None
+        except IsADirectoryError:
+            raise ConfigError(f"{path}: expected a file, this is a folder") from None
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{path}: expected UTF-8 text; byte {error.start} is not") from None
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
         except yaml.YAMLError as error:
             raise ConfigError(f"{path}: cannot be read as YAML: {error}") from error
         file = cls(raw)
         try:
-            _ = file.settings, file.live, file.port
-        except (KeyError, TypeError, ValueError, IndexError):
+            _, _, port = file.settings, file.live, file.port
+        except (AttributeError, KeyError, TypeError, ValueError, IndexError):
             raise ConfigError(
                 f"{path}: expected http_options and one application of one deployment, "
                 f"as in {SERVE_FILE}"
             ) from None
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from error
+        if not 1 <= port <= MAX_PORT:
+            raise ConfigError(f"{path}: http_options.port={port}: expected 1..{MAX_PORT}")
         return file
 
     @property

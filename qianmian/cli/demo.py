@@ -12,6 +12,7 @@ from rich.columns import Columns
 from qianmian.cli.page_table import page_table
 from qianmian.cli.serve import check_start, chosen, until_stopped
 from qianmian.cli.wide import console
+from qianmian.errors import DataError
 
 if TYPE_CHECKING:
     import httpx
@@ -20,12 +21,13 @@ if TYPE_CHECKING:
 SHOWCASE: Final = "18"
 CATALOGUE: Final = "all"
 _SHOPPERS: Final = 12
+_SIDE_BY_SIDE: Final = 2
 _ITEMS: Final = 10
 
 
 def demo(
     ctx: typer.Context,
-    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65_535, help="Port to listen on.")] = None,
     leave: Annotated[bool, typer.Option("--exit", help="End after printing the pages.")] = False,
 ) -> None:
     """Start the service and show two shoppers' pages of one venue.
@@ -63,9 +65,14 @@ def _show_two_pages(client: httpx.Client, moment: str) -> None:
     venues = {venue["id"] for venue in client.get("/v1/venues").json()["venues"]}
     venue = SHOWCASE if SHOWCASE in venues else CATALOGUE
     known = client.get("/v1/users", params={"limit": _SHOPPERS}).json()["users"]
+    if len(known) < _SIDE_BY_SIDE:
+        raise DataError(
+            f"known shoppers={len(known)}: expected at least {_SIDE_BY_SIDE} to set side by side; "
+            "import data of more users, or ask for one page with `qianmian recommend`"
+        )
     pages = {user["id"]: _page(client, venue, user["id"]) for user in known}
     one, other = min(
-        combinations(pages, 2),
+        combinations(pages, _SIDE_BY_SIDE),
         key=lambda pair: len(_items(pages[pair[0]]) & _items(pages[pair[1]])),
     )
     shown = pages[one]["venue"]

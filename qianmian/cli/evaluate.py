@@ -31,7 +31,7 @@ def evaluate(
     """
     workspace = CliState.of(ctx).workspace
     for name, path in (("--json", json), ("--lists", lists)):
-        if path and not path.absolute().parent.is_dir():
+        if path and (path.is_dir() or not path.absolute().parent.is_dir()):
             raise FieldError(name, str(path), "a file in a folder that exists")
     from training.judge import judge
 

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from qianmian.cli.page_table import page_table
 from qianmian.cli.state import CliState
 from qianmian.cli.wide import console
+from qianmian.errors import FieldError
+
+if TYPE_CHECKING:
+    from qianmian.contracts.api import Shopper
+
+_QUOTED: Final = 24  # characters of a bad id that the message repeats
 
 
 def recommend(
@@ -35,12 +41,13 @@ def recommend(
     It goes the same way as a request to the service, with the settings of
     configs/serving/serve.yaml. Without --at it is one day after what the release has learned from.
     """
-    from qianmian.contracts.api import BlockQuery, Params, RecommendRequest, Shopper
+    from qianmian.contracts.api import BlockQuery, Params, RecommendRequest
     from qianmian.releases.store import ReleaseStore
     from serving.clock import ClockSettings, parse_moment
     from serving.launch import SERVE_FILE, ServeFile
     from serving.service import VenueService
 
+    shopper = _shopper(user)
     workspace = CliState.of(ctx).workspace
     manifest = ReleaseStore(workspace.releases).get(release)
     moment = parse_moment(at, field="--at") if at else manifest.data_end + timedelta(days=1)
@@ -54,7 +61,7 @@ def recommend(
     answer = service.recommend(
         venue,
         RecommendRequest(
-            user=Shopper(id=user),
+            user=shopper,
             blocks=(BlockQuery(page_size=size),),
             params=Params(explain=explain),
         ),
@@ -74,6 +81,20 @@ def recommend(
         how = block["explain"]
         out.print(f"candidates: {_counts(how['candidates'])}")
         out.print(f"removed: {_counts(how['removed'])}")
+
+
+def _shopper(user: str) -> Shopper:
+    from pydantic import ValidationError
+
+    from qianmian.contracts.api import MAX_ID, Shopper
+
+    try:
+        return Shopper(id=user)
+    except ValidationError:
+        shown = user if len(user) <= _QUOTED else f"{user[:_QUOTED]}..."
+        raise FieldError(
+            "USER", shown, f"1 to {MAX_ID} characters of UTF-8 text", "give a user id"
+        ) from None
 
 
 def _counts(counts: dict[str, int]) -> str:

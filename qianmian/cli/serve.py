@@ -25,7 +25,7 @@ def serve(
         typer.Option(help="What time it is: `system`, a moment, or `replay:MOMENT`."),
     ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65_535, help="Port to listen on.")] = None,
 ) -> None:
     """Start the service on the live release and serve until stopped (Ctrl-C).
 
@@ -63,16 +63,20 @@ def check_start(file: ServeFile) -> None:
     """Refuse early, in one line, what would only show in a replica's log.
 
     Raises:
-        QianmianError: the port is taken, no release is promoted, or a file holds faults.
+        QianmianError: the port is taken, no release is promoted, it cannot be used, or a file
+            holds faults.
     """
     from qianmian.experiments import load_experiments
+    from qianmian.releases.schema import current_schema
     from qianmian.releases.store import ReleaseStore
     from serving.environment import check_port, prepare
 
     check_port(file.host, file.port)
     settings, live = file.settings, file.live
-    ReleaseStore(settings.workspace().releases).get(live.feed.release)
+    workspace = settings.workspace()
+    release = ReleaseStore(workspace.releases).get(live.feed.release)
     load_experiments(settings.configs / "experiments", settings.dataset, live.feed)
+    ReleaseStore(workspace.releases).verify(release.id, current_schema(workspace))
     prepare(file.port)
 
 

@@ -2,10 +2,13 @@
 
 import json
 
+import httpx
 import pytest
 from typer.testing import CliRunner
 
+from qianmian.cli.demo import _show_two_pages
 from qianmian.cli.main import app
+from qianmian.errors import DataError
 from tests.serving import tiny
 
 pytestmark = pytest.mark.filterwarnings(
@@ -85,6 +88,61 @@ def test_what_is_missing_is_said_in_one_line(tmp_path, arguments, said):
     assert refused.exit_code == 2
     assert said in refused.output
     assert "Traceback" not in refused.output
+
+
+def test_list_shows_a_damaged_release_beside_the_others(releases):
+    home, first, second = releases
+    (home / "tiny" / "releases" / second / "manifest.json").write_text("{")
+    listed = run(home, "release", "list")
+    assert listed.exit_code == 0, listed.output
+    assert "damaged" in listed.stdout
+    assert first in listed.stdout
+    assert f"damaged: release {second}" in listed.stderr
+    rows = json.loads(run(home, "release", "list", "--json").stdout)
+    assert [row["id"] for row in rows] == [second, first]
+    assert "manifest.json is not readable" in rows[0]["damaged"]
+
+
+@pytest.mark.parametrize("command", ["serve", "demo"])
+def test_a_live_release_that_does_not_verify_is_refused_at_once(releases, known_schema, command):
+    home, first, _ = releases
+    (home / "tiny" / "releases" / first / "ranker.onnx").write_bytes(b"damaged")
+    refused = run(home, command, "--port", "18765")
+    assert refused.exit_code == 2
+    assert "ranker.onnx was changed after publishing" in refused.output
+
+
+@pytest.mark.parametrize("command", ["serve", "demo"])
+def test_a_port_that_cannot_be_is_a_usage_error(tmp_path, command):
+    refused = run(tmp_path, command, "--port", "99999")
+    assert refused.exit_code == 2
+    assert "65535" in refused.output
+
+
+@pytest.mark.parametrize("user", ["", "a\udcff", "a" * 257])
+def test_recommend_names_a_user_id_that_cannot_be(tmp_path, user):
+    refused = run(tmp_path, "recommend", "18", user)
+    assert refused.exit_code == 2
+    assert "USER=" in refused.output
+    assert "expected 1 to 256 characters" in refused.output
+
+
+@pytest.mark.parametrize("option", ["--json", "--lists"])
+def test_evaluate_refuses_a_folder_before_it_works(tmp_path, option):
+    refused = run(tmp_path, "evaluate", option, str(tmp_path))
+    assert refused.exit_code == 2
+    assert f"{option}={str(tmp_path)!r}: expected a file" in refused.output
+
+
+@pytest.mark.parametrize("known", [[], [{"id": "anna", "events": 3}]])
+def test_demo_needs_two_shoppers(known):
+    answers = {"/v1/venues": {"venues": []}, "/v1/users": {"users": known}}
+    transport = httpx.MockTransport(lambda r: httpx.Response(200, json=answers[r.url.path]))
+    with (
+        httpx.Client(transport=transport, base_url="http://shop") as client,
+        pytest.raises(DataError, match=f"known shoppers={len(known)}: expected at least 2"),
+    ):
+        _show_two_pages(client, "noon")
 
 
 def test_recommend_prints_a_page(small_shop):

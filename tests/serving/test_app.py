@@ -99,6 +99,7 @@ def test_changes_leave_the_file_as_it_was() -> None:
             lambda app: app["deployments"][0]["user_config"].update(clock={"mode": "fixed"}),
             "expected `at` with mode fixed",
         ),
+        (lambda app: app.update(args=None), "args"),
         (lambda app: app.pop("deployments"), "expected http_options and one application"),
     ],
 )
@@ -115,6 +116,29 @@ def test_faults_of_a_serve_file_are_named(tmp_path: Path, change, said: str) -> 
 def test_missing_serve_file_points_to_the_shipped_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no such file; .*serve.yaml is one"):
         ServeFile.read(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(None, "this is a folder"), (b"\xff\xfe", "expected UTF-8 text; byte 0"), (b"[]", "as in")],
+)
+def test_what_is_no_serve_file_is_said(tmp_path: Path, content: bytes | None, said: str) -> None:
+    path = tmp_path / "serve.yaml"
+    path.mkdir() if content is None else path.write_bytes(content)
+    with pytest.raises(ConfigError, match=said):
+        ServeFile.read(path)
+
+
+@pytest.mark.parametrize("port", [0, 99_999, -1])
+def test_a_port_is_within_its_range(tmp_path: Path, port: int) -> None:
+    raw = yaml.safe_load(SERVE_FILE.read_text())
+    raw["http_options"]["port"] = port
+    path = tmp_path / "serve.yaml"
+    path.write_text(yaml.safe_dump(raw))
+    with pytest.raises(ConfigError, match=rf"http_options.port={port}: expected 1..65535"):
+        ServeFile.read(path)
+    with pytest.raises(FieldError, match=r"expected 1..65535; choose --port"):
+        check_port("127.0.0.1", port)
 
 
 def test_a_taken_port_is_said_in_one_line() -> None:
