@@ -59,18 +59,20 @@ def train(
         TrainingError: the data is too short or too poor for what the profile asks.
         FeatureStoreError: the features were not built.
     """
+    dataset, repo = Dataset.open(workspace), FeatureRepo.open(workspace)
     with threadpool_limits(1, user_api="blas"), quiet_libraries():
-        return _train(workspace, profile, progress, checkpoint)
+        return _train(workspace, dataset, repo, profile, progress, checkpoint)
 
 
 def _train(
     workspace: Workspace,
+    dataset: Dataset,
+    repo: FeatureRepo,
     profile: TrainingProfile,
     progress: Progress,
     checkpoint: Checkpoint | None,
 ) -> str:
     seed_everything(profile.seed)
-    dataset, repo = Dataset.open(workspace), FeatureRepo.open(workspace)
     history = read_history(dataset, repo, profile)
     run = prepare(history, profile, progress)
     examples = fit_two_tower(run, checkpoint)
