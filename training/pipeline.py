@@ -29,6 +29,7 @@ from qianmian.releases.bundle import ENCODER_FILE, ITEM_VECTORS_FILE, ITEMS_FILE
 from qianmian.releases.manifest import DataWindow, ReleaseFacts
 from qianmian.releases.schema import release_schema
 from qianmian.releases.store import ReleaseStore
+from qianmian.retrieval.sources import SourceQuotas
 from qianmian.workspace import Workspace
 from training.checkpoint import Checkpoint
 from training.evaluate import evaluate
@@ -121,12 +122,13 @@ def export(
         f"top-{parity.top_k} agreement {parity.top_k_agreement:.4f}, "
         f"{'passed' if parity.passed else 'FAILED'}"
     )
+    quotas = SourceQuotas()  # what serving ranks
     bundle = Bundle.open(folder, actions=history.predicted, as_of=cut)
     metrics = evaluate(
         bundle,
         history,
         dataset,
-        quotas=run.profile.ranker.quotas,
+        quotas=quotas,
         rng=np.random.default_rng(run.profile.seed),
         progress=run.progress,
     )
@@ -140,7 +142,7 @@ def export(
         code_revision=code_revision(),
         data_window=DataWindow(start=first, end=datetime.fromtimestamp(cut, tz=UTC)),
         feature_services=release_schema(repo.schema),
-        quotas=run.profile.ranker.quotas,
+        quotas=quotas,
         actions=history.predicted,
         dimensions={
             "items": len(items),

@@ -47,7 +47,10 @@ class RankerProfile(ConfigModel):
     dropout: float = Field(default=0.1, ge=0, lt=1)
     snapshots: int = Field(default=5, ge=1, description="moments at which candidates are proposed")
     horizon_days: float = Field(default=28.0, gt=0, description="an action within it is a hit")
-    quotas: SourceQuotas = SourceQuotas()
+    quotas: SourceQuotas = Field(
+        default=SourceQuotas(repeat=160, two_tower=200, trending=100, new=20),
+        description="proposed for training; wider than in serving, to draw negatives from",
+    )
     negatives: int = Field(default=96, ge=1, description="kept for each user and moment")
     epochs: int = Field(default=4, ge=1)
     groups_per_batch: int = Field(default=64, ge=1)

@@ -90,7 +90,7 @@ class ReleaseFacts(_Frozen):
     feature_services: dict[str, Sha256]
     #: Actions the ranker gives a probability for, in the order of its output columns.
     actions: Annotated[tuple[EventType, ...], Field(min_length=1)]
-    #: Candidates of each source that the ranker was trained and evaluated on.
+    #: Candidates of each source that the metrics are of.
     quotas: SourceQuotas = SourceQuotas()
     #: Sizes worth knowing: items, users, vector width, ...
     dimensions: dict[str, int]

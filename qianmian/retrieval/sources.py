@@ -35,14 +35,14 @@ SOURCE_CODE: Final = {name: code for code, name in enumerate(SOURCES)}
 
 
 class SourceQuotas(BaseModel):
-    """How many candidates each source may propose."""
+    """How many candidates each source may propose: by default what serving ranks."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    repeat: int = Field(default=160, ge=0, le=LONGEST)
-    two_tower: int = Field(default=200, ge=0, le=LONGEST)
-    trending: int = Field(default=100, ge=0, le=LONGEST)
-    new: int = Field(default=20, ge=0, le=LONGEST)
+    repeat: int = Field(default=100, ge=0, le=LONGEST)
+    two_tower: int = Field(default=80, ge=0, le=LONGEST)
+    trending: int = Field(default=50, ge=0, le=LONGEST)
+    new: int = Field(default=10, ge=0, le=LONGEST)
 
 
 @dataclass(frozen=True, slots=True)
