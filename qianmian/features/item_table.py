@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -110,8 +111,7 @@ class ItemTable:
 
     def indices_of(self, item_ids: Iterable[str]) -> Int32:
         """Item indices of ids, int32, -1 where unknown."""
-        get = self._index.get
-        return np.fromiter((get(i, -1) for i in item_ids), dtype=np.int32)
+        return np.fromiter(map(self._index.get, item_ids, repeat(-1)), dtype=np.int32)
 
     def statistic(self, name: str) -> Float32:
         """One statistic of every item, float32 [n], by its name in the contract."""

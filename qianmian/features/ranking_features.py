@@ -106,7 +106,7 @@ class Preference:
 
 
 @dataclass(frozen=True, slots=True)
-class PreparedUser:
+class _PreparedUser:
     """A user state with all that its ranking features need and no candidate or clock decides."""
 
     state: UserState
@@ -152,17 +152,17 @@ class RankingFeatures:
 
     def compute(self, user: UserState, candidates: Candidates, now: float) -> Float32:
         """Features of a user's candidates at `now` (epoch seconds), float32 [N, F]."""
-        return self.compute_prepared(self.prepare(user), candidates, now)
+        return self._rows(self._prepare(user), candidates, now)
 
-    def prepare(self, user: UserState) -> PreparedUser:
-        """What depends on the user alone: worth keeping where the same user asks again."""
+    def _prepare(self, user: UserState) -> _PreparedUser:
+        """What depends on the user alone."""
         ledger, recent = user.ledger, self._unit[user.recent_items]
         order = np.argsort(ledger.items)
         mean = recent.sum(axis=0) / max(len(recent), 1)
         taste = ledger.decayed[:, _TASTE_HALF_LIFE] @ self._unit[ledger.items]
         taste /= max(float(np.linalg.norm(taste)), 1e-9)
         total = np.maximum(ledger.decayed.sum(axis=0, keepdims=True), 1e-9)
-        return PreparedUser(
+        return _PreparedUser(
             state=user,
             activity=squash(user.activity),
             order=order,
@@ -177,8 +177,7 @@ class RankingFeatures:
             },
         )
 
-    def compute_prepared(self, user: PreparedUser, candidates: Candidates, now: float) -> Float32:
-        """As `compute`, for a user that was prepared against these items."""
+    def _rows(self, user: _PreparedUser, candidates: Candidates, now: float) -> Float32:
         items = candidates.items
         out = np.zeros((len(items), len(self.names)), dtype=np.float32)
         a, b, c, d, e = self._start
@@ -196,7 +195,7 @@ class RankingFeatures:
                 out[:, start : start + width] = preference.rows(codes, now)
         return out
 
-    def _ledger(self, out: Float32, user: PreparedUser, items: Int32, now: float) -> None:
+    def _ledger(self, out: Float32, user: _PreparedUser, items: Int32, now: float) -> None:
         ledger, owned = user.state.ledger, user.owned
         if not len(owned):
             return
@@ -226,7 +225,7 @@ class RankingFeatures:
             np.log1p(values[:, logged], out=values[:, logged])
         out[hit] = values
 
-    def _cross(self, out: Float32, user: PreparedUser, candidates: Candidates) -> None:
+    def _cross(self, out: Float32, user: _PreparedUser, candidates: Candidates) -> None:
         items, scores = candidates.items, candidates.retrieval
         recent = user.state.recent_items
         rank = np.empty(len(items), dtype=np.float32)

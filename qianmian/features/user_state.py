@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 import numpy.typing as npt
@@ -132,9 +133,8 @@ def _ledger(row: Row, items: ItemTable) -> Ledger:
 
 
 def _affinity(row: Row, name: str, attribute: Attribute) -> Affinity:
-    get = attribute.code_of.get
     values = _array(row, f.affinity_values(name))
-    codes = np.fromiter((get(value, 0) for value in values), dtype=np.int32)
+    codes = np.fromiter(map(attribute.code_of.get, values, repeat(0)), dtype=np.int32)
     held = codes > 0
     return Affinity(
         codes=codes[held],

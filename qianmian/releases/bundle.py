@@ -20,7 +20,7 @@ from qianmian.contracts.events import EventType
 from qianmian.errors import FieldError
 from qianmian.features.encoding import UserEncoder
 from qianmian.features.item_table import Float32, Int32, ItemTable
-from qianmian.features.ranking_features import PreparedUser, RankingFeatures
+from qianmian.features.ranking_features import RankingFeatures
 from qianmian.features.user_state import UserState
 from qianmian.releases.manifest import MANIFEST_FILE, Manifest
 from qianmian.retrieval.sources import Candidates, Pool, SourceQuotas, propose
@@ -128,17 +128,16 @@ class Bundle:
         """Candidates from all sources within the pool."""
         return propose(user, vector, pool, quotas)
 
-    def prepare(self, user: UserState) -> PreparedUser:
-        """What ranking needs of a user and no candidate decides; keep it with the user."""
-        return self.features.prepare(user)
-
     def rank(self, user: UserState, candidates: Candidates, now: float) -> Float32:
         """Probability of each action for each candidate, float32 [N, A]."""
-        return self.rank_prepared(self.prepare(user), candidates, now)
+        return self.score(self.describe(user, candidates, now))
 
-    def rank_prepared(self, user: PreparedUser, candidates: Candidates, now: float) -> Float32:
-        """As `rank`, for a user that this bundle has prepared."""
-        features = self.features.compute_prepared(user, candidates, now)
+    def describe(self, user: UserState, candidates: Candidates, now: float) -> Float32:
+        """Ranking features of a user's candidates at `now` (epoch seconds), float32 [N, F]."""
+        return self.features.compute(user, candidates, now)
+
+    def score(self, features: Float32) -> Float32:
+        """Probability of each action for candidates by their features, float32 [N, A]."""
         outputs = self.ranker.run([PROBABILITIES_OUTPUT], {FEATURES_INPUT: features[None]})
         probabilities: Float32 = outputs[0][0]
         return probabilities

@@ -50,7 +50,7 @@ class Made:
     ranking: Ranking
     weights: Mapping[str, float]
     pages: list[Page]
-    proposed: dict[str, int]
+    proposed: Mapping[str, int]
 
 
 def build(made: Made, trace: Trace, signer: Signer, recommendation_id: str) -> Answer:
@@ -170,7 +170,7 @@ def _explanations(made: Made, page: Page) -> list[Answer]:
 
 def _block_explanation(made: Made, page: Page, trace: Trace) -> Answer:
     removed = trace.removed + page.removed
-    return {"explain": {"candidates": made.proposed, "removed": dict(removed)}}
+    return {"explain": {"candidates": dict(made.proposed), "removed": dict(removed)}}
 
 
 def _origin(release: ResidentRelease, arms: tuple[Arm, ...]) -> int:

@@ -10,6 +10,7 @@ a plainer step to fall back to, and the answer says so in `degraded`.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -29,7 +30,7 @@ from serving.feed.scoring import Ranking, blend, order, popular, unscored, weigh
 from serving.feed.select import select
 from serving.feed.tokens import Signer
 from serving.feed.trace import Trace
-from serving.feed.users import HydratedUser, Users
+from serving.feed.users import HydratedUser, Proposal, Users
 
 log = logging.getLogger(__name__)
 
@@ -73,17 +74,16 @@ class Feed:
         user = self._hydrate(query, release, trace)
         trace.stage("hydrate")
 
-        candidates = self._propose(user, query, params, release, pool, trace)
-        proposed = _by_source(candidates) if query.explain else {}
-        candidates = _limit(candidates, params.candidates_ranked, pool, trace)
+        proposal = self._propose(user, query, params, release, pool, trace)
+        trace.removed += proposal.removed
         trace.stage("retrieve")
 
-        ranking = self._rank(user, candidates, query, release, weights, trace)
+        ranking = self._rank(user, proposal, query, release, weights, trace)
         trace.stage("rank")
 
         pages = select(query, ranking, release, pool)
         by_action = dict(zip(map(str, release.bundle.actions), weights.tolist(), strict=True))
-        made = Made(query, arms, release, ranking, by_action, pages, proposed)
+        made = Made(query, arms, release, ranking, by_action, pages, proposal.by_source)
         answer = build(made, trace, self._signer, self._new_id())
         trace.stage("answer")
 
@@ -146,37 +146,43 @@ class Feed:
         release: ResidentRelease,
         pool: VenuePool,
         trace: Trace,
-    ) -> Candidates:
+    ) -> Proposal:
         bundle = release.bundle
 
-        def from_sources() -> Candidates:
+        def from_sources() -> Proposal:
             vector = bundle.user_vector(user.state, query.now)
-            return bundle.propose(user.state, vector, pool.pool, params.sources)
+            candidates = bundle.propose(user.state, vector, pool.pool, params.sources)
+            if not len(candidates):
+                return from_popularity()
+            return _limited(candidates, params.candidates_ranked, pool)
 
-        def from_popularity() -> Candidates:
-            return popular(pool, params.candidates_ranked)
+        def from_popularity() -> Proposal:
+            candidates = popular(pool, params.candidates_ranked)
+            return _limited(candidates, params.candidates_ranked, pool)
 
         if not len(pool.pool.items):
             trace.degrade("empty_pool")
             return from_popularity()
-        candidates = trace.attempt(
-            "no_retrieval",
-            lambda: user.candidates(query.venue.id, params.sources, from_sources),
-            from_popularity,
+        asked = query.venue.id, params.sources, params.candidates_ranked
+        return trace.attempt(
+            "no_retrieval", lambda: user.proposal(asked, from_sources), from_popularity
         )
-        return candidates if len(candidates) else from_popularity()
 
     def _rank(
         self,
         user: HydratedUser,
-        candidates: Candidates,
+        proposal: Proposal,
         query: Query,
         release: ResidentRelease,
         weights: Float32,
         trace: Trace,
     ) -> Ranking:
+        bundle, candidates = release.bundle, proposal.candidates
+
         def by_ranker() -> Ranking:
-            probabilities = release.bundle.rank_prepared(user.prepared(), candidates, query.now)
+            if proposal.features is None:
+                proposal.features = bundle.describe(user.state, candidates, query.now)
+            probabilities = bundle.score(proposal.features)
             return order(candidates, probabilities, blend(probabilities, weights))
 
         def by_retrieval() -> Ranking:
@@ -191,15 +197,16 @@ class Feed:
         return ranking
 
 
-def _limit(candidates: Candidates, limit: int, pool: VenuePool, trace: Trace) -> Candidates:
+def _limited(candidates: Candidates, limit: int, pool: VenuePool) -> Proposal:
     """Leave out what the venue may not show and what the ranker has no room for."""
-    kept = apply([in_pool(pool.pool.member)], candidates.items, trace.removed)
+    by_source, removed = _by_source(candidates), Counter[str]()
+    kept = apply([in_pool(pool.pool.member)], candidates.items, removed)
     if not kept.all():
         candidates = candidates.take(kept)
     if len(candidates) > limit:
-        trace.removed[BEYOND_LIMIT] += len(candidates) - limit
+        removed[BEYOND_LIMIT] += len(candidates) - limit
         candidates = candidates.take(np.arange(limit))
-    return candidates
+    return Proposal(candidates, by_source, removed)
 
 
 def _by_source(candidates: Candidates) -> dict[str, int]:

@@ -1,59 +1,60 @@
 """Hydration: the one user of a request, read through Feast's online store.
 
 A bounded cache stands in front, because the same shopper asks again within seconds (the next page,
-another block); its short time to live bounds how stale a page can be. What depends on the user
-alone is remembered with the user: what ranking prepares, and what retrieval proposed, so further
-pages rank the same candidates. Ranking itself is never remembered. States belong to a release
-(they hold item indices), so the release is part of the key and a swap starts afresh.
+another block); its short time to live bounds how stale a page can be. What was proposed to the user
+is remembered with the user, and so are the features of it that the ranker sees, so further pages
+rank the same candidates as they were described first. Scores and order are never remembered. States
+belong to a release (they hold item indices), so the release is part of the key and a swap starts
+afresh.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Final
 
-from qianmian.features.ranking_features import PreparedUser
+from qianmian.features.item_table import Float32
 from qianmian.features.user_state import UserState
-from qianmian.releases.bundle import Bundle
 from qianmian.retrieval.sources import Candidates, SourceQuotas
 from serving.feed.resident import ResidentRelease
 
 Row = Mapping[str, object]
+_Asked = tuple[str, SourceQuotas, int]  # venue, quotas, candidates ranked
 _VENUES: Final = 8  # whose candidates are remembered for a user
 _NOBODY: Final = ""
 
 
+@dataclass(slots=True)
+class Proposal:
+    """Candidates of one user in one venue, and what ranking has made of them so far."""
+
+    candidates: Candidates
+    by_source: Mapping[str, int]  # as proposed, before filters
+    removed: Counter[str] = field(default_factory=Counter)  # by filters, with the reason
+    features: Float32 | None = None  # [N, F], once they were described for the ranker
+
+
 class HydratedUser:
-    """A user's state with what was made of it: ranking's part, candidates by venue and quotas."""
+    """A user's state with what was proposed to it, by venue, quotas and limit."""
 
-    __slots__ = ("_bundle", "_prepared", "_proposed", "state")
+    __slots__ = ("_proposed", "state")
 
-    def __init__(self, state: UserState, bundle: Bundle) -> None:
+    def __init__(self, state: UserState) -> None:
         self.state = state
-        self._bundle = bundle
-        self._prepared: PreparedUser | None = None
-        self._proposed: dict[tuple[str, SourceQuotas], Candidates] = {}
+        self._proposed: dict[_Asked, Proposal] = {}
 
-    def prepared(self) -> PreparedUser:
-        """Return what ranking needs of the user."""
-        if self._prepared is None:
-            self._prepared = self._bundle.prepare(self.state)
-        return self._prepared
-
-    def candidates(
-        self, venue_id: str, quotas: SourceQuotas, propose: Callable[[], Candidates]
-    ) -> Candidates:
+    def proposal(self, asked: _Asked, propose: Callable[[], Proposal]) -> Proposal:
         """Return what was proposed before, or propose now; nothing is kept if that fails."""
-        key = (venue_id, quotas)
-        proposed = self._proposed.get(key)
-        if proposed is None:
-            proposed = propose()
+        proposal = self._proposed.get(asked)
+        if proposal is None:
+            proposal = propose()
             if len(self._proposed) >= _VENUES:
                 self._proposed.clear()
-            self._proposed[key] = proposed
-        return proposed
+            self._proposed[asked] = proposal
+        return proposal
 
 
 class Users:
@@ -111,7 +112,7 @@ class Users:
 
     def _keep(self, user_id: str, release: ResidentRelease, state: UserState) -> HydratedUser:
         key = (release.id, user_id)
-        user = HydratedUser(state, release.bundle)
+        user = HydratedUser(state)
         self._kept[key] = (self._clock() + self._ttl, user)
         self._kept.move_to_end(key)
         while len(self._kept) > self._size:

@@ -309,7 +309,7 @@ class Broken(Bundle):
 
     __slots__ = ()
 
-    def rank_prepared(self, *_: object) -> np.ndarray:
+    def score(self, *_: object) -> np.ndarray:
         raise RuntimeError("ranker is gone")
 
 
@@ -383,10 +383,10 @@ def test_not_a_number_sinks_below_every_score(
     class Doubtful(Bundle):
         __slots__ = ()
 
-        def rank_prepared(self, user, candidates, now):
-            scores = np.array(super().rank_prepared(user, candidates, now))
-            scores[candidates.items == 33] = np.nan
-            return scores
+        def describe(self, user, candidates, now):
+            features = np.array(super().describe(user, candidates, now))
+            features[candidates.items == 33] = np.nan
+            return features
 
     answer = ask(
         feed, make_world(live=broken(release, Doubtful)), blocks=[{"page_size": 100}],
@@ -406,6 +406,27 @@ def test_objective_that_fits_no_action_counts_all_alike(
     assert answer["degraded"] == ["objective_unmatched"]
     weights = answer["blocks"][0]["items"][0]["explain"]["weights"]
     assert weights == {"click": 1.0, "order": 1.0}
+
+
+def test_a_page_asked_again_says_and_shows_the_same(
+    feed: Feed, make_world: Callable[..., World], release: ResidentRelease
+) -> None:
+    described: list[int] = []
+
+    class Counting(Bundle):
+        __slots__ = ()
+
+        def describe(self, user, candidates, now):
+            described.append(len(candidates))
+            return super().describe(user, candidates, now)
+
+    params = FeedParams(candidates_ranked=5, objective={EventType.CLICK: 1.0})
+    world = make_world(Experiments((), params), live=broken(release, Counting))
+    first = ask(feed, world, params={"explain": True})
+    second = ask(feed, world, params={"explain": True})
+    assert first["blocks"][0]["items"] == second["blocks"][0]["items"]
+    assert first["blocks"][0]["explain"] == second["blocks"][0]["explain"]
+    assert described == [5]
 
 
 def test_candidates_beyond_the_limit_are_counted(

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from qianmian.retrieval.sources import Candidates, SourceQuotas
+from qianmian.retrieval.sources import SourceQuotas
 from serving.feed.resident import ResidentRelease
-from serving.feed.users import Users
+from serving.feed.users import Proposal, Users
 from tests.serving import tiny
 
 
@@ -69,25 +69,25 @@ def test_never_more_than_its_size_and_the_least_recent_goes(
         assert len(users) <= size
 
 
-def test_candidates_are_proposed_once_for_each_venue_and_quota(release: ResidentRelease) -> None:
-    users = Users(Store().read, size=9, ttl=10.0)
-    user, asked = users.user("anna", release), []
-    pool = release.pools["all"].pool
-    vector = release.bundle.user_vector(user.state, tiny.NOW)
+def test_a_proposal_is_made_once_for_each_venue_quota_and_limit(release: ResidentRelease) -> None:
+    user, made = Users(Store().read, size=9, ttl=10.0).user("anna", release), []
 
-    def propose(venue: str, quotas: SourceQuotas) -> Candidates:
-        def now() -> Candidates:
-            asked.append(venue)
-            return release.bundle.propose(user.state, vector, pool, quotas)
+    def propose(venue: str, quotas: SourceQuotas, limit: int = 9) -> Proposal:
+        def now() -> Proposal:
+            made.append(venue)
+            pool = release.pools["all"].pool
+            vector = release.bundle.user_vector(user.state, tiny.NOW)
+            return Proposal(release.bundle.propose(user.state, vector, pool, quotas), {})
 
-        return user.candidates(venue, quotas, now)
+        return user.proposal((venue, quotas, limit), now)
 
     many, few = SourceQuotas(), SourceQuotas(two_tower=1)
     first = propose("all", many)
     assert propose("all", SourceQuotas()) is first
     assert propose("all", few) is not first
+    assert propose("all", many, 5) is not first
     propose("sale", many)
-    assert asked == ["all", "all", "sale"]
+    assert made == ["all", "all", "all", "sale"]
     for number in range(30):
         propose(f"venue {number}", many)
     assert len(user._proposed) <= 8
@@ -96,9 +96,9 @@ def test_candidates_are_proposed_once_for_each_venue_and_quota(release: Resident
 def test_a_proposal_that_failed_is_not_remembered(release: ResidentRelease) -> None:
     user = Users(Store().read, size=9, ttl=10.0).nobody(release)
 
-    def fail() -> Candidates:
+    def fail() -> Proposal:
         raise ZeroDivisionError
 
     for _ in range(2):
         with pytest.raises(ZeroDivisionError):
-            user.candidates("all", SourceQuotas(), fail)
+            user.proposal(("all", SourceQuotas(), 9), fail)
