@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from models.calibration import Platt
 from models.layers import MLP, Standardize
 
 
@@ -27,6 +28,7 @@ class Ranker(nn.Module):
         self.standardize = Standardize(width=features)
         self.wide = nn.Linear(features, actions)
         self.deep = MLP(in_width=features, widths=(*hidden, actions), dropout=dropout)
+        self.calibrate = Platt(actions=actions)
 
     def forward(self, features_BNF: Tensor) -> Tensor:
         x_BNF = self.standardize(features_BNF)
@@ -34,5 +36,5 @@ class Ranker(nn.Module):
         return logits_BNA
 
     def probabilities(self, features_BNF: Tensor) -> Tensor:
-        """Probability of each action, [B, N, A]."""
-        return torch.sigmoid(self(features_BNF))
+        """Calibrated probability of each action, [B, N, A]."""
+        return torch.sigmoid(self.calibrate(self(features_BNF)))

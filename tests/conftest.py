@@ -28,7 +28,7 @@ SMALL = {
         "uniform_negatives": 32,
         "epochs": 2,
     },
-    "ranker": {"hidden": [32], "snapshots": 2, "epochs": 2, "negatives": 24},
+    "ranker": {"hidden": [32], "snapshots": 2, "epochs": 6, "negatives": 24, "groups_per_batch": 8},
 }
 
 

@@ -70,6 +70,7 @@ class Checkpoint:
             labels=examples.labels,
             weights=examples.weights,
             starts=examples.starts,
+            moments=examples.moments,
         )
         fresh.replace(self._proposals(moment))
 

@@ -23,9 +23,16 @@ from models.ranker import Ranker
 from qianmian.contracts import features as f
 from qianmian.data.store import Dataset
 from qianmian.features.encoding import item_dense
+from qianmian.features.ranking_features import IS_REPEAT, feature_names
 from qianmian.features.store import FeatureRepo
 from qianmian.features.user_state import UserState
-from qianmian.releases.bundle import ENCODER_FILE, ITEM_VECTORS_FILE, ITEMS_FILE, Bundle
+from qianmian.releases.bundle import (
+    ENCODER_FILE,
+    ITEM_VECTORS_FILE,
+    ITEMS_FILE,
+    NEIGHBOURS_FILE,
+    Bundle,
+)
 from qianmian.releases.manifest import DataWindow, ReleaseFacts
 from qianmian.releases.schema import release_schema
 from qianmian.releases.store import ReleaseStore
@@ -40,7 +47,7 @@ from training.quiet import quiet_libraries
 from training.ranker import fit_ranker
 from training.revision import code_revision
 from training.run import Progress, Run, codes_at, prepare, read_history
-from training.through_time import fit_two_tower
+from training.through_time import fit_two_tower, neighbours_at
 
 
 def train(
@@ -82,6 +89,7 @@ def _train(
         examples,
         profile.ranker,
         target=history.predicted.index(history.target),
+        repeat=feature_names(history.affinity_columns).index(IS_REPEAT),
         rng=run.rng,
         progress=progress,
     )
@@ -110,6 +118,7 @@ def export(
     vectors = run.trainer.item_vectors(torch.from_numpy(item_dense(items, cut)), codes)
     items.save(folder / ITEMS_FILE)
     np.save(folder / ITEM_VECTORS_FILE, vectors)
+    neighbours_at(run, cut).save(folder / NEIGHBOURS_FILE)
     run.encoder.save(folder / ENCODER_FILE)
     sample = sample_states(history)
     inputs = run.encoder.encode(((state, cut) for state in sample), len(sample))

@@ -40,6 +40,15 @@ class TwoTowerProfile(ConfigModel):
     dense_lr: float = Field(default=2e-3, gt=0)
 
 
+class NeighboursProfile(ConfigModel):
+    """Knobs of the item neighbours."""
+
+    items: int = Field(default=4000, ge=1, description="with the most users; memory is its square")
+    min_users: int = Field(default=2, ge=1, description="users that an item needs")
+    kept: int = Field(default=100, ge=1, description="weights kept for each item")
+    regularization: float = Field(default=300.0, gt=0)
+
+
 class RankerProfile(ConfigModel):
     """Knobs of the ranker and its training."""
 
@@ -48,7 +57,7 @@ class RankerProfile(ConfigModel):
     snapshots: int = Field(default=5, ge=1, description="moments at which candidates are proposed")
     horizon_days: float = Field(default=28.0, gt=0, description="an action within it is a hit")
     quotas: SourceQuotas = Field(
-        default=SourceQuotas(repeat=160, two_tower=200, trending=100, new=20),
+        default=SourceQuotas(repeat=160, neighbours=120, two_tower=150, trending=80, new=20),
         description="proposed for training; wider than in serving, to draw negatives from",
     )
     negatives: int = Field(default=96, ge=1, description="kept for each user and moment")
@@ -56,6 +65,9 @@ class RankerProfile(ConfigModel):
     groups_per_batch: int = Field(default=64, ge=1)
     lr: float = Field(default=1e-3, gt=0)
     listwise_weight: float = Field(default=0.5, ge=0, description="against cross-entropy's 1")
+    new_weight: float = Field(
+        default=0.2, ge=0, description="of the order among items new to the user alone"
+    )
 
 
 class TrainingProfile(ConfigModel):
@@ -65,6 +77,7 @@ class TrainingProfile(ConfigModel):
     description: str
     seed: int = 17
     snapshots: Snapshots = Snapshots()
+    neighbours: NeighboursProfile = NeighboursProfile()
     two_tower: TwoTowerProfile = TwoTowerProfile()
     ranker: RankerProfile = RankerProfile()
 

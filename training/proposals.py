@@ -33,6 +33,7 @@ class Examples:
     labels: Float32  # [R, A]
     weights: Float32  # [R] candidates that each row stands for
     starts: npt.NDArray[np.int64]  # [G + 1] first row of each group, then R
+    moments: npt.NDArray[np.float64]  # [G] epoch seconds at which each group was proposed
 
     @classmethod
     def join(cls, parts: Iterable[Examples]) -> Examples:
@@ -44,6 +45,19 @@ class Examples:
             labels=np.concatenate([p.labels for p in parts]),
             weights=np.concatenate([p.weights for p in parts]),
             starts=np.concatenate([[0], np.cumsum(sizes)]),
+            moments=np.concatenate([p.moments for p in parts]),
+        )
+
+    def groups(self, chosen: npt.NDArray[np.bool_]) -> Examples:
+        """The groups that a mask [G] chooses, with their rows."""
+        sizes = np.diff(self.starts)
+        rows = np.repeat(chosen, sizes)
+        return Examples(
+            features=self.features[rows],
+            labels=self.labels[rows],
+            weights=self.weights[rows],
+            starts=np.concatenate([[0], np.cumsum(sizes[chosen])]),
+            moments=self.moments[chosen],
         )
 
 
@@ -75,6 +89,7 @@ def examples_at(
         labels=np.concatenate([marks for _, marks, _ in groups]),
         weights=np.concatenate([weights for _, _, weights in groups]),
         starts=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+        moments=np.full(len(groups), moment),
     )
 
 

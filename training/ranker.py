@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from models.losses import listwise_softmax, weighted_bce
 from models.ranker import Ranker
+from qianmian.features.user_state import SECONDS_PER_DAY
 from training.profile import RankerProfile
 from training.proposals import Examples
 
@@ -22,14 +23,51 @@ def fit_ranker(
     profile: RankerProfile,
     *,
     target: int,
+    repeat: int,
     rng: np.random.Generator,
     progress: Callable[[str], None],
 ) -> Ranker:
-    """Train a ranker; `target` is the index of the action that the order is for."""
-    actions = examples.labels.shape[1]
+    """Train a calibrated ranker.
+
+    The calibration comes from a rehearsal: a ranker that learned only from moments whose horizon
+    had ended before the last one predicts the last one. Where no such moment exists the
+    probabilities stay as cross-entropy left them.
+
+    Args:
+        examples: labelled proposals of all moments.
+        profile: the knobs.
+        target: index of the action that the order is for.
+        repeat: index of the feature that is above 0 for items the user acted on before.
+        rng: draws the batches.
+        progress: is told the loss of each epoch.
+    """
+    last = examples.moments.max()
+    known = examples.moments + profile.horizon_days * SECONDS_PER_DAY <= last + 1.0
+    rehearsal = None
+    if known.any():
+        progress("ranker: rehearsal for the calibration")
+        rehearsal = _fit(examples.groups(known), profile, target, repeat, rng, progress)
+    ranker = _fit(examples, profile, target, repeat, rng, progress)
+    if rehearsal is not None:
+        held_out = examples.groups(examples.moments == last)
+        with torch.no_grad():
+            logits = rehearsal(torch.from_numpy(held_out.features))
+        labels, weights = torch.from_numpy(held_out.labels), torch.from_numpy(held_out.weights)
+        ranker.calibrate.fit(logits, labels, weights)
+    return ranker
+
+
+def _fit(
+    examples: Examples,
+    profile: RankerProfile,
+    target: int,
+    repeat: int,
+    rng: np.random.Generator,
+    progress: Callable[[str], None],
+) -> Ranker:
     ranker = Ranker(
         features=examples.features.shape[1],
-        actions=actions,
+        actions=examples.labels.shape[1],
         hidden=profile.hidden,
         dropout=profile.dropout,
     )
@@ -47,9 +85,12 @@ def fit_ranker(
         for rows in np.array_split(rng.permutation(groups), batches):
             features, labels, weights = _pad(examples, rows)
             logits_BNA = ranker(features)
-            loss = weighted_bce(logits_BNA, labels, weights)
-            loss = loss + profile.listwise_weight * listwise_softmax(
-                logits_BNA[..., target], labels[..., target], weights
+            scores, wanted = logits_BNA[..., target], labels[..., target]
+            new = features[..., repeat] <= 0
+            loss = (
+                weighted_bce(logits_BNA, labels, weights)
+                + profile.listwise_weight * listwise_softmax(scores, wanted, weights)
+                + profile.new_weight * listwise_softmax(scores, wanted * new, weights * new)
             )
             optimizer.zero_grad()
             loss.backward()

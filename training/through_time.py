@@ -17,10 +17,12 @@ from qianmian.features.encoding import item_dense
 from qianmian.features.item_table import Int32
 from qianmian.features.ranking_features import RankingFeatures
 from qianmian.features.user_state import SECONDS_PER_DAY
+from qianmian.retrieval.neighbours import Neighbours
 from qianmian.retrieval.sources import Pool
 from training.actions import items_by_user
 from training.checkpoint import Checkpoint, Progressed
 from training.history import History, weekly
+from training.neighbours import fit_neighbours
 from training.profile import TrainingProfile
 from training.proposals import Examples, examples_at, labels_after
 from training.run import Run, codes_at
@@ -129,11 +131,23 @@ def proposals(run: Run, moment: float) -> Examples:
     return examples_at(
         zip(users.tolist(), states, user_vectors, strict=True),
         moment=moment,
-        pool=Pool.build(items, vectors, seen_items(history, moment)),
+        pool=Pool.build(items, vectors, neighbours_at(run, moment), seen_items(history, moment)),
         features=RankingFeatures(items, vectors, run.encoder.affinity_columns, moment),
         labels=labels_after(history, moment, run.profile.ranker.horizon_days),
         profile=run.profile.ranker,
         rng=run.rng,
+    )
+
+
+def neighbours_at(run: Run, moment: float) -> Neighbours:
+    """Item neighbours as the target actions before a moment teach them."""
+    history = run.history
+    return fit_neighbours(
+        history.targets,
+        users=len(history.user_ids),
+        items=len(history.catalogue),
+        moment=moment,
+        profile=run.profile.neighbours,
     )
 
 

@@ -34,6 +34,8 @@ class SourceOverrides(ConfigModel):
 
     repeat: Quota | None = None
     """Items the shopper acted on before."""
+    neighbours: Quota | None = None
+    """Items that go with what the shopper acted on."""
     two_tower: Quota | None = None
     """Items nearest to the shopper's vector."""
     trending: Quota | None = None

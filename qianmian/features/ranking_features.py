@@ -24,7 +24,10 @@ from qianmian.features.user_state import SECONDS_PER_DAY, Affinity, UserState
 from qianmian.retrieval.sources import SOURCES, Candidates
 
 #: Raised whenever a column comes to mean something else under the same name.
-REVISION: Final = 1
+REVISION: Final = 2
+
+#: Above 0 for items that the user did the target action on before.
+IS_REPEAT: Final = "is_repeat"
 
 _USER_FEATURES: Final = (
     *(f"user_{name}" for name in f.USER_ACTIVITY_NUMERIC),
@@ -44,12 +47,13 @@ _LEDGER_FEATURES: Final = (
     "bought_overdue",  # days since last against the own mean interval
     "bought_overdue_item",  # the same against the item's usual interval
     "bought_per_session",  # share of the user's sessions since that hold the item
-    "is_repeat",
+    IS_REPEAT,
 )
 _ITEM_FEATURES: Final = tuple(f"item_{name}" for name in ITEM_DENSE_FEATURES)
 _CROSS_FEATURES: Final = (
     "retrieval_score",
     "retrieval_rank",  # log rank among this user's candidates, by retrieval score
+    "neighbour_score",  # sum of item-to-item weights over the user's past
     "similarity_recent_max",
     "similarity_recent_mean",
     "similarity_ledger",  # cosine with the decayed mean of what was bought
@@ -233,13 +237,14 @@ class RankingFeatures:
         similarity = self._unit[items] @ user.directions  # [N, L + 2]
         out[:, 0] = scores
         out[:, 1] = rank
+        out[:, 2] = candidates.neighbour
         if len(recent):
-            out[:, 2] = _max_but_self(similarity[:, :-2], items, recent)
-        out[:, 3:5] = similarity[:, -2:]
+            out[:, 3] = _max_but_self(similarity[:, :-2], items, recent)
+        out[:, 4:6] = similarity[:, -2:]
         mean = float(user.state.activity[_MEAN_PRICE])
         if mean > 0:
-            out[:, 5] = (self._log_price[items] - math.log(mean)) * self._priced[items]
-        out[np.arange(len(items)), 6 + candidates.source] = 1.0
+            out[:, 6] = (self._log_price[items] - math.log(mean)) * self._priced[items]
+        out[np.arange(len(items)), 7 + candidates.source] = 1.0
 
     def _log_rank(self, count: int) -> Float32:
         """log1p of 0, 1, ... count - 1."""

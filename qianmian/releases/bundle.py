@@ -23,11 +23,13 @@ from qianmian.features.item_table import Float32, Int32, ItemTable
 from qianmian.features.ranking_features import RankingFeatures
 from qianmian.features.user_state import UserState
 from qianmian.releases.manifest import MANIFEST_FILE, Manifest
+from qianmian.retrieval.neighbours import Neighbours
 from qianmian.retrieval.sources import Candidates, Pool, SourceQuotas, propose
 
 USER_TOWER_FILE: Final = "user_tower.onnx"
 RANKER_FILE: Final = "ranker.onnx"
 ITEM_VECTORS_FILE: Final = "item_vectors.npy"
+NEIGHBOURS_FILE: Final = "neighbours.npz"
 ITEMS_FILE: Final = "items.parquet"
 ENCODER_FILE: Final = "encoder.json"
 
@@ -48,6 +50,7 @@ class Bundle:
     actions: tuple[EventType, ...]
     items: ItemTable
     vectors: Float32  # [n, D]
+    neighbours: Neighbours
     encoder: UserEncoder
     features: RankingFeatures
     user_tower: ort.InferenceSession
@@ -99,6 +102,7 @@ class Bundle:
             actions=actions,
             items=items,
             vectors=vectors,
+            neighbours=Neighbours.load(folder / NEIGHBOURS_FILE),
             encoder=encoder,
             features=RankingFeatures(items, vectors, encoder.affinity_columns, as_of),
             user_tower=_session(folder / USER_TOWER_FILE, provider, threads),
@@ -108,7 +112,7 @@ class Bundle:
 
     def pool(self, indices: Int32 | None = None) -> Pool:
         """Lay out the items that a venue may show; None means the whole catalogue."""
-        return Pool.build(self.items, self.vectors, indices)
+        return Pool.build(self.items, self.vectors, self.neighbours, indices)
 
     def user_state(self, user_id: str, row: Mapping[str, object] | None) -> UserState:
         """Read a user from Feast's online row; None stands for a user of whom nothing is known."""

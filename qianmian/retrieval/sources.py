@@ -18,17 +18,19 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from qianmian.features.item_table import Float32, Int32, ItemTable
 from qianmian.features.user_state import UserState
+from qianmian.retrieval.neighbours import Neighbours, popularity_prior
 
 Int8 = npt.NDArray[np.int8]
 
 TWO_TOWER: Final = "two_tower"
 REPEAT: Final = "repeat"
+NEIGHBOURS: Final = "neighbours"
 TRENDING: Final = "trending"
 NEW: Final = "new"
 FALLBACK: Final = "fallback"
 
 #: All sources, in the order in which they claim an item that several propose.
-SOURCES: Final = (REPEAT, TWO_TOWER, TRENDING, NEW, FALLBACK)
+SOURCES: Final = (REPEAT, NEIGHBOURS, TWO_TOWER, TRENDING, NEW, FALLBACK)
 #: A quota cannot be larger.
 LONGEST: Final = 2000
 SOURCE_CODE: Final = {name: code for code, name in enumerate(SOURCES)}
@@ -40,7 +42,8 @@ class SourceQuotas(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     repeat: int = Field(default=100, ge=0, le=LONGEST)
-    two_tower: int = Field(default=80, ge=0, le=LONGEST)
+    neighbours: int = Field(default=60, ge=0, le=LONGEST)
+    two_tower: int = Field(default=60, ge=0, le=LONGEST)
     trending: int = Field(default=50, ge=0, le=LONGEST)
     new: int = Field(default=10, ge=0, le=LONGEST)
 
@@ -52,21 +55,25 @@ class Candidates:
     items: Int32  # [N]
     source: Int8  # [N], index into SOURCES
     retrieval: Float32  # [N], two-tower score
+    neighbour: Float32  # [N], what the user's past says for it
 
     def __len__(self) -> int:
         return len(self.items)
 
     def take(self, rows: npt.NDArray[np.generic]) -> Candidates:
         """The candidates at these rows (indices or a mask)."""
-        return Candidates(self.items[rows], self.source[rows], self.retrieval[rows])
+        return Candidates(
+            self.items[rows], self.source[rows], self.retrieval[rows], self.neighbour[rows]
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """The items a venue may show, laid out for one matrix product.
+    """The items a venue may show, laid out for one matrix product and one sum over neighbours.
 
     `items` is int32 [P], ascending; `vectors` float32 [P, D] contiguous; `trending` and `new` are
-    int32 item indices in the order of those sources; `member` is a bool mask over the catalogue.
+    int32 item indices in the order of those sources; `member` is a bool mask over the catalogue;
+    `prior` is float32 [P], the popularity that the neighbour source adds.
     """
 
     items: Int32
@@ -74,9 +81,17 @@ class Pool:
     trending: Int32
     new: Int32
     member: npt.NDArray[np.bool_] = field(repr=False)
+    neighbours: Neighbours = field(repr=False)
+    prior: Float32 = field(repr=False)
 
     @classmethod
-    def build(cls, table: ItemTable, vectors: Float32, indices: Int32 | None = None) -> Pool:
+    def build(
+        cls,
+        table: ItemTable,
+        vectors: Float32,
+        neighbours: Neighbours,
+        indices: Int32 | None = None,
+    ) -> Pool:
         """Lay out a pool; `indices` None means the whole catalogue."""
         whole = indices is None
         items = np.arange(len(table), dtype=np.int32) if indices is None else np.unique(indices)
@@ -89,6 +104,8 @@ class Pool:
             trending=_descending(items, table.popularity[items]),
             new=_descending(items, table.first_seen_at[items]),
             member=member,
+            neighbours=neighbours,
+            prior=popularity_prior(table)[items],
         )
 
 
@@ -126,16 +143,20 @@ def propose(user: UserState, vector: Float32, pool: Pool, quotas: SourceQuotas) 
         quotas: candidates a source may add.
     """
     scores = pool.vectors @ vector
+    spoken = pool.neighbours.scores(user.ledger)[pool.items]
     nearest = pool.items[top_k(scores, min(quotas.two_tower, len(scores)))]
     proposals = (
         (REPEAT, _repeat(user, pool)[: quotas.repeat]),
+        (NEIGHBOURS, _neighbours(user, spoken, pool, quotas.neighbours)),
         (TWO_TOWER, nearest),
         (TRENDING, pool.trending[: quotas.trending]),
         (NEW, pool.new[: quotas.new]),
     )
     items, source = merge(proposals)
     places = np.searchsorted(pool.items, items)
-    return Candidates(items=items, source=source, retrieval=scores[places])
+    return Candidates(
+        items=items, source=source, retrieval=scores[places], neighbour=spoken[places]
+    )
 
 
 def merge(proposals: tuple[tuple[str, Int32], ...]) -> tuple[Int32, Int8]:
@@ -156,6 +177,15 @@ def _repeat(user: UserState, pool: Pool) -> Int32:
     weights = ledger.decayed[held, _HALF_LIFE]
     order = np.lexsort((-ledger.last_at[held], -weights))
     return ledger.items[held][order]
+
+
+def _neighbours(user: UserState, spoken: Float32, pool: Pool, quota: int) -> Int32:
+    """Items of the pool that the user does not have, by what the past says and popularity."""
+    scores = spoken + pool.prior
+    owned = user.ledger.items[pool.member[user.ledger.items]]
+    scores[np.searchsorted(pool.items, owned)] = -np.inf
+    best = top_k(scores, min(quota, len(scores) - len(owned)))
+    return pool.items[best[scores[best] > 0]]
 
 
 _HALF_LIFE = 2  # 84 days, the strongest single half-life on retail data

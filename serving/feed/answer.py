@@ -15,7 +15,15 @@ from zlib import crc32
 import numpy as np
 
 from qianmian.experiments import Arm
-from qianmian.retrieval.sources import FALLBACK, NEW, REPEAT, SOURCES, TRENDING, TWO_TOWER
+from qianmian.retrieval.sources import (
+    FALLBACK,
+    NEIGHBOURS,
+    NEW,
+    REPEAT,
+    SOURCES,
+    TRENDING,
+    TWO_TOWER,
+)
 from qianmian.venues import Phase, Venue
 from serving.feed.query import Query
 from serving.feed.resident import ResidentRelease
@@ -29,6 +37,7 @@ Answer = dict[str, Any]
 #: Why a shopper sees an item, by what proposed it.
 REASONS: Final = {
     REPEAT: "you_chose_it_before",
+    NEIGHBOURS: "goes_with_your_choices",
     TWO_TOWER: "fits_your_taste",
     TRENDING: "many_choose_it_now",
     NEW: "just_arrived",

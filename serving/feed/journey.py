@@ -180,9 +180,9 @@ class Feed:
         bundle, candidates = release.bundle, proposal.candidates
 
         def by_ranker() -> Ranking:
-            if proposal.features is None:
-                proposal.features = bundle.describe(user.state, candidates, query.now)
-            probabilities = bundle.score(proposal.features)
+            if proposal.probabilities is None:
+                proposal.probabilities = bundle.rank(user.state, candidates, query.now)
+            probabilities = proposal.probabilities
             return order(candidates, probabilities, blend(probabilities, weights))
 
         def by_retrieval() -> Ranking:

@@ -79,4 +79,5 @@ def popular(pool: VenuePool, limit: int) -> Candidates:
         items=items,
         source=np.full(len(items), SOURCE_CODE[FALLBACK], dtype=np.int8),
         retrieval=pool.popularity[:limit],
+        neighbour=np.zeros(len(items), dtype=np.float32),
     )

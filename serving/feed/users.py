@@ -2,10 +2,10 @@
 
 A bounded cache stands in front, because the same shopper asks again within seconds (the next page,
 another block); its short time to live bounds how stale a page can be. What was proposed to the user
-is remembered with the user, and so are the features of it that the ranker sees, so further pages
-rank the same candidates as they were described first. Scores and order are never remembered. States
-belong to a release (they hold item indices), so the release is part of the key and a swap starts
-afresh.
+is remembered with the user, and so are the probabilities that the ranker gave it, so further pages
+rank the same candidates by the same chances; blending and order are made anew for each request.
+States belong to a release (they hold item indices), so the release is part of the key and a swap
+starts afresh.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Proposal:
     candidates: Candidates
     by_source: Mapping[str, int]  # as proposed, before filters
     removed: Counter[str] = field(default_factory=Counter)  # by filters, with the reason
-    features: Float32 | None = None  # [N, F], once they were described for the ranker
+    probabilities: Float32 | None = None  # [N, A], once the ranker scored them
 
 
 class HydratedUser:

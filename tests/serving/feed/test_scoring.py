@@ -22,6 +22,7 @@ def test_ranking_is_a_total_order_over_finite_scores(scores: list[float], rng) -
         items=np.array(items, dtype=np.int32),
         source=np.zeros(len(items), dtype=np.int8),
         retrieval=np.zeros(len(items), dtype=np.float32),
+        neighbour=np.zeros(len(items), dtype=np.float32),
     )
     score = np.array(scores, dtype=np.float32)
     ranking = order(candidates, unscored(candidates), score)

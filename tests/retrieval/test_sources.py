@@ -1,0 +1,66 @@
+"""What the sources propose: distinct items of the pool, each by the first source to name it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from qianmian.contracts import features as f
+from qianmian.features.user_state import UserState
+from qianmian.retrieval.neighbours import Neighbours
+from qianmian.retrieval.sources import NEIGHBOURS, SOURCE_CODE, Pool, SourceQuotas, propose
+from tests.serving.tiny import ITEMS, item_table
+
+TABLE = item_table()
+ONLY_NEIGHBOURS = SourceQuotas(repeat=0, neighbours=5, two_tower=0, trending=0, new=0)
+
+
+def owner_of(item: int) -> UserState:
+    now = 1_000.0
+    return UserState.read(
+        "anna",
+        {
+            f.LEDGER_ITEM_IDS: [str(TABLE.item_ids[item])],
+            f.LEDGER_COUNTS: [1.0],
+            f.LEDGER_QUANTITIES: [1.0],
+            f.LEDGER_FIRST_AT: [now],
+            f.LEDGER_LAST_AT: [now],
+            **{f.ledger_decayed(days): [1.0] for days in f.LEDGER_HALF_LIVES_DAYS},
+            f.LEDGER_AS_OF: now,
+        },
+        TABLE,
+        (),
+    )
+
+
+def chain() -> Neighbours:
+    """Every item speaks for the next one, and still more for itself."""
+    starts = np.arange(0, 2 * ITEMS + 1, 2, dtype=np.int64)
+    items = np.stack([np.arange(ITEMS), (np.arange(ITEMS) + 1) % ITEMS], axis=1).ravel()
+    weights = np.tile(np.array([90.0, 50.0], dtype=np.float32), ITEMS)
+    return Neighbours(starts, items.astype(np.int32), weights)
+
+
+def pool(indices: list[int] | None = None) -> Pool:
+    chosen = None if indices is None else np.array(indices, dtype=np.int32)
+    return Pool.build(TABLE, np.zeros((ITEMS, 4), dtype=np.float32), chain(), chosen)
+
+
+def test_neighbours_propose_what_goes_with_what_the_user_has_but_not_that_itself() -> None:
+    found = propose(owner_of(3), np.zeros(4, np.float32), pool(), ONLY_NEIGHBOURS)
+    assert found.items[0] == 4
+    assert 3 not in found.items
+    assert found.neighbour[0] == pytest.approx(50.0)
+    assert (found.source == SOURCE_CODE[NEIGHBOURS]).all()
+
+
+def test_neighbours_outside_the_pool_are_not_proposed() -> None:
+    found = propose(owner_of(3), np.zeros(4, np.float32), pool([3, 5, 6]), ONLY_NEIGHBOURS)
+    assert set(found.items.tolist()) <= {5, 6}
+
+
+def test_own_items_keep_their_neighbour_score_when_another_source_proposes_them() -> None:
+    quotas = SourceQuotas(repeat=5, neighbours=0, two_tower=0, trending=0, new=0)
+    found = propose(owner_of(3), np.zeros(4, np.float32), pool(), quotas)
+    assert found.items.tolist() == [3]
+    assert found.neighbour.tolist() == [90.0]
