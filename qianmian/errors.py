@@ -43,6 +43,10 @@ class FeatureStoreError(QianmianError):
     """The feature store is missing, empty, or differs from what was asked of it."""
 
 
+class EventStoreError(QianmianError):
+    """The event log or the topics cannot be read or written now; nothing was half done."""
+
+
 class ReleaseError(QianmianError):
     """A release is missing, damaged, unproven, or does not fit this installation."""
 

@@ -42,6 +42,11 @@ class Workspace:
         return self.path / "feast"
 
     @property
+    def events(self) -> Path:
+        """The event log and the topics, with the embedded engine."""
+        return self.path / "events"
+
+    @property
     def training(self) -> Path:
         """Training state: prepared inputs, checkpoints, evaluation output."""
         return self.path / "training"

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError
 
 from qianmian.config import ConfigModel
 from qianmian.errors import ConfigError
+from qianmian.events.engine import EngineSettings, SqliteEngine
 from qianmian.experiments import FeedParams
 from qianmian.workspace import CONFIGS, DEFAULT_DATASET, FEATURE_REPO, PROJECT_ROOT, Workspace
 from serving.clock import ClockSettings
@@ -43,6 +44,10 @@ class ServeSettings(ConfigModel):
     """Threads of each model."""
     cache: CacheSettings = CacheSettings()
     """The user cache."""
+    engine: EngineSettings = SqliteEngine()
+    """Where events and what follows from them are kept: every replica's common memory."""
+    listen_seconds: Annotated[float, Field(gt=0)] = 0.05
+    """How often a replica looks for changed facts (stock, features, merged visitors)."""
     signing_key_file: Path | None = None
     """File with the secret that signs tokens; null: made once beside the releases. Replicas on
     several machines need the same one."""

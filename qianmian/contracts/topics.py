@@ -1,0 +1,23 @@
+"""Names of the topics of `qianmian.events.changes`: facts that every replica must learn of.
+
+A topic holds the newest value of each key. What keys and values are stands beside each name.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: Subject id -> when its online features changed: replicas read the subject anew.
+USERS: Final = "users"
+#: `venue|item` or `item` -> stock and price.
+INVENTORY: Final = "inventory"
+#: Name of a statistic -> its values by item.
+ITEM_STATISTICS: Final = "item_statistics"
+#: Subject id of a visitor -> the user it was merged into.
+IDENTITY: Final = "identity"
+#: What has been shown how often.
+EXPOSURE: Final = "exposure"
+#: Campaign id -> what it has spent and how it is paced.
+CAMPAIGNS: Final = "campaigns"
+#: Block of a venue -> what its variants have earned.
+RACING: Final = "racing"

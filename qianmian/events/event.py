@@ -1,0 +1,87 @@
+"""The event as it is stored: validated, attributed, and said whose it is.
+
+The door (`serving/ingest/`) and the bulk import make stored events; the stream, the archive and
+the features read them. They travel and lie on disk as compact JSON without nulls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+import orjson
+
+#: What `StoredEvent.attributed` can say.
+BY_TOKEN: Final = "token"  # noqa: S105 - a word, not a secret
+NOT_ATTRIBUTED: Final = "none"
+FORGED: Final = "forged"
+EXPIRED: Final = "expired"
+FOREIGN: Final = "foreign"
+ATTRIBUTED: Final = (BY_TOKEN, NOT_ATTRIBUTED, FORGED, EXPIRED, FOREIGN)
+
+#: What `StoredEvent.quarantine` can say.
+UNKNOWN_ITEM: Final = "unknown_item"
+UNKNOWN_VENUE: Final = "unknown_venue"
+QUARANTINES: Final = (UNKNOWN_ITEM, UNKNOWN_VENUE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredEvent:
+    """One event of the log; times are seconds since the epoch (UTC)."""
+
+    event_id: str
+    event_type: str
+    timestamp: float  # when it happened, by the clock of who sent it
+    received_at: float  # when it was accepted, by the clock of the service
+    subject_id: str  # the user id, or `visitor:<visitor_id>`: qianmian.contracts.subjects
+    user_id: str | None = None
+    visitor_id: str | None = None
+    item_id: str | None = None
+    session_id: str | None = None
+    page_view_id: str | None = None
+    order_id: str | None = None
+    venue_id: str | None = None
+    block_id: str | None = None
+    position: int | None = None
+    quantity: float | None = None
+    value: float | None = None
+    list_value: float | None = None
+    currency: str | None = None
+    coupon_id: str | None = None
+    shared_by: str | None = None  # who sent the link that led here
+    # From the attribution token, which is signed; all None without a good one.
+    recommendation_id: str | None = None
+    release: str | None = None
+    phase: str | None = None
+    arms: tuple[tuple[str, str, str], ...] = ()  # layer, experiment, arm
+    propensity: float | None = None
+    slot: str | None = None  # kind of the place: organic, pinned, sponsored, ...
+    campaign_id: str | None = None  # whose place it was, where it was sponsored
+    attributed: str = NOT_ATTRIBUTED
+    quarantine: str | None = None  # why it does not count yet; kept, not lost
+
+    def to_json(self) -> bytes:
+        """Return the event as compact JSON; what is None or empty is left out."""
+        return orjson.dumps(self.to_dict())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields that hold something."""
+        return {name: value for name in NAMES if (value := getattr(self, name)) not in _NOTHING}
+
+    @classmethod
+    def from_json(cls, text: bytes | str) -> StoredEvent:
+        """Read what `to_json` wrote."""
+        return cls.from_dict(orjson.loads(text))
+
+    @classmethod
+    def from_dict(cls, given: Mapping[str, Any]) -> StoredEvent:
+        """Return the event that holds these fields."""
+        arms = given.get("arms")
+        if not arms:
+            return cls(**given)
+        return cls(**{**given, "arms": tuple((layer, exp, arm) for layer, exp, arm in arms)})
+
+
+NAMES: Final = tuple(field.name for field in fields(StoredEvent))
+_NOTHING: Final = (None, ())

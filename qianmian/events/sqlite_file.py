@@ -1,0 +1,122 @@
+"""One SQLite file that several threads and processes write to without losing anything.
+
+WAL lets readers go on while somebody writes, `synchronous=FULL` brings every commit to the disk
+before it returns, the busy timeout lets writers wait for one another, and `secure_delete` leaves no
+bytes of what was removed. Each thread has a connection of its own.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from qianmian.errors import EventStoreError
+
+BUSY_SECONDS: Final = 10.0
+_CHECKPOINT_PAGES: Final = 4_000
+
+
+class SqliteFile:
+    """A database file with a schema of a version."""
+
+    def __init__(
+        self, path: Path, *, schema: str, version: int, busy: float = BUSY_SECONDS
+    ) -> None:
+        """Open the file, made with `schema` where it is missing.
+
+        Raises:
+            EventStoreError: it cannot be opened, or is of another version.
+        """
+        self.path = path
+        self._busy = busy
+        self._local = threading.local()
+        self._opened: list[sqlite3.Connection] = []
+        self._opening = threading.Lock()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unusable(path, error) from error
+        with self.writing() as connection:
+            (found,) = connection.execute("PRAGMA user_version").fetchone()
+            if found == 0:
+                for statement in schema.split(";"):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {version}")
+            elif found != version:
+                raise EventStoreError(
+                    f"{path}: is of version {found}: expected {version}; "
+                    "use the qianmian that wrote it, or move the file away"
+                )
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """Hold the file for writing: all that happens inside is committed in one step.
+
+        Raises:
+            EventStoreError: it cannot be written now; nothing of the block is kept.
+        """
+        with self.reading() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):  # SQLite may have rolled back by itself
+                    connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Use this thread's connection.
+
+        Raises:
+            EventStoreError: the file cannot be read now.
+        """
+        try:
+            yield self._connection()
+        except sqlite3.Error as error:
+            raise _unusable(self.path, error) from error
+
+    def checkpoint(self) -> None:
+        """Empty the write-ahead log, so that nothing removed is left in it.
+
+        Raises:
+            EventStoreError: readers were in the way for longer than the busy timeout.
+        """
+        with self.reading() as connection:
+            (blocked, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if blocked:
+            raise EventStoreError(f"{self.path}: the write-ahead log is in use; try again")
+
+    def close(self) -> None:
+        """Close the connections of all threads."""
+        with self._opening:
+            for connection in self._opened:
+                connection.close()
+            self._opened.clear()
+            self._local = threading.local()
+
+    def _connection(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = sqlite3.connect(
+                self.path, timeout=self._busy, isolation_level=None, check_same_thread=False
+            )
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA secure_delete = ON")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+            self._local.connection = connection
+            with self._opening:
+                self._opened.append(connection)
+        return connection
+
+
+def _unusable(path: Path, error: Exception) -> EventStoreError:
+    return EventStoreError(
+        f"{path}: {error}; look at free space and rights there, and at who else holds it"
+    )

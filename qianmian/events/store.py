@@ -1,0 +1,72 @@
+"""The event log behind one protocol: what the door appends to and every consumer reads.
+
+Delivery is at least once: a consumer reads on from its checkpoint, does its work, and then commits.
+What it does must give the same when done twice; the log itself holds each event once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from qianmian.events.event import StoredEvent
+
+#: The cursor before the first event.
+BEGINNING = ""
+
+
+class EventStore(Protocol):
+    """An append-only log of events, each of them once.
+
+    Safe for several threads and several processes. Every method raises `EventStoreError` when the
+    engine behind it cannot do its work now (disk full, locked, not reachable); nothing is half
+    done then.
+    """
+
+    def append(self, events: Sequence[StoredEvent]) -> list[bool]:
+        """Store events; they are on the disk when this returns, all of them or none.
+
+        Returns for each whether it is new: False where its `event_id` was appended before, by
+        whomever and whenever, or stands earlier in `events`.
+        """
+
+    def read(self, after: str, limit: int) -> tuple[list[StoredEvent], str]:
+        """Return up to `limit` events behind a cursor, in the log's order, and the next cursor.
+
+        The cursor is opaque text; `BEGINNING` stands before the first event. Without events the
+        cursor given is returned.
+        """
+
+    def committed(self, group: str) -> str:
+        """Return the cursor that a group of consumers committed last, else `BEGINNING`."""
+
+    def commit(self, group: str, cursor: str) -> None:
+        """Remember, durably, how far a group has come."""
+
+    def lag(self, group: str) -> int:
+        """Return how many places of the log a group is behind; erased places count, too."""
+
+    def of_subjects(self, subject_ids: Sequence[str]) -> list[StoredEvent]:
+        """Return the events of some subjects, in the order of the log."""
+
+    def erase(self, subject_ids: Sequence[str]) -> int:
+        """Remove the events of some subjects, their bytes included; returns how many there were.
+
+        Their event ids stay known (as hashes), so that a late retry does not bring them back.
+        """
+
+    def trim(self, before: str) -> int:
+        """Remove the events up to and including a cursor, for they were archived.
+
+        Their ids stay known until `forget_ids`. Returns how many there were.
+        """
+
+    def forget_ids(self, received_before: float) -> int:
+        """Forget the ids of events that were received before a moment and are no longer stored.
+
+        Such an id would be taken for a new one: give a moment that lies before the horizon within
+        which late events are accepted.
+        """
+
+    def close(self) -> None:
+        """Give back connections; the store must not be used afterwards."""
