@@ -4,7 +4,7 @@ Every part of qianmian that is set by a file (data sets, venues, experiments, tr
 declares a `ConfigModel` beside the code that consumes it and reads it with `load_yaml`.
 """
 
-from qianmian.config.load import dump_yaml, load_yaml, parse_yaml
+from qianmian.config.load import Finding, dump_yaml, load_yaml, parse_yaml, read_text
 from qianmian.config.model import ConfigModel
 
-__all__ = ["ConfigModel", "dump_yaml", "load_yaml", "parse_yaml"]
+__all__ = ["ConfigModel", "Finding", "dump_yaml", "load_yaml", "parse_yaml", "read_text"]

@@ -7,13 +7,13 @@ is the complete description that an import writes and everything after it reads.
 from __future__ import annotations
 
 import re
-import zoneinfo
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 
 from qianmian.config import ConfigModel
+from qianmian.config.time_zone import TimeZone
 from qianmian.contracts.events import EventType
 from qianmian.contracts.names import DATASET_NAME_PATTERN, DATASET_NAME_RULE
 
@@ -24,18 +24,11 @@ def _name(value: str) -> str:
     return value
 
 
-def _time_zone(value: str) -> str:
-    if value not in zoneinfo.available_timezones():
-        raise ValueError("expected an IANA time zone such as UTC or Asia/Shanghai")
-    return value
-
-
 def _utc(value: datetime) -> datetime:
     return value.astimezone(UTC)
 
 
 DatasetName = Annotated[str, AfterValidator(_name)]
-TimeZone = Annotated[str, AfterValidator(_time_zone)]
 Moment = Annotated[AwareDatetime, AfterValidator(_utc)]
 
 

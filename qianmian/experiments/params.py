@@ -9,11 +9,11 @@ from pydantic import Field
 from qianmian.config import ConfigModel
 from qianmian.releases.aliases import AliasName
 from qianmian.releases.store import LIVE
+from qianmian.retrieval.overrides import SourceOverrides
 from qianmian.retrieval.sources import SourceQuotas
-from qianmian.venues.schema import Objective
+from qianmian.venues.objective import Objective
 
 RankLimit = Annotated[int, Field(ge=1, le=5000)]
-Quota = Annotated[int, Field(ge=0, le=2000)]
 
 
 class FeedParams(ConfigModel):
@@ -27,21 +27,6 @@ class FeedParams(ConfigModel):
     """Candidates that the ranker scores, at most."""
     objective: Objective = Field(default_factory=dict)
     """Weights of actions that replace those of the venue and its phase."""
-
-
-class SourceOverrides(ConfigModel):
-    """Quotas that differ; a source left out keeps its own."""
-
-    repeat: Quota | None = None
-    """Items the shopper acted on before."""
-    neighbours: Quota | None = None
-    """Items that go with what the shopper acted on."""
-    two_tower: Quota | None = None
-    """Items nearest to the shopper's vector."""
-    trending: Quota | None = None
-    """Items that many act on now."""
-    new: Quota | None = None
-    """Items that appeared last."""
 
 
 class FeedOverrides(ConfigModel):
@@ -67,10 +52,9 @@ class FeedOverrides(ConfigModel):
 
     def apply(self, params: FeedParams) -> FeedParams:
         """Return the parameters with these changes."""
-        quotas = params.sources.model_dump() | self.sources.model_dump(exclude_none=True)
         return FeedParams(
             release=self.release or params.release,
-            sources=SourceQuotas(**quotas),
+            sources=self.sources.apply(params.sources),
             candidates_ranked=self.candidates_ranked or params.candidates_ranked,
             objective={**params.objective, **self.objective},
         )

@@ -1,36 +1,32 @@
 """What an operator may write in a venue file; `qianmian.venues.book` turns it into a venue.
 
 `configs/venues/default.yaml` holds for every venue, `configs/venues/<dataset>/<venue id>.yaml` for
-one; the period and name come from the data set unless the file gives them.
+one. Period, name and pool come from the data set unless the file gives them; a venue that the data
+set does not know needs a name and a pool. Each subject has a module of its own beside this one.
 """
 
 from __future__ import annotations
 
-import itertools
-from typing import Annotated, Self
+import zoneinfo
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import pairwise
+from typing import Annotated
 
-from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints
 
-from qianmian.config import ConfigModel
-from qianmian.contracts.api import MAX_PAGE_SIZE
-from qianmian.contracts.events import PREDICTED_ACTIONS, EventType
+from qianmian.config import ConfigModel, Finding
+from qianmian.config.document import Location
+from qianmian.config.time_zone import TimeZone
+from qianmian.contracts.api import MAX_ID
+from qianmian.venues.blocks import BlockFile
+from qianmian.venues.eligibility import EligibilityFile
+from qianmian.venues.fallback import FallbackFile
+from qianmian.venues.objective import Objective
+from qianmian.venues.pool import PoolFile
 
-Weight = Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)]
 Word = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]*$", max_length=64)]
-
-
-def _predicted(objective: dict[EventType, float]) -> dict[EventType, float]:
-    for action in objective:
-        if action not in PREDICTED_ACTIONS:
-            raise ValueError(f"expected actions among {', '.join(PREDICTED_ACTIONS)}, not {action}")
-    if objective and not any(objective.values()):
-        raise ValueError("expected at least one weight above 0")
-    return objective
-
-
-#: Weight of each predicted action in the score of an item. What a narrower scope (venue, phase,
-#: experiment arm) leaves out, it takes from the wider one.
-Objective = Annotated[dict[EventType, Weight], AfterValidator(_predicted)]
+VenueId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._~-]+$", max_length=MAX_ID)]
 
 
 class PhaseFile(ConfigModel):
@@ -38,44 +34,68 @@ class PhaseFile(ConfigModel):
 
     name: Word
     """What answers call the phase."""
-    starts_at: AwareDatetime
-    """When it begins, with its UTC offset; it lasts until the next one or the venue's end."""
+    starts_at: datetime
+    """When it begins, with its UTC offset unless the venue names a time zone; it lasts until the
+    next one or the venue's end."""
     objective: Objective = Field(default_factory=dict)
     """Weights that differ from the venue's while the phase lasts."""
-
-
-class BlockFile(ConfigModel):
-    """What a block of this venue is unless a request says otherwise."""
-
-    title: str = ""
-    """Heading of the block."""
-    page_size: Annotated[int, Field(ge=1, le=MAX_PAGE_SIZE)] = 20
-    """Items of a page."""
 
 
 class VenueFile(ConfigModel):
     """A venue file; everything may be left out."""
 
+    id: VenueId | None = None
+    """Id of the venue; without it the file's name is the id."""
     name: str | None = None
     """What shoppers call the venue."""
     kind: str | None = None
     """Sort of the sales event."""
-    starts_at: AwareDatetime | None = None
+    time_zone: TimeZone | None = None
+    """Zone of every moment in the file that has no UTC offset of its own."""
+    starts_at: datetime | None = None
     """First moment of the period."""
-    ends_at: AwareDatetime | None = None
+    ends_at: datetime | None = None
     """First moment after the period."""
     objective: Objective = Field(default_factory=dict)
-    """Weight of each action in the score of an item."""
+    """Weight of each term in the score of an item."""
     phases: tuple[PhaseFile, ...] = ()
     """Parts of the period, in the order of time."""
+    pool: PoolFile | None = None
+    """Items that the venue may show."""
+    eligibility: EligibilityFile = EligibilityFile()
+    """Which of them a shopper may see."""
     blocks: dict[Word, BlockFile] = Field(default_factory=dict)
     """Blocks by their id."""
+    fallback: FallbackFile = FallbackFile()
+    """How the plainer pages are made."""
 
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        if self.starts_at and self.ends_at and self.starts_at >= self.ends_at:
-            raise ValueError("expected starts_at before ends_at")
-        starts = [phase.starts_at for phase in self.phases]
-        if any(later <= earlier for earlier, later in itertools.pairwise(starts)):
-            raise ValueError("expected phases in the order of time, each later than the one before")
-        return self
+    def moment(self, value: datetime) -> datetime:
+        """Return a moment of the file with its offset; a bare one is of the venue's time zone."""
+        if value.tzinfo is None and self.time_zone is not None:
+            return value.replace(tzinfo=zoneinfo.ZoneInfo(self.time_zone))
+        return value
+
+    def faults(self) -> Iterator[Finding]:
+        """Return what is wrong between the keys of the file: where, and what."""
+        bare = False
+        for place, moment in self._moments():
+            if moment is not None and self.moment(moment).tzinfo is None:
+                bare = True
+                yield place, f"={moment.isoformat()}: expected a UTC offset, or time_zone to be set"
+        if bare:
+            return
+        if self.starts_at and self.ends_at:
+            starts, ends = self.moment(self.starts_at), self.moment(self.ends_at)
+            if starts >= ends:
+                yield ("ends_at",), f"={ends.isoformat()}: expected starts_at before ends_at"
+        for index, (before, phase) in enumerate(pairwise(self.phases), start=1):
+            if self.moment(phase.starts_at) <= self.moment(before.starts_at):
+                wanted = f"expected phases in the order of time, so later than {before.name!r}"
+                said = f"={phase.starts_at.isoformat()}: {wanted}"
+                yield ("phases", index, "starts_at"), said
+
+    def _moments(self) -> Iterator[tuple[Location, datetime | None]]:
+        yield ("starts_at",), self.starts_at
+        yield ("ends_at",), self.ends_at
+        for index, phase in enumerate(self.phases):
+            yield ("phases", index, "starts_at"), phase.starts_at

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from qianmian.contracts.api import DEFAULT_BLOCK
+from qianmian.retrieval.overrides import SourceOverrides
+from qianmian.venues.blocks import BlockKind
+from qianmian.venues.conditions import Condition
+from qianmian.venues.eligibility import EligibilityFile
+from qianmian.venues.fallback import FallbackFile
+from qianmian.venues.pool import PoolFile
 
 UPCOMING: Final = "upcoming"
 OPEN: Final = "open"
@@ -28,6 +34,10 @@ class Block:
 
     title: str
     page_size: int
+    kind: BlockKind = BlockKind.FEED
+    sources: SourceOverrides = field(default_factory=SourceOverrides)
+    filter: Condition | None = None
+    audience: Condition | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +55,10 @@ class Venue:
     objective: Mapping[str, float]
     phases: tuple[Phase, ...]
     blocks: Mapping[str, Block]
+    time_zone: str = "UTC"
+    pool: PoolFile | None = None  # None: the data set's rows
+    eligibility: EligibilityFile = field(default_factory=EligibilityFile)
+    fallback: FallbackFile = field(default_factory=FallbackFile)
 
     def phase_at(self, now: float) -> Phase:
         """Return the phase at a moment: `upcoming` before the period, `ended` after it.
