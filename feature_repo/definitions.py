@@ -54,11 +54,13 @@ DESCRIPTIONS = {
     f.USER_SEQUENCE: "The last actions of a user, newest first.",
     f.USER_LEDGER: "Every item a user did the target action on, summed up.",
     f.USER_AFFINITY: "Preference of a user by value of each affinity column.",
+    f.USER_EXPOSURE: "What was shown to a user lately, and what the user dislikes.",
     f.ITEM_PROFILE: "Attributes of an item.",
     f.ITEM_STATISTICS: "Popularity, price, discount, repeat purchase and age of an item.",
     f.VENUE_PROFILE: "Kind, period and pool size of a venue.",
     f.TWO_TOWER_SERVICE: "What the two-tower model reads.",
     f.RANKER_SERVICE: "What the ranker reads.",
+    f.PAGE_SERVICE: "What the rules of a page read.",
 }
 
 entities = {

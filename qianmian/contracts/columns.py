@@ -22,6 +22,18 @@ SESSION_ID: Final = "session_id"
 ORDER_ID: Final = "order_id"
 PROPENSITY: Final = "propensity"
 RECOMMENDATION_ID: Final = "recommendation_id"
+# of events that the service took in, beside the above
+VISITOR_ID: Final = "visitor_id"  # the device, where it was told
+RECEIVED_AT: Final = "received_at"
+PAGE_VIEW_ID: Final = "page_view_id"
+SHARED_BY: Final = "shared_by"  # who sent the link that led here
+RELEASE: Final = "release"  # of the answer that showed the item
+PHASE: Final = "phase"
+ARMS: Final = "arms"  # JSON: [[layer, experiment, arm], ...]
+SLOT: Final = "slot"  # kind of the place: organic, pinned, sponsored, ...
+CAMPAIGN_ID: Final = "campaign_id"
+ATTRIBUTED: Final = "attributed"  # how the event is bound to an answer: token, none, forged, ...
+QUARANTINE: Final = "quarantine"  # why the event is kept apart, null for a sound one
 SPLIT: Final = "split"
 
 # items

@@ -15,6 +15,7 @@ class EventType(StrEnum):
     ORDER = "order"
     SHARE = "share"
     COUPON = "coupon"
+    DISLIKE = "dislike"  # "not interested": the opposite of an action
 
 
 #: Goals from the strongest to the weakest: the target of a data set that names none is the first
@@ -28,11 +29,11 @@ TARGET_ORDER = (
     EventType.COUPON,
 )
 
-#: Event types that a user does on purpose (an impression is done to the user).
-ACTIONS = tuple(e for e in EventType if e is not EventType.IMPRESSION)
+#: Event types by which a user shows interest: an impression is done to the user, a dislike says no.
+ACTIONS = tuple(e for e in EventType if e not in (EventType.IMPRESSION, EventType.DISLIKE))
 
 #: Actions that the ranker may predict, each by a probability head of its own.
 PREDICTED_ACTIONS = (EventType.CLICK, EventType.CART, EventType.ORDER)
 
-#: Integer code of each event type in sequences; 0 is padding.
+#: Integer code of each event type in sequences; 0 is padding. New types come last: codes stay.
 EVENT_CODE = {event: code for code, event in enumerate(EventType, start=1)}

@@ -22,18 +22,22 @@ USER_ACTIVITY: Final = "user_activity"  # counts, spend and recency by window
 USER_SEQUENCE: Final = "user_sequence"  # the last actions, newest first
 USER_LEDGER: Final = "user_ledger"  # every item the user did the target action on, summed up
 USER_AFFINITY: Final = "user_affinity"  # preference by value of each affinity column
+USER_EXPOSURE: Final = "user_exposure"  # what was shown to the user lately, and what is disliked
 ITEM_PROFILE: Final = "item_profile"  # attributes of items.parquet
 ITEM_STATISTICS: Final = "item_statistics"  # popularity, price, discount, repeat, age
 VENUE_PROFILE: Final = "venue_profile"  # kind, period, pool size
 
-USER_VIEWS: Final = (USER_TAGS, USER_ACTIVITY, USER_SEQUENCE, USER_LEDGER, USER_AFFINITY)
+#: What models read of a user, and all that is kept of one.
+USER_MODEL_VIEWS: Final = (USER_TAGS, USER_ACTIVITY, USER_SEQUENCE, USER_LEDGER, USER_AFFINITY)
+USER_VIEWS: Final = (*USER_MODEL_VIEWS, USER_EXPOSURE)
 ITEM_VIEWS: Final = (ITEM_PROFILE, ITEM_STATISTICS)
 VENUE_VIEWS: Final = (VENUE_PROFILE,)
 
-# Feature services, one a model. Each holds user and item views; `service_features` in
-# `qianmian.features.store` splits them by entity.
+# Feature services, one a model and one for the rules of pages. Each holds user and item views;
+# `service_features` in `qianmian.features.store` splits them by entity.
 TWO_TOWER_SERVICE: Final = "two_tower"  # all user views but the ledger, both item views
-RANKER_SERVICE: Final = "ranker"  # all user views, both item views
+RANKER_SERVICE: Final = "ranker"  # all user views that models read, both item views
+PAGE_SERVICE: Final = "page"  # what the rules of a page read: user_exposure
 
 #: Sliding windows, in days, over which counts and spend are taken.
 WINDOWS_DAYS: Final = (7, 28, 91)
@@ -121,6 +125,17 @@ def affinity_last_at(column: str) -> str:
     """Name of the time of the last target action by value, Array(Float64)."""
     return f"{column}_affinity_last_at"
 
+
+# user_exposure: items shown in the last EXPOSURE_DAYS, newest first, at most EXPOSURE_LENGTH, and
+# items disliked with no action on them since, newest first, at most DISLIKED_LENGTH.
+EXPOSURE_DAYS: Final = 28
+EXPOSURE_LENGTH: Final = 256
+DISLIKED_LENGTH: Final = 256
+EXPOSED_ITEM_IDS: Final = "exposed_item_ids"  # Array(String)
+EXPOSED_COUNTS: Final = "exposed_counts"  # Array(Int64): times shown since the last action on it
+EXPOSED_AT: Final = "exposed_at"  # Array(Float64): last shown
+DISLIKED_ITEM_IDS: Final = "disliked_item_ids"  # Array(String)
+DISLIKED_AT: Final = "disliked_at"  # Array(Float64)
 
 # user_tags: declared columns keep their names; derived tags (String) are these.
 DERIVED_TAGS: Final = (

@@ -22,12 +22,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from qianmian.contracts import columns as c
-from qianmian.contracts.events import EVENT_CODE, EventType
+from qianmian.contracts.events import ACTIONS, EVENT_CODE, EventType
 from qianmian.errors import FieldError
 from qianmian.features.segments import Float64, Int32, Int64
 
 SECONDS_PER_DAY = 86_400.0
 _MICROSECONDS = 1_000_000
+
+_ACTION = np.zeros(len(EVENT_CODE) + 1, dtype=np.bool_)
+_ACTION[[EVENT_CODE[action] for action in ACTIONS]] = True
 
 _Money = Callable[["Events"], Float64]
 
@@ -132,8 +135,8 @@ class EventLog:
 
     @cached_property
     def actions_by_user(self) -> Events:
-        """Everything users did, impressions left out, by (user, time)."""
-        actions = self.events.take(self.events.kind != EVENT_CODE[EventType.IMPRESSION])
+        """Everything by which users showed interest, by (user, time)."""
+        actions = self.events.take(is_action(self.events))
         return actions.take(np.argsort(actions.user, kind="stable"))
 
     @cached_property
@@ -147,6 +150,11 @@ class EventLog:
         """Target actions by (user, item, session, time)."""
         targets = self.events.take(self.is_target)
         return targets.take(np.lexsort((targets.session, targets.item, targets.user)))
+
+    @cached_property
+    def by_user_item(self) -> Events:
+        """All events by (user, item, time)."""
+        return self.events.take(np.lexsort((self.events.item, self.events.user)))
 
     @cached_property
     def orders_by_paid_price(self) -> tuple[Events, Float64]:
@@ -163,6 +171,11 @@ class EventLog:
         price = money(orders) / orders.quantity
         order = np.lexsort((price, orders.item))
         return orders.take(order), price[order]
+
+
+def is_action(events: Events) -> npt.NDArray[np.bool_]:
+    """Whether a row is one of `contracts.events.ACTIONS`, bool [n]."""
+    return _ACTION[events.kind]
 
 
 def has_price(events: Events) -> npt.NDArray[np.bool_]:

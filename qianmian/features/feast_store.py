@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import importlib.util
+import json
 import os
 import re
 import threading
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from qianmian.errors import FeatureStoreError
 from qianmian.features.feast_import import import_feast
-from qianmian.features.schema import SCHEMA_FILE, SCHEMA_VARIABLE
+from qianmian.features.schema import SCHEMA_FILE, SCHEMA_VARIABLE, SERVICES, FeatureSchema
 from qianmian.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -110,11 +111,13 @@ def _load_definitions(path: Path) -> list[Any]:
 
 def _fingerprint(workspace: Workspace, repo: Path) -> str:
     """Hash of all that decides what Feast's registry and online tables look like."""
+    views = FeatureSchema.load(workspace.features).views
     parts = (
         importlib.metadata.version("feast").encode(),
         str(workspace.path.resolve()).encode(),
         (repo / CONFIG_FILE).read_bytes(),
         (repo / DEFINITIONS_FILE).read_bytes(),
         (workspace.features / SCHEMA_FILE).read_bytes(),
+        json.dumps([views, SERVICES]).encode(),
     )
     return hashlib.sha256(b"\0".join(parts)).hexdigest()

@@ -24,6 +24,7 @@ from qianmian.features.columns import DataType
 from qianmian.features.item_statistics import ITEM_STATISTICS_TYPES
 from qianmian.features.user_activity import USER_ACTIVITY_TYPES
 from qianmian.features.user_affinity import affinity_types
+from qianmian.features.user_exposure import USER_EXPOSURE_TYPES
 from qianmian.features.user_ledger import USER_LEDGER_TYPES
 from qianmian.features.user_sequence import USER_SEQUENCE_TYPES
 from qianmian.features.user_tags import Thresholds, derived_types
@@ -51,18 +52,12 @@ SERVICES: Final = {
         f.USER_AFFINITY,
         *f.ITEM_VIEWS,
     ),
-    f.RANKER_SERVICE: (*f.USER_VIEWS, *f.ITEM_VIEWS),
+    f.RANKER_SERVICE: (*f.USER_MODEL_VIEWS, *f.ITEM_VIEWS),
+    f.PAGE_SERVICE: (f.USER_EXPOSURE,),
 }
 
 #: Views that a stream of events keeps up to date.
-STREAMED_VIEWS: Final = (
-    f.USER_TAGS,
-    f.USER_ACTIVITY,
-    f.USER_SEQUENCE,
-    f.USER_LEDGER,
-    f.USER_AFFINITY,
-    f.ITEM_STATISTICS,
-)
+STREAMED_VIEWS: Final = (*f.USER_VIEWS, f.ITEM_STATISTICS)
 
 #: Views whose rows do not change from one snapshot to the next: written once.
 TIMELESS_VIEWS: Final = (f.ITEM_PROFILE, f.VENUE_PROFILE)
@@ -110,6 +105,7 @@ class FeatureSchema(BaseModel):
             f.USER_SEQUENCE: USER_SEQUENCE_TYPES,
             f.USER_LEDGER: USER_LEDGER_TYPES,
             f.USER_AFFINITY: affinity_types(self.affinity_columns),
+            f.USER_EXPOSURE: USER_EXPOSURE_TYPES,
             f.ITEM_PROFILE: {name: kind.dtype for name, kind in self.item_columns.items()},
             f.ITEM_STATISTICS: ITEM_STATISTICS_TYPES,
             f.VENUE_PROFILE: _venue_types() if self.has_venues else {},

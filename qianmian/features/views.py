@@ -6,6 +6,7 @@ stream, with the events of the users at hand in place of everybody's.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -30,6 +31,7 @@ from qianmian.features.item_statistics import ITEM_STATISTICS_TYPES, item_statis
 from qianmian.features.schema import FeatureSchema, check_names, item_kinds
 from qianmian.features.user_activity import user_activity
 from qianmian.features.user_affinity import AffinityIndex, user_affinity
+from qianmian.features.user_exposure import user_exposure
 from qianmian.features.user_ledger import user_ledger
 from qianmian.features.user_sequence import user_sequence
 from qianmian.features.user_tags import Thresholds, user_tags
@@ -94,22 +96,21 @@ class FeatureInputs:
 
         Raises `NotFoundError` for a view that the data set lacks or that does not change.
         """
-        match view:
-            case f.USER_TAGS:
-                types = self.schema.user_types
-                return user_tags(self.log, self.users, types, self.schema.thresholds, as_of)
-            case f.USER_ACTIVITY:
-                return user_activity(self.log, as_of)
-            case f.USER_SEQUENCE:
-                return user_sequence(self.log, as_of)
-            case f.USER_LEDGER:
-                return user_ledger(self.log, as_of)
-            case f.USER_AFFINITY if self.schema.affinity_columns:
-                return user_affinity(self.affinity, as_of)
-            case f.ITEM_STATISTICS:
-                return item_statistics(self.log, as_of)
-            case _:
-                raise NotFoundError("view that changes with time", view, self.schema.views)
+        schema, log = self.schema, self.log
+        views: dict[str, Callable[[], pa.Table]] = {
+            f.USER_TAGS: lambda: user_tags(
+                log, self.users, schema.user_types, schema.thresholds, as_of
+            ),
+            f.USER_ACTIVITY: lambda: user_activity(log, as_of),
+            f.USER_SEQUENCE: lambda: user_sequence(log, as_of),
+            f.USER_LEDGER: lambda: user_ledger(log, as_of),
+            f.USER_AFFINITY: lambda: user_affinity(self.affinity, as_of),
+            f.USER_EXPOSURE: lambda: user_exposure(log, as_of),
+            f.ITEM_STATISTICS: lambda: item_statistics(log, as_of),
+        }
+        if view not in views or view not in schema.views:
+            raise NotFoundError("view that changes with time", view, schema.views)
+        return views[view]()
 
     def timeless(self, view: str) -> tuple[pa.Table, pa.Array]:
         """Rows of a view that does not change, and since when each is known (epoch seconds).

@@ -32,8 +32,8 @@ def built(features):
 
 def test_build_takes_snapshots_and_fills_the_online_store(built):
     assert built.exit_code == 0, built.output
-    assert "built 56 snapshot files for 9 moments, 2024-06-07 to 2024-08-02" in built.output
-    assert "rows in 8 views, features of 2024-08-02" in built.output
+    assert "built 65 snapshot files for 9 moments, 2024-06-07 to 2024-08-02" in built.output
+    assert "rows in 9 views, features of 2024-08-02" in built.output
 
 
 def test_build_again_says_it_is_there(built, features):
@@ -80,7 +80,7 @@ def test_list_shows_views_and_services(built, features):
     assert views[f.USER_LEDGER]["snapshots"] == 9
     assert views[f.USER_LEDGER]["online_rows"] > 0
     assert views[f.ITEM_PROFILE]["snapshots"] == 1
-    assert [service["service"] for service in report["services"]] == ["two_tower", "ranker"]
+    assert [service["service"] for service in report["services"]] == ["two_tower", "ranker", "page"]
     text = features("list").output
     assert "user_ledger" in text
     assert "service ranker: user_tags" in text

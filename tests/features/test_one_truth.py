@@ -11,6 +11,7 @@ from qianmian.features.event_log import EventLog
 from qianmian.features.item_statistics import item_statistics
 from qianmian.features.user_activity import user_activity
 from qianmian.features.user_affinity import AffinityIndex, user_affinity
+from qianmian.features.user_exposure import user_exposure
 from qianmian.features.user_ledger import user_ledger
 from qianmian.features.user_sequence import user_sequence
 from qianmian.features.user_tags import Thresholds, user_tags
@@ -46,6 +47,7 @@ def user_features(table, moment):
         "activity": user_activity(log, at(moment)),
         "sequence": user_sequence(log, at(moment)),
         "ledger": user_ledger(log, at(moment)),
+        "exposure": user_exposure(log, at(moment)),
         "affinity": user_affinity(affinity, at(moment)),
         "tags": user_tags(log, DECLARED, city, THRESHOLDS, at(moment)),
     }

@@ -31,7 +31,7 @@ def test_every_view_has_a_file_a_moment(shop):
 
 def test_a_second_build_writes_nothing(shop):
     report = snapshots.build(shop, Dataset.open(shop), DAYS)
-    assert (report.written, report.kept, report.moments) == (0, 20, tuple(DAYS))
+    assert (report.written, report.kept, report.moments) == (0, 23, tuple(DAYS))
 
 
 def test_a_killed_build_goes_on_where_it_stood(bare):
@@ -49,7 +49,7 @@ def test_a_killed_build_goes_on_where_it_stood(bare):
     (workspace.features / f.USER_LEDGER / ".20240101T000000.partial").write_text("half a file")
     report = snapshots.build(workspace, dataset, moments)
     assert report.kept >= 4
-    assert (report.written + report.kept, report.written > 0) == (15, True)
+    assert (report.written + report.kept, report.written > 0) == (18, True)
     assert moments_of(workspace.features / f.USER_LEDGER) == moments
 
 
@@ -57,11 +57,11 @@ def test_other_data_or_force_begin_anew(bare):
     workspace = bare()
     dataset = Dataset.open(workspace)
     moments = [dataset.spec.split.train_end.timestamp()]
-    assert snapshots.build(workspace, dataset, moments).written == 5
-    assert snapshots.build(workspace, dataset, moments, force=True).written == 5
+    assert snapshots.build(workspace, dataset, moments).written == 6
+    assert snapshots.build(workspace, dataset, moments, force=True).written == 6
     record = workspace.data / "import.json"
     record.write_text(record.read_text() + " ")
-    assert snapshots.build(workspace, dataset, moments).written == 5
+    assert snapshots.build(workspace, dataset, moments).written == 6
 
 
 def test_moments_outside_the_training_period(shop):

@@ -108,7 +108,9 @@ def test_an_item_is_known_from_its_creation_on(repo):
 
 def test_online_equals_offline(repo):
     users = [*(f"u{n}" for n in range(0, 30, 3)), PLANTED, "quiet"]
-    offline = repo.historical(f.RANKER_SERVICE, f.USER, asked(*((u, TRAIN_END) for u in users)))
+    rows = asked(*((u, TRAIN_END) for u in users))
+    offline = repo.historical(f.RANKER_SERVICE, f.USER, rows)
+    offline = offline.join(repo.historical(f.PAGE_SERVICE, f.USER, rows).iloc[:, 2:])
     for n, (user, online) in enumerate(zip(users, repo.online_users(users), strict=True)):
         assert online is not None, user
         expected = {name: plain(offline[name][n]) for name in offline.columns[2:]}
@@ -128,7 +130,10 @@ def _is_missing(value):
 def test_online_rows_are_what_get_online_features_gives(repo):
     users = ["u0", "u5", PLANTED, "quiet", "nobody"]
     response = repo.store.get_online_features(
-        features=repo.service_features(f.RANKER_SERVICE, f.USER),
+        features=[
+            *repo.service_features(f.RANKER_SERVICE, f.USER),
+            *repo.service_features(f.PAGE_SERVICE, f.USER),
+        ],
         entity_rows=[{c.USER_ID: user} for user in users],
     ).to_dict()
     for n, row in enumerate(repo.online_users(users)):
