@@ -35,6 +35,13 @@ class ConfigError(QianmianError):
     """A configuration file holds faults; all of them are listed."""
 
 
+class ConditionError(QianmianError):
+    """A condition cannot be read, or does not fit the columns that there are."""
+
+    def __init__(self, expected: str, column: int, found: object, remedy: str = "") -> None:
+        super().__init__(f"expected {expected} at column {column}, found {found}{remedy}")
+
+
 class DataError(QianmianError):
     """A data set folder breaks the data contract; all its faults are listed."""
 
