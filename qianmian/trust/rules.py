@@ -38,7 +38,7 @@ class Burst(ConfigModel):
 
     window_seconds: Seconds = 10
     """Actions are counted over it; the lines of one order count once."""
-    max_actions: Count = 20
+    max_actions: Count = 15
     """Actions in a window, at most."""
 
 
