@@ -11,6 +11,7 @@ from qianmian.config import ConfigModel
 from qianmian.contracts.api import MAX_PAGE_SIZE
 from qianmian.retrieval.overrides import SourceOverrides
 from qianmian.venues.conditions import Audience, ItemCondition
+from qianmian.venues.rules import BlockRules
 
 
 class BlockKind(StrEnum):
@@ -43,3 +44,5 @@ class BlockFile(ConfigModel):
     """What its items must meet."""
     audience: Audience | None = None
     """Who sees the block; for others it is empty."""
+    rules: BlockRules = BlockRules()
+    """How it is laid out, where it differs from the venue."""

@@ -27,6 +27,7 @@ def resolve(venue_id: str, row: Row, default: VenueFile, own: VenueFile | None) 
     """Return a venue; `row` holds what the data set says of it, without what is missing."""
     file = own or VenueFile()
     objective = merged(default.objective, file.objective)
+    rules = file.rules.completed_by(default.rules)
     owner = file if "phases" in file.model_fields_set else default
     blocks = {DEFAULT_BLOCK: BlockFile(), **default.blocks, **file.blocks}
     return Venue(
@@ -42,6 +43,7 @@ def resolve(venue_id: str, row: Row, default: VenueFile, own: VenueFile | None) 
                 name=phase.name,
                 starts_at=owner.moment(phase.starts_at).timestamp(),
                 objective={**objective, **merged(phase.objective)},
+                rules=phase.rules.completed_by(rules),
             )
             for phase in owner.phases
         ),
@@ -49,6 +51,7 @@ def resolve(venue_id: str, row: Row, default: VenueFile, own: VenueFile | None) 
         eligibility=overlaid(default.eligibility, file.eligibility),
         blocks={name: _block(block) for name, block in blocks.items()},
         fallback=overlaid(default.fallback, file.fallback),
+        rules=rules,
     )
 
 
@@ -75,6 +78,7 @@ def _block(file: BlockFile) -> Block:
         sources=file.sources,
         filter=file.filter,
         audience=file.audience,
+        rules=file.rules,
     )
 
 

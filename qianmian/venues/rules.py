@@ -14,18 +14,47 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Final, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, model_validator
 
 from qianmian.config import ConfigModel
 from qianmian.contracts.api import MAX_ID, MAX_SHOWN
+from qianmian.errors import suggest
+from qianmian.retrieval.sources import SOURCES
+from qianmian.venues.conditions import ItemCondition, Kind, item_vocabulary
 
 #: Slots that a window or the memory of diversity can span; page tokens carry that many items.
 LONGEST_WINDOW: Final = 50
-MAX_RULES: Final = 24
+LONGEST_MEMORY: Final = 24
+#: Below it diversity would decide between equal scores only.
+LEAST_STRENGTH: Final = 0.01
+MAX_RULES: Final = 16
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID)]
 Count = Annotated[int, Field(ge=0, le=MAX_SHOWN)]
 Position = Annotated[int, Field(ge=1, le=MAX_SHOWN)]
+
+
+def _categorical(name: str, info: ValidationInfo) -> str:
+    vocabulary = item_vocabulary(info)
+    if vocabulary is not None and vocabulary.kinds.get(name) is not Kind.TEXT:
+        known = [column for column, kind in vocabulary.kinds.items() if kind is Kind.TEXT]
+        raise ValueError(
+            f"expected a column of {vocabulary.about} that holds a text{suggest(name, known)}"
+        )
+    return name
+
+
+#: A categorical item attribute: brand, category, shop or any other of the data set.
+Attribute = Annotated[Name, AfterValidator(_categorical)]
+
+
+def _proposing(name: str) -> str:
+    if name not in SOURCES:
+        raise ValueError(f"expected one of {', '.join(SOURCES)}")
+    return name
+
+
+SourceName = Annotated[str, AfterValidator(_proposing)]
 
 
 class DiversityMethod(StrEnum):
@@ -42,10 +71,16 @@ class Diversity(ConfigModel):
 
     method: DiversityMethod = DiversityMethod.DPP
     """How likeness is weighed."""
-    strength: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    strength: Annotated[float, Field(ge=0, le=0.99)] = 0.3
     """0 orders by score alone; near 1 the score hardly counts."""
-    window: Annotated[int, Field(ge=1, le=LONGEST_WINDOW)] = 10
+    window: Annotated[int, Field(ge=1, le=LONGEST_MEMORY)] = 10
     """How many slots back likeness counts, pages before this one included."""
+
+    @model_validator(mode="after")
+    def _felt(self) -> Self:
+        if 0 < self.strength < LEAST_STRENGTH:
+            raise ValueError(f"expected strength 0 or {LEAST_STRENGTH} .. 0.99")
+        return self
 
 
 class Window(ConfigModel):
@@ -54,7 +89,7 @@ class Window(ConfigModel):
     It runs on over the next pages of a block. Items whose value is unknown are free.
     """
 
-    attribute: Name
+    attribute: Attribute
     """Categorical item attribute: brand, category, shop or any other of the data set."""
     at_most: Annotated[int, Field(ge=1, le=LONGEST_WINDOW)]
     """Items of one value."""
@@ -77,12 +112,14 @@ class Quota(ConfigModel):
     """At least so many."""
     at_most: Count | None = None
     """At most so many."""
-    attribute: Name | None = None
+    attribute: Attribute | None = None
     """Sort by this categorical item attribute, having one of `values`."""
     values: Annotated[tuple[Name, ...], Field(max_length=500)] = ()
     """Values of `attribute`."""
-    source: Name | None = None
+    source: SourceName | None = None
     """Sort by what proposed the item: two_tower, repeat, neighbours, trending, new, fallback."""
+    items: ItemCondition | None = None
+    """Sort by this condition."""
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -90,8 +127,9 @@ class Quota(ConfigModel):
             raise ValueError("expected at_least, at_most or both")
         if self.at_least is not None and self.at_most is not None and self.at_least > self.at_most:
             raise ValueError("expected at_least <= at_most")
-        if (self.attribute is None) == (self.source is None):
-            raise ValueError("expected either attribute with values, or source")
+        sorts = (self.attribute, self.source, self.items)
+        if sum(sort is not None for sort in sorts) != 1:
+            raise ValueError("expected one of attribute with values, source, and items")
         if (self.attribute is None) != (not self.values):
             raise ValueError("expected attribute and values together")
         return self

@@ -24,6 +24,7 @@ from qianmian.venues.eligibility import EligibilityFile
 from qianmian.venues.fallback import FallbackFile
 from qianmian.venues.objective import Objective
 from qianmian.venues.pool import PoolFile
+from qianmian.venues.rules import Rules
 
 Word = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]*$", max_length=64)]
 VenueId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._~-]+$", max_length=MAX_ID)]
@@ -39,6 +40,8 @@ class PhaseFile(ConfigModel):
     next one or the venue's end."""
     objective: Objective = Field(default_factory=dict)
     """Weights that differ from the venue's while the phase lasts."""
+    rules: Rules = Rules()
+    """Rules of the page that differ from the venue's while the phase lasts."""
 
 
 class VenueFile(ConfigModel):
@@ -66,6 +69,8 @@ class VenueFile(ConfigModel):
     """Which of them a shopper may see."""
     blocks: dict[Word, BlockFile] = Field(default_factory=dict)
     """Blocks by their id."""
+    rules: Rules = Rules()
+    """How the page is laid out."""
     fallback: FallbackFile = FallbackFile()
     """How the plainer pages are made."""
 

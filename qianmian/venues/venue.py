@@ -13,6 +13,7 @@ from qianmian.venues.conditions import Condition
 from qianmian.venues.eligibility import EligibilityFile
 from qianmian.venues.fallback import FallbackFile
 from qianmian.venues.pool import PoolFile
+from qianmian.venues.rules import BlockRules, Rules
 
 UPCOMING: Final = "upcoming"
 OPEN: Final = "open"
@@ -21,11 +22,12 @@ ENDED: Final = "ended"
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A part of the period with its weights; `starts_at` in seconds since the epoch (UTC)."""
+    """A part of the period, its weights and rules; `starts_at` in seconds since the epoch (UTC)."""
 
     name: str
     starts_at: float
     objective: Mapping[str, float]
+    rules: Rules = field(default_factory=Rules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class Block:
     sources: SourceOverrides = field(default_factory=SourceOverrides)
     filter: Condition | None = None
     audience: Condition | None = None
+    rules: BlockRules = field(default_factory=BlockRules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,7 @@ class Venue:
     pool: PoolFile | None = None  # None: the data set's rows
     eligibility: EligibilityFile = field(default_factory=EligibilityFile)
     fallback: FallbackFile = field(default_factory=FallbackFile)
+    rules: Rules = field(default_factory=Rules)
 
     def phase_at(self, now: float) -> Phase:
         """Return the phase at a moment: `upcoming` before the period, `ended` after it.
@@ -66,13 +70,13 @@ class Venue:
         Inside the period it is the last phase that has begun, or `open` where there is none.
         """
         if self.starts_at is not None and now < self.starts_at:
-            return Phase(UPCOMING, float("-inf"), self.objective)
+            return Phase(UPCOMING, float("-inf"), self.objective, self.rules)
         if self.ends_at is not None and now >= self.ends_at:
-            return Phase(ENDED, self.ends_at, self.objective)
+            return Phase(ENDED, self.ends_at, self.objective, self.rules)
         for phase in reversed(self.phases):
             if phase.starts_at <= now:
                 return phase
-        return Phase(OPEN, self.starts_at or float("-inf"), self.objective)
+        return Phase(OPEN, self.starts_at or float("-inf"), self.objective, self.rules)
 
     def block(self, block_id: str) -> Block:
         """Return the defaults of a block; a block nobody described is like the main one."""

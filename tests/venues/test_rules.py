@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from qianmian.venues.conditions import Kind, Vocabulary, vocabularies
 from qianmian.venues.rules import BlockRules, Diversity, Exploration, Quota, Rules, Window
 
 
@@ -14,7 +15,7 @@ from qianmian.venues.rules import BlockRules, Diversity, Exploration, Quota, Rul
         (Window, {"attribute": "brand", "at_most": 3, "within": 3}, "expected at_most < within"),
         (Quota, {"source": "new"}, "expected at_least, at_most or both"),
         (Quota, {"source": "new", "at_least": 3, "at_most": 2}, "expected at_least <= at_most"),
-        (Quota, {"at_least": 3}, "expected either attribute with values, or source"),
+        (Quota, {"at_least": 3}, "expected one of attribute with values, source, and items"),
         (Quota, {"at_least": 3, "attribute": "brand"}, "expected attribute and values together"),
         (
             Exploration,
@@ -47,3 +48,18 @@ def test_narrower_rules_win_and_the_rest_is_inherited() -> None:
     assert phase.completed_by(venue) == Rules(diversity=Diversity(strength=0.1), windows=(window,))
     assert Rules().completed_by(venue) == venue
     assert Rules(windows=()).completed_by(venue).windows == ()
+
+
+def test_a_rule_names_columns_and_sources_that_there_are() -> None:
+    columns = vocabularies(
+        Vocabulary("an item", {"brand": Kind.TEXT, "price": Kind.NUMBER}), Vocabulary("a user", {})
+    )
+    window = {"attribute": "brnd", "at_most": 1, "within": 4}
+    with pytest.raises(ValidationError, match="did you mean 'brand'"):
+        Window.model_validate(window, context=columns)
+    with pytest.raises(ValidationError, match="an item that holds a text"):
+        Window.model_validate({**window, "attribute": "price"}, context=columns)
+    with pytest.raises(ValidationError, match="expected one of repeat, neighbours, two_tower"):
+        Quota.model_validate({"source": "novelty", "at_least": 1}, context=columns)
+    with pytest.raises(ValidationError, match="prize"):
+        Quota.model_validate({"items": "prize < 5", "at_least": 1}, context=columns)

@@ -6,7 +6,13 @@ A venue file holds them as text; the schema's types `ItemCondition` and `Audienc
 order of the work: `lexer`, `parser` (the grammar), `vocabulary`, `evaluate` (what unknown means).
 """
 
-from qianmian.venues.conditions.condition import Audience, Condition, ItemCondition, vocabularies
+from qianmian.venues.conditions.condition import (
+    Audience,
+    Condition,
+    ItemCondition,
+    item_vocabulary,
+    vocabularies,
+)
 from qianmian.venues.conditions.evaluate import Column, Mask, Numbers, Sets, Texts
 from qianmian.venues.conditions.vocabulary import Kind, Vocabulary
 
@@ -21,5 +27,6 @@ __all__ = [
     "Sets",
     "Texts",
     "Vocabulary",
+    "item_vocabulary",
     "vocabularies",
 ]

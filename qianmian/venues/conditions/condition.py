@@ -59,6 +59,12 @@ def vocabularies(items: Vocabulary, users: Vocabulary) -> dict[str, object]:
     return {_ITEMS: items, _USERS: users}
 
 
+def item_vocabulary(info: ValidationInfo) -> Vocabulary | None:
+    """Return the item columns that the reader of a file gave as context, if it did."""
+    vocabulary: Vocabulary | None = (info.context or {}).get(_ITEMS)
+    return vocabulary
+
+
 def _reader(about: str, example: str) -> Callable[[object, ValidationInfo], Condition]:
     def read(value: object, info: ValidationInfo) -> Condition:
         if isinstance(value, Condition):
