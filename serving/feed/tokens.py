@@ -1,20 +1,19 @@
 """Signed tokens: the page token that continues a block, and the attribution token of an answer.
 
-A token is base64url of a keyed BLAKE2b-128 of the payload and the payload itself: a small JSON head
-and an array of item hashes (CRC-32 of the item id, four bytes each). Hashes instead of positions
-in the catalogue keep a token usable when another release takes over between two pages; two items
-of one hash at worst hide one another.
+A token's payload is a small JSON head and an array of item hashes (CRC-32 of the item id, four
+bytes each); `serving.feed.seal` signs it. Hashes instead of positions in the catalogue keep a token
+usable when another release takes over between two pages; two items of one hash at worst hide one
+another.
+
+The attribution token also holds the propensity of each item, in two bytes of a logarithmic scale
+(exact for 1, else within 0.03 %), and none of them where every item was placed with certainty.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import hmac
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
 from zlib import crc32
 
 import numpy as np
@@ -23,15 +22,22 @@ import orjson
 
 from qianmian.contracts.api import MAX_PAGE_TOKEN, MAX_SHOWN
 from qianmian.errors import FieldError
+from qianmian.events.event import FORGED
+from serving.feed.seal import BadTokenError, Seal
 
 UInt32 = npt.NDArray[np.uint32]
+Float32 = npt.NDArray[np.float32]
 
+ORGANIC: Final = "organic"
 _PAGE: Final = b"page"
 _ATTRIBUTION: Final = b"attribution"
-_MAC: Final = 16
 _LENGTH: Final = 2
+_HASH: Final = 4
 _QUOTED: Final = 24  # characters of a bad token that a fault repeats
 _REMEDY: Final = "send next_page_token of the answer before unchanged, or leave it out"
+#: Steps of the propensity's scale for each factor of e: 16 bits reach down to 1e-14.
+_STEPS: Final = 2_048
+_SMALLEST: Final = 65_535
 
 
 def item_hashes(item_ids: Iterable[str]) -> UInt32:
@@ -50,53 +56,65 @@ class PageToken:
     shown: UInt32
 
 
+class Placed(NamedTuple):
+    """An item in its place."""
+
+    block_id: str
+    position: int
+    propensity: float
+    slot: str = ORGANIC
+    campaign_id: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Attribution:
     """What an answer showed, for the events that come of it.
 
     `blocks` holds block id, position of the first item and number of items; `items` the hashes of
-    all items in order.
+    all items in order, `propensities` theirs. `special` holds kind and campaign of the slots that
+    are not organic, by row of `items`.
     """
 
+    dataset: str
     recommendation_id: str
     venue_id: str
     phase: str
     release: str
     arms: tuple[tuple[str, str, str], ...]
     at: float
-    propensity: float
     page_view_id: str | None
     blocks: tuple[tuple[str, int, int], ...]
     items: UInt32
+    propensities: Float32
+    special: Mapping[int, tuple[str, str | None]] = field(default_factory=dict)
 
-    def place_of(self, item_id: str) -> tuple[str, int] | None:
-        """Return block and position where the item was shown, None if it was not."""
-        found = np.flatnonzero(self.items == crc32(item_id.encode()))
+    def place_of(self, item_id: str) -> Placed | None:
+        """Return where and how the item was shown, None if it was not."""
+        found = np.flatnonzero(self.items == crc32(item_id.encode("utf-8", "surrogatepass")))
         if not len(found):
             return None
-        row = int(found[0])
+        row = at = int(found[0])
         for block_id, first, count in self.blocks:
-            if row < count:
-                return block_id, first + row
-            row -= count
+            if at < count:
+                slot, campaign = self.special.get(row, (ORGANIC, None))
+                propensity = float(self.propensities[row])
+                return Placed(block_id, first + at, propensity, slot, campaign)
+            at -= count
         return None
 
 
 class Signer:
-    """Makes and opens tokens with one secret key."""
+    """Makes and opens the tokens of one service."""
 
-    def __init__(self, key: bytes) -> None:
-        if not _MAC <= len(key) <= hashlib.blake2b.MAX_KEY_SIZE:
-            expected = f"{_MAC} to {hashlib.blake2b.MAX_KEY_SIZE} bytes"
-            raise FieldError("signing key", f"{len(key)} bytes", expected)
-        self._key = key
+    def __init__(self, seal: Seal) -> None:
+        self._seal = seal
 
     def page(self, token: PageToken) -> str | None:
         """Return the token, or None when too many items were shown to go on."""
         if len(token.shown) > MAX_SHOWN:
             return None
         head = [token.venue_id, token.block_id, token.offset, token.origin]
-        sealed = self._seal(_PAGE, head, token.shown)
+        sealed = self._seal.close(_PAGE, _payload(head, token.shown))
         return sealed if len(sealed) <= MAX_PAGE_TOKEN else None
 
     def open_page(self, text: str, *, field: str) -> PageToken:
@@ -106,76 +124,85 @@ class Signer:
             FieldError: the text is not a page token of this service.
         """
         try:
-            (venue_id, block_id, offset, origin), shown = self._open(_PAGE, text)
-        except ValueError as error:
+            head, rest = _parts(self._seal.open(_PAGE, text))
+        except BadTokenError as error:
             raise FieldError(
                 field, _short(text), "a page token of this service", _REMEDY
             ) from error
-        return PageToken(venue_id, block_id, offset, origin, shown)
+        venue_id, block_id, offset, origin = head
+        return PageToken(venue_id, block_id, offset, origin, _hashes(rest))
 
     def attribution(self, what: Attribution) -> str:
         """Return the token of an answer."""
         head = [
+            what.dataset,
             what.recommendation_id,
             what.venue_id,
             what.phase,
             what.release,
             what.arms,
             what.at,
-            what.propensity,
             what.page_view_id,
             what.blocks,
+            [[row, slot, campaign] for row, (slot, campaign) in what.special.items()],
         ]
-        return self._seal(_ATTRIBUTION, head, what.items)
+        payload = _payload(head, what.items) + _scaled(what.propensities)
+        return self._seal.close(_ATTRIBUTION, payload)
 
-    def open_attribution(self, text: str, *, field: str = "attribution_token") -> Attribution:
+    def open_attribution(self, text: str) -> Attribution:
         """Read an attribution token.
 
         Raises:
-            FieldError: the text is not an attribution token of this service.
+            BadTokenError: the text is not an attribution token of this key ring.
         """
-        try:
-            head, items = self._open(_ATTRIBUTION, text)
-        except ValueError as error:
-            raise FieldError(
-                field,
-                _short(text),
-                "an attribution token of this service",
-                "send attribution_token of the answer unchanged",
-            ) from error
-        recommendation, venue, phase, release, arms, at, propensity, page_view, blocks = head
+        head, rest = _parts(self._seal.open(_ATTRIBUTION, text))
+        dataset, recommendation, venue, phase, release, arms, at, view, blocks, special = head
+        count = sum(shown for _, _, shown in blocks)
         return Attribution(
+            dataset=dataset,
             recommendation_id=recommendation,
             venue_id=venue,
             phase=phase,
             release=release,
             arms=tuple((layer, experiment, arm) for layer, experiment, arm in arms),
             at=at,
-            propensity=propensity,
-            page_view_id=page_view,
-            blocks=tuple((block, first, count) for block, first, count in blocks),
-            items=items,
+            page_view_id=view,
+            blocks=tuple((block, first, shown) for block, first, shown in blocks),
+            items=_hashes(rest[: _HASH * count]),
+            propensities=_unscaled(rest[_HASH * count :], count),
+            special={row: (slot, campaign) for row, slot, campaign in special},
         )
 
-    def _seal(self, purpose: bytes, head: list[Any], tail: UInt32) -> str:
-        text = orjson.dumps(head)
-        payload = len(text).to_bytes(_LENGTH, "big") + text + tail.astype("<u4").tobytes()
-        return base64.urlsafe_b64encode(self._mac(purpose, payload) + payload).decode()
 
-    def _open(self, purpose: bytes, text: str) -> tuple[Any, UInt32]:
-        try:
-            raw = base64.b64decode(text.encode("ascii"), altchars=b"-_", validate=True)
-        except (binascii.Error, UnicodeEncodeError) as error:
-            raise ValueError("not base64url") from error
-        mac, payload = raw[:_MAC], raw[_MAC:]
-        if not hmac.compare_digest(mac, self._mac(purpose, payload)):
-            raise ValueError("signature does not hold")
-        end = _LENGTH + int.from_bytes(payload[:_LENGTH], "big")
-        shown = np.frombuffer(payload[end:], dtype="<u4").astype(np.uint32)
-        return orjson.loads(payload[_LENGTH:end]), shown
+def _payload(head: list[Any], hashes: UInt32) -> bytes:
+    text = orjson.dumps(head)
+    if len(text) >= 1 << (8 * _LENGTH):
+        raise BadTokenError(FORGED, f"a head of {len(text)} bytes cannot be signed")
+    return len(text).to_bytes(_LENGTH, "big") + text + hashes.astype("<u4").tobytes()
 
-    def _mac(self, purpose: bytes, payload: bytes) -> bytes:
-        return hashlib.blake2b(payload, key=self._key, digest_size=_MAC, person=purpose).digest()
+
+def _parts(payload: bytes) -> tuple[Any, bytes]:
+    end = _LENGTH + int.from_bytes(payload[:_LENGTH], "big")
+    return orjson.loads(payload[_LENGTH:end]), payload[end:]
+
+
+def _hashes(raw: bytes) -> UInt32:
+    return np.frombuffer(raw, dtype="<u4").astype(np.uint32)
+
+
+def _scaled(propensities: Float32) -> bytes:
+    """Return propensities in two bytes each, nothing where all are 1."""
+    if (propensities == 1.0).all():
+        return b""
+    steps = np.rint(-np.log(np.maximum(propensities, 1e-30)) * _STEPS)
+    return np.clip(steps, 0, _SMALLEST).astype("<u2").tobytes()
+
+
+def _unscaled(raw: bytes, count: int) -> Float32:
+    if not raw:
+        return np.ones(count, dtype=np.float32)
+    steps = np.frombuffer(raw, dtype="<u2").astype(np.float32)
+    return np.exp(-steps / _STEPS).astype(np.float32)
 
 
 def _short(text: str) -> str:

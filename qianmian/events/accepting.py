@@ -1,0 +1,221 @@
+"""Judge events one by one and make stored events of the good ones.
+
+    judged = Acceptance(...).judge(body, now)
+
+A body is checked in one call of pydantic; only when that finds fault is it looked at event by
+event. The door and the bulk import share this module, so there is one truth of what an event is.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails, from_json, to_json
+
+from qianmian.config import ConfigModel
+from qianmian.config.document import show_path
+from qianmian.config.faults import describe
+from qianmian.contracts import columns as c
+from qianmian.contracts.event_api import EVENTS_REQUEST, Event, EventsRequest
+from qianmian.errors import FieldError
+from qianmian.events.attribution import Attribute, by_nothing
+from qianmian.events.event import UNKNOWN_ITEM, UNKNOWN_VENUE, StoredEvent
+from qianmian.events.identify import Identify, plainly
+
+_EVENTS: Final = "events"
+_FAULTS: Final = 3  # that the error of one event tells
+_DAY: Final = 86_400.0
+
+#: Why an event was rejected, as `Rejection.reason` counts it.
+INVALID: Final = "invalid"
+TOO_OLD: Final = "too_old"
+IN_THE_FUTURE: Final = "in_the_future"
+
+
+class AcceptanceSettings(ConfigModel):
+    """Which times are believed."""
+
+    horizon_days: float = 7.0
+    """Events up to this old are accepted, however late they come."""
+    skew_seconds: float = 300.0
+    """Events up to this far ahead are accepted: clocks differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """An event that was not taken."""
+
+    index: int
+    event_id: str | None
+    error: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Judged:
+    """What came of a batch."""
+
+    events: list[StoredEvent] = field(default_factory=list)
+    rejected: list[Rejection] = field(default_factory=list)
+
+
+class InvalidBatchError(Exception):
+    """The body as a whole cannot be used: it is not a list of events at all."""
+
+    def __init__(self, error: ValidationError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class Acceptance:
+    """Judges the events of one data set."""
+
+    def __init__(
+        self,
+        settings: AcceptanceSettings,
+        *,
+        known_item: Callable[[str], bool],
+        known_venue: Callable[[str], bool],
+        identify: Identify = plainly,
+        attribute: Attribute = by_nothing,
+    ) -> None:
+        """`identify` says whose an event is, `attribute` what its token says of it."""
+        self._horizon = settings.horizon_days * _DAY
+        self._skew = settings.skew_seconds
+        self._known_item = known_item
+        self._known_venue = known_venue
+        self._identify = identify
+        self._attribute = attribute
+
+    def judge(self, body: bytes, now: float) -> Judged:
+        """Judge a batch that was received at `now`; rejections stand in the order of the batch.
+
+        Raises:
+            InvalidBatchError: the body is no batch of events.
+        """
+        judged = Judged()
+        try:
+            read: list[tuple[int, Event]] = list(
+                enumerate(EVENTS_REQUEST.validate_json(body).events)
+            )
+        except ValidationError as error:
+            read, judged.rejected = _one_by_one(body, error)
+        for index, event in read:
+            try:
+                judged.events.append(self._accept(event, now))
+            except _RefusedError as error:
+                judged.rejected.append(Rejection(index, event.event_id, str(error), error.reason))
+        judged.rejected.sort(key=lambda rejection: rejection.index)
+        return judged
+
+    def _accept(self, event: Event, now: float) -> StoredEvent:
+        at = event.timestamp.timestamp()
+        if at > now + self._skew:
+            raise _RefusedError(
+                IN_THE_FUTURE,
+                f"{c.TIMESTAMP}={event.timestamp.isoformat()!r}: expected at most "
+                f"{self._skew:g} s ahead of the service's clock, found {at - now:.0f} s; "
+                "set the sender's clock",
+            )
+        if at < now - self._horizon:
+            raise _RefusedError(
+                TOO_OLD,
+                f"{c.TIMESTAMP}={event.timestamp.isoformat()!r}: expected at most "
+                f"{self._horizon / _DAY:g} days old; "
+                "bring older events with `qianmian events import`",
+            )
+        try:
+            who = self._identify(event.user_id, event.visitor_id)
+        except FieldError as error:
+            raise _RefusedError(INVALID, str(error)) from error
+        origin = self._attribute(event, now)
+        venue_id = origin.venue_id or event.venue_id
+        return StoredEvent(
+            event_id=event.event_id,
+            event_type=event.event_type.value,
+            timestamp=at,
+            received_at=now,
+            subject_id=who.subject_id,
+            user_id=who.user_id,
+            visitor_id=who.visitor_id,
+            item_id=event.item_id,
+            session_id=event.session_id,
+            page_view_id=event.page_view_id or origin.page_view_id,
+            order_id=event.order_id,
+            venue_id=venue_id,
+            block_id=origin.block_id or event.block_id,
+            position=origin.position or event.position,
+            quantity=event.quantity,
+            value=event.value,
+            list_value=event.list_value,
+            currency=event.currency,
+            coupon_id=event.coupon_id,
+            shared_by=event.shared_by,
+            recommendation_id=origin.recommendation_id,
+            release=origin.release,
+            phase=origin.phase,
+            arms=origin.arms,
+            propensity=origin.propensity,
+            slot=origin.slot,
+            campaign_id=origin.campaign_id,
+            attributed=origin.attributed,
+            quarantine=self._quarantine(event.item_id, venue_id),
+        )
+
+    def _quarantine(self, item_id: str, venue_id: str | None) -> str | None:
+        if not self._known_item(item_id):
+            return UNKNOWN_ITEM
+        if venue_id is not None and not self._known_venue(venue_id):
+            return UNKNOWN_VENUE
+        return None
+
+
+class _RefusedError(Exception):
+    """One event cannot be taken."""
+
+    def __init__(self, reason: str, error: str) -> None:
+        super().__init__(error)
+        self.reason = reason
+
+
+def _one_by_one(
+    body: bytes, error: ValidationError
+) -> tuple[list[tuple[int, Event]], list[Rejection]]:
+    """Part the events that fit the schema from those that do not."""
+    details = error.errors(include_url=False)
+    by_event: dict[int, list[ErrorDetails]] = defaultdict(list)
+    for detail in details:
+        match detail["loc"]:
+            case (str(name), int(index), *_) if name == _EVENTS:
+                by_event[index].append(detail)
+            case _:
+                raise InvalidBatchError(error) from error
+    values = from_json(body)
+    given: list[Any] = values[_EVENTS]
+    rejected = [
+        Rejection(index, _id_of(given[index]), _told(faults, values), INVALID)
+        for index, faults in by_event.items()
+    ]
+    good = [index for index in range(len(given)) if index not in by_event]
+    if not good:
+        return [], rejected
+    again = to_json({_EVENTS: [given[index] for index in good]})
+    return list(zip(good, EVENTS_REQUEST.validate_json(again).events, strict=True)), rejected
+
+
+def _told(faults: list[ErrorDetails], values: Any) -> str:
+    lines = []
+    for fault in faults[:_FAULTS]:
+        location, message = describe(fault, values, EventsRequest)
+        lines.append(f"{show_path(location)}{message}")
+    more = len(faults) - _FAULTS
+    return "; ".join(lines) + (f"; and {more} more" if more > 0 else "")
+
+
+def _id_of(given: Any) -> str | None:
+    found = given.get(c.EVENT_ID) if isinstance(given, dict) else None
+    return found if isinstance(found, str) else None

@@ -1,0 +1,106 @@
+"""Counters of ingestion, for `GET /metrics`: what one replica was sent and what became of it."""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from qianmian.events.accepting import Rejection
+from qianmian.events.event import ATTRIBUTED, QUARANTINES, StoredEvent
+
+_SECONDS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.5, 2.0, 10.0)
+_SIZES = (1, 10, 50, 100, 200, 500, 1_000, 2_000, 4_000)
+
+
+class IngestMetrics:
+    """All metrics of the events' door."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._accepted = Counter(
+            "qianmian_events_accepted", "New events on the disk", ["event_type"], registry=registry
+        )
+        self._duplicates = Counter(
+            "qianmian_events_duplicate", "Events that were accepted before", registry=registry
+        )
+        self._rejected = Counter(
+            "qianmian_events_rejected", "Events not taken", ["reason"], registry=registry
+        )
+        self._attributed = Counter(
+            "qianmian_events_attributed",
+            "New events by what their attribution token proved to be",
+            ["attributed"],
+            registry=registry,
+        )
+        self._quarantined = Counter(
+            "qianmian_events_quarantined",
+            "New events kept aside: the item or venue is not known yet",
+            ["reason"],
+            registry=registry,
+        )
+        self._seconds = Histogram(
+            "qianmian_events_append_seconds",
+            "Time of one transaction of the event log",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._sizes = Histogram(
+            "qianmian_events_append_size",
+            "Events in one transaction",
+            buckets=_SIZES,
+            registry=registry,
+        )
+        self._unwritten = Counter(
+            "qianmian_events_unwritten",
+            "Events told to come again: the log could not be written",
+            registry=registry,
+        )
+        self._lag = Gauge(
+            "qianmian_events_lag",
+            "Events that a group of consumers has not read yet",
+            ["group"],
+            registry=registry,
+        )
+        for attributed in ATTRIBUTED:
+            self._attributed.labels(attributed)
+        for reason in QUARANTINES:
+            self._quarantined.labels(reason)
+
+    def received(
+        self, events: Iterable[StoredEvent], new: Iterable[bool], rejected: Iterable[Rejection]
+    ) -> tuple[int, int]:
+        """Book a batch that is on the disk; returns how many are new and how many are not."""
+        types, origins, reasons = Tally[str](), Tally[str](), Tally[str]()
+        duplicates = 0
+        for event, fresh in zip(events, new, strict=True):
+            if not fresh:
+                duplicates += 1
+                continue
+            types[event.event_type] += 1
+            origins[event.attributed] += 1
+            if event.quarantine:
+                reasons[event.quarantine] += 1
+        for counter, tally in (
+            (self._accepted, types),
+            (self._attributed, origins),
+            (self._quarantined, reasons),
+            (self._rejected, Tally(rejection.reason for rejection in rejected)),
+        ):
+            for label, count in tally.items():
+                counter.labels(label).inc(count)
+        self._duplicates.inc(duplicates)
+        return types.total(), duplicates
+
+    def written(self, events: int, seconds: float) -> None:
+        """Book one transaction."""
+        self._sizes.observe(events)
+        self._seconds.observe(seconds)
+
+    def unwritten(self, events: int) -> None:
+        """Book events that could not be written."""
+        self._unwritten.inc(events)
+
+    def lag(self, group: str, events: int) -> None:
+        """Set how far a group of consumers is behind."""
+        self._lag.labels(group).set(events)
