@@ -19,13 +19,14 @@ class Catalogue:
 
     `items_of` holds item ids by venue id, `coupons` the coupon of each item of a venue that has
     one (the first where there are several); `known_users` the shoppers with the most events, each
-    with their number.
+    with their number; `item_ids` every item that is known.
     """
 
     venues: Mapping[str, Venue]
     items_of: Mapping[str, list[str]]
     coupons: Mapping[str, Mapping[str, str]]
     known_users: tuple[tuple[str, int], ...]
+    item_ids: frozenset[str] = frozenset()
 
     @classmethod
     def read(cls, dataset: Dataset, configs: Path) -> Catalogue:
@@ -54,4 +55,5 @@ class Catalogue:
             known_users=tuple(
                 (str(user), int(count)) for user, count in zip(users.index, users, strict=True)
             ),
+            item_ids=dataset.item_ids(),
         )

@@ -29,6 +29,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from qianmian.contracts.api import RECOMMEND_REQUEST, RecommendRequest
 from qianmian.errors import FieldError, VenueNotFoundError
+from serving.ingest.route import events_endpoint
 from serving.openapi import MAX_USERS, document
 from serving.problems import invalid_body, invalid_field, not_found, problem
 from serving.service import NotReadyError, VenueService
@@ -67,6 +68,7 @@ def build_app(service: VenueService) -> ASGIApp:
     web = service.settings.web
     routes = [
         Route("/v1/venues/{venue_id}:recommend", door.routed_recommend, methods=["POST"]),
+        Route("/v1/events", events_endpoint(service), methods=["POST"]),
         Route("/v1/venues", door.venues),
         Route("/v1/users", door.users),
         Route("/healthz", door.healthz),
@@ -107,11 +109,13 @@ class _Door:
 
     @asynccontextmanager
     async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        await asyncio.to_thread(self._service.start)
         watcher = asyncio.create_task(self._watch())
         try:
             yield
         finally:
             watcher.cancel()
+            await asyncio.to_thread(self._service.close)
 
     async def _watch(self) -> None:
         """Look for promoted releases, in a thread so that requests go on meanwhile."""

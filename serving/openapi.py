@@ -7,13 +7,15 @@ from typing import Any, Final
 
 from pydantic.json_schema import models_json_schema
 
-from qianmian.contracts import api
+from qianmian.contracts import api, event_api
 
 MAX_USERS: Final = 200
 
 _MODELS: Final = (
     api.RecommendRequest,
     api.RecommendResponse,
+    event_api.EventsRequest,
+    event_api.EventsResponse,
     api.VenueList,
     api.UserList,
     api.Readiness,
@@ -43,6 +45,7 @@ def document() -> dict[str, Any]:
         },
         "paths": {
             "/v1/venues/{venue_id}:recommend": {"post": _recommend()},
+            "/v1/events": {"post": _events()},
             "/v1/venues": {
                 "get": _get("listVenues", "Every venue with its phase now", "VenueList")
             },
@@ -82,6 +85,39 @@ def _recommend() -> dict[str, Any]:
             "413": _problem("The body is too large"),
             "422": _problem("A field cannot be used"),
             "503": _problem("No release is loaded"),
+        },
+    }
+
+
+_EVENT_EXAMPLE: Final = {
+    "events": [
+        {
+            "event_id": "0d1f6a52",
+            "event_type": "click",
+            "timestamp": "2017-12-05T05:00:00Z",
+            "user_id": "1228",
+            "item_id": "1082185",
+            "venue_id": "18",
+        }
+    ]
+}
+
+
+def _events() -> dict[str, Any]:
+    return {
+        "operationId": "sendEvents",
+        "summary": "Tell what was shown and what was done",
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": _ref("EventsRequest"), "example": _EVENT_EXAMPLE}
+            },
+        },
+        "responses": {
+            "202": _json("The accepted events are on the disk", "EventsResponse"),
+            "413": _problem("The body is too large"),
+            "422": _problem("The body is no batch of events"),
+            "503": _problem("The log cannot be written now: nothing was kept, send it again"),
         },
     }
 

@@ -10,20 +10,22 @@ world it began with. What cannot be used is refused, and the release in service 
 from __future__ import annotations
 
 import logging
-import os
 import secrets
 import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from time import monotonic
 from typing import Any, Final, Protocol
 
 from prometheus_client import CollectorRegistry
 
+from qianmian.contracts import topics
 from qianmian.contracts.api import RecommendRequest
 from qianmian.data.store import Dataset
-from qianmian.errors import NotFoundError, QianmianError, ReleaseError
+from qianmian.errors import ConfigError, NotFoundError, QianmianError, ReleaseError
+from qianmian.events.accepting import Acceptance
+from qianmian.events.engine import Engine, open_engine
+from qianmian.events.identify import Identify, plainly
 from qianmian.experiments import Experiments, load_experiments
 from qianmian.features.store import FeatureRepo
 from qianmian.releases.bundle import Bundle
@@ -33,15 +35,22 @@ from serving.catalogue import Catalogue
 from serving.clock import Clock
 from serving.feed.answer import Answer, venue_info
 from serving.feed.journey import Feed
+from serving.feed.keys import KeyRing
 from serving.feed.metrics import FeedMetrics
 from serving.feed.resident import ResidentRelease, World, venue_indices
+from serving.feed.seal import Seal
 from serving.feed.tokens import Signer
 from serving.feed.users import Users
+from serving.ingest.attribute import Attributor
+from serving.ingest.door import Ingest
+from serving.ingest.metrics import IngestMetrics
+from serving.ingest.writer import GroupWriter
+from serving.listener import Listener
 from serving.settings import LiveSettings, ServeSettings
 
 log = logging.getLogger(__name__)
 
-KEY_BYTES = 32
+_DAY: Final = 86_400.0
 #: Seconds until a refused release is tried again: the first wait, which doubles, and the longest.
 RETRY_SECONDS: Final = 5.0
 LONGEST_RETRY_SECONDS: Final = 60.0
@@ -68,12 +77,14 @@ class VenueService:
         *,
         catalogue: Catalogue,
         users: OnlineUsers,
+        engine: Engine,
         schema: Callable[[], Mapping[str, str]],
     ) -> None:
         """Use `open`; this takes the parts that were read."""
         workspace = settings.workspace()
         self.settings = settings
         self.catalogue = catalogue
+        self.engine = engine
         self.metrics = FeedMetrics(CollectorRegistry())
         self.users = Users(
             users.online_user, size=settings.cache.size, ttl=settings.cache.ttl_seconds
@@ -88,9 +99,22 @@ class VenueService:
         self._seen_aliases: tuple[int, int] | str | None = "never looked"
         self._retry_wait = RETRY_SECONDS
         self._retry_at = 0.0
+        self._keys = settings.keys()
+        self._seen_keys = self._keys.stamp()
+        self._seal = Seal(self._keys.ring, reread=self._changed_keys)
+        signer = Signer(self._seal, dataset=settings.dataset)
+        self._attribute = Attributor(signer, max_age=settings.ingest.token_days * _DAY)
+        self.identify: Identify = plainly
+        self.listener = Listener(
+            engine.changes, every=settings.listen_seconds, on_failure=self.metrics.failed
+        )
+        self.listener.subscribe(
+            topics.USERS, lambda changes: self.users.forget(change.key for change in changes)
+        )
+        self.ingest = self._open_door()
         self._feed = Feed(
             users=self.users,
-            signer=Signer(signing_key(settings.key_file())),
+            signer=signer,
             metrics=self.metrics,
             new_id=lambda: secrets.token_urlsafe(12),
         )
@@ -105,6 +129,7 @@ class VenueService:
             NotFoundError: the data set was never imported.
             ConfigError: a venue or experiment file holds faults.
             FeatureStoreError: the features were not built.
+            EventStoreError: the engine cannot be used.
         """
         workspace = settings.workspace()
         return cls(
@@ -112,8 +137,35 @@ class VenueService:
             live,
             catalogue=Catalogue.read(Dataset.open(workspace), settings.configs),
             users=FeatureRepo.open(workspace, settings.feature_repo),
+            engine=open_engine(settings.engine, workspace),
             schema=lambda: current_schema(workspace),
         )
+
+    def _open_door(self) -> Ingest:
+        metrics = IngestMetrics(self.metrics.registry)
+        acceptance = Acceptance(
+            self.settings.ingest.accept,
+            known_item=lambda item_id: item_id in self.catalogue.item_ids,
+            known_venue=lambda venue_id: venue_id in self.catalogue.venues,
+            identify=self.identify,
+            attribute=self._attribute,
+        )
+        writer = GroupWriter(self.engine.events, on_written=metrics.written)
+        return Ingest(acceptance, writer, metrics)
+
+    def start(self) -> None:
+        """Follow what changes elsewhere; pages can be asked for without it."""
+        self.listener.start()
+
+    def close(self) -> None:
+        """Write what waits to be written, and stop."""
+        self.listener.stop()
+        self.ingest.close()
+        self.engine.close()
+
+    def now(self) -> float:
+        """Return the moment the service believes it is, in seconds since the epoch."""
+        return self._clock.now()
 
     # -- answers ------------------------------------------------------------------------------
 
@@ -164,11 +216,12 @@ class VenueService:
                 self.users.forget_all()
 
     def refresh(self) -> None:
-        """Take over what was promoted since the last look; costs one `stat` if nothing was.
+        """Take over keys and releases that changed; costs a `stat` each if nothing did.
 
-        What was refused is tried again, ever less often: its reason may have passed.
+        A release that was refused is tried again, ever less often: its reason may have passed.
         """
         with self._loading:
+            self._refresh_keys()
             aliases = self._aliases_stamp()
             if aliases != self._seen_aliases:
                 self._seen_aliases = aliases
@@ -178,6 +231,25 @@ class VenueService:
             self._load()
             self._retry_at = monotonic() + self._retry_wait
             self._retry_wait = min(2 * self._retry_wait, LONGEST_RETRY_SECONDS)
+
+    def _refresh_keys(self) -> None:
+        ring = self._changed_keys()
+        if ring is not None:
+            self._seal.take(ring)
+            self._attribute.forget()
+
+    def _changed_keys(self) -> KeyRing | None:
+        """Return the ring where its file changed since it was read; a broken one is left alone."""
+        stamp = self._keys.stamp()
+        if stamp == self._seen_keys:
+            return None
+        self._seen_keys = stamp
+        try:
+            return self._keys.ring
+        except ConfigError as error:
+            log.warning("keys refused, going on with those before: %s", error)
+            self.metrics.failed("keys_refused")
+            return None
 
     def _load(self) -> None:
         """Build the next world aside and swap it in; a release that fails is refused."""
@@ -253,20 +325,3 @@ class VenueService:
 
 def _ids(releases: Mapping[str, ResidentRelease]) -> dict[str, str]:
     return {alias: release.id for alias, release in releases.items()}
-
-
-def signing_key(path: Path) -> bytes:
-    """Return the key that signs tokens, made at the first start; only its owner may read it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    if not path.exists():
-        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(secrets.token_bytes(KEY_BYTES))
-        try:
-            os.link(draft, path)  # fails where another replica was faster: then its key counts
-        except FileExistsError:
-            log.debug("another process made %s", path)
-        finally:
-            draft.unlink()
-    return path.read_bytes()

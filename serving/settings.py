@@ -17,9 +17,11 @@ from qianmian.events.engine import EngineSettings, SqliteEngine
 from qianmian.experiments import FeedParams
 from qianmian.workspace import CONFIGS, DEFAULT_DATASET, FEATURE_REPO, PROJECT_ROOT, Workspace
 from serving.clock import ClockSettings
+from serving.feed.keys import KeyFile
+from serving.ingest.door import IngestSettings
 
 DEFAULT_HOME = Path("var")
-KEY_FILE = "signing.key"
+KEY_FILE = "signing-keys.json"
 
 
 class CacheSettings(ConfigModel):
@@ -48,9 +50,11 @@ class ServeSettings(ConfigModel):
     """Where events and what follows from them are kept: every replica's common memory."""
     listen_seconds: Annotated[float, Field(gt=0)] = 0.05
     """How often a replica looks for changed facts (stock, features, merged visitors)."""
-    signing_key_file: Path | None = None
-    """File with the secret that signs tokens; null: made once beside the releases. Replicas on
-    several machines need the same one."""
+    ingest: IngestSettings = IngestSettings()
+    """How events are taken."""
+    key_file: Path | None = None
+    """File with the keys that sign tokens (`qianmian keys`); null: `signing-keys.json` of the data
+    set, made at the first start. Replicas on several machines need the same one."""
     watch_seconds: Annotated[float, Field(gt=0)] = 1.0
     """How often a replica looks whether a release was promoted."""
     configs: Path = CONFIGS
@@ -64,9 +68,9 @@ class ServeSettings(ConfigModel):
         """Return the paths of the data set."""
         return Workspace(self.home or DEFAULT_HOME, self.dataset)
 
-    def key_file(self) -> Path:
-        """Return where the signing key lies."""
-        return self.signing_key_file or self.workspace().releases / KEY_FILE
+    def keys(self) -> KeyFile:
+        """Return the keys that sign tokens."""
+        return KeyFile(self.key_file or self.workspace().path / KEY_FILE)
 
 
 class LiveSettings(ConfigModel):

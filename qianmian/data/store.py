@@ -104,6 +104,14 @@ class Dataset:
         """Return one row for each item that is described; events may hold further items."""
         return self._table(c.ITEMS_FILE)
 
+    def item_ids(self) -> frozenset[str]:
+        """Return the ids of all items that are described, stand in a pool, or have an event."""
+        ids = set(map(str, self.events([c.ITEM_ID])[c.ITEM_ID].cat.categories))
+        for table in (self.items(), self.venue_items()):
+            if table is not None:
+                ids.update(map(str, table[c.ITEM_ID]))
+        return frozenset(ids)
+
     def venues(self) -> pd.DataFrame | None:
         """Return one row for each venue: id, name, kind, starts_at and ends_at (UTC, or NaT)."""
         return self._table(c.VENUES_FILE)

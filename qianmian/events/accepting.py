@@ -192,6 +192,8 @@ def _one_by_one(
         match detail["loc"]:
             case (str(name), int(index), *_) if name == _EVENTS:
                 by_event[index].append(detail)
+            case (str(name),) if name == _EVENTS and detail["type"] == "too_short" and by_event:
+                continue  # pydantic counts the good ones only
             case _:
                 raise InvalidBatchError(error) from error
     values = from_json(body)

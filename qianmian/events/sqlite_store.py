@@ -89,6 +89,11 @@ class SqliteEventStore:
                 (group, _place(cursor)),
             )
 
+    def groups(self) -> list[str]:
+        with self._file.reading() as connection:
+            rows = connection.execute("SELECT consumers FROM consumers ORDER BY consumers")
+            return [group for (group,) in rows.fetchall()]
+
     def lag(self, group: str) -> int:
         with self._file.reading() as connection:
             (last,) = connection.execute("SELECT max(place) FROM events").fetchone()

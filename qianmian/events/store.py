@@ -43,6 +43,9 @@ class EventStore(Protocol):
     def commit(self, group: str, cursor: str) -> None:
         """Remember, durably, how far a group has come."""
 
+    def groups(self) -> list[str]:
+        """Return the groups that have committed, in the order of their names."""
+
     def lag(self, group: str) -> int:
         """Return how many places of the log a group is behind; erased places count, too."""
 

@@ -77,13 +77,13 @@ def build(made: Made, trace: Trace, signer: Signer, recommendation_id: str) -> A
         release=release.id,
         arms=tuple((arm.layer, arm.experiment, arm.name) for arm in made.arms),
         at=query.now,
-        propensity=PROPENSITY,
         page_view_id=query.page_view_id,
         blocks=tuple(
             (page.plan.block_id, page.plan.offset + 1, len(items))
             for page, items in zip(made.pages, shown, strict=True)
         ),
         items=hashes,
+        propensities=np.full(len(hashes), PROPENSITY, dtype=np.float32),
     )
     seen = np.union1d(query.shown, hashes) if len(query.shown) else np.sort(hashes)
     return {

@@ -34,7 +34,9 @@ class BadTokenError(QianmianError):
 class Seal:
     """Signs payloads with the ring's active key and opens what any of its keys signed."""
 
-    def __init__(self, ring: KeyRing, *, reread: Callable[[], KeyRing | None] | None = None) -> None:
+    def __init__(
+        self, ring: KeyRing, *, reread: Callable[[], KeyRing | None] | None = None
+    ) -> None:
         """`reread` gives the ring where it changed: another replica may have rotated first."""
         self._reread = reread
         self.take(ring)
@@ -75,6 +77,8 @@ class Seal:
             raise BadTokenError(FORGED, "not base64url") from error
         key_id, mac = raw[:ID_BYTES], raw[ID_BYTES : ID_BYTES + _MAC]
         payload = raw[ID_BYTES + _MAC :]
+        if len(mac) < _MAC:
+            raise BadTokenError(FORGED, "too short to be signed")
         if key_id not in self._secrets:
             self._look_again()
         if key_id not in self._secrets:

@@ -22,7 +22,7 @@ import orjson
 
 from qianmian.contracts.api import MAX_PAGE_TOKEN, MAX_SHOWN
 from qianmian.errors import FieldError
-from qianmian.events.event import FORGED
+from qianmian.events.event import FOREIGN, FORGED
 from serving.feed.seal import BadTokenError, Seal
 
 UInt32 = npt.NDArray[np.uint32]
@@ -75,7 +75,6 @@ class Attribution:
     are not organic, by row of `items`.
     """
 
-    dataset: str
     recommendation_id: str
     venue_id: str
     phase: str
@@ -104,10 +103,11 @@ class Attribution:
 
 
 class Signer:
-    """Makes and opens the tokens of one service."""
+    """Makes and opens the tokens of one service: that of a data set, with a ring of keys."""
 
-    def __init__(self, seal: Seal) -> None:
+    def __init__(self, seal: Seal, *, dataset: str) -> None:
         self._seal = seal
+        self._dataset = dataset
 
     def page(self, token: PageToken) -> str | None:
         """Return the token, or None when too many items were shown to go on."""
@@ -135,7 +135,7 @@ class Signer:
     def attribution(self, what: Attribution) -> str:
         """Return the token of an answer."""
         head = [
-            what.dataset,
+            self._dataset,
             what.recommendation_id,
             what.venue_id,
             what.phase,
@@ -153,13 +153,14 @@ class Signer:
         """Read an attribution token.
 
         Raises:
-            BadTokenError: the text is not an attribution token of this key ring.
+            BadTokenError: the text is not an attribution token of this service.
         """
         head, rest = _parts(self._seal.open(_ATTRIBUTION, text))
         dataset, recommendation, venue, phase, release, arms, at, view, blocks, special = head
+        if dataset != self._dataset:
+            raise BadTokenError(FOREIGN, f"of data set {dataset!r}, not {self._dataset!r}")
         count = sum(shown for _, _, shown in blocks)
         return Attribution(
-            dataset=dataset,
             recommendation_id=recommendation,
             venue_id=venue,
             phase=phase,
@@ -195,7 +196,8 @@ def _scaled(propensities: Float32) -> bytes:
     if (propensities == 1.0).all():
         return b""
     steps = np.rint(-np.log(np.maximum(propensities, 1e-30)) * _STEPS)
-    return np.clip(steps, 0, _SMALLEST).astype("<u2").tobytes()
+    scaled: bytes = np.clip(steps, 0, _SMALLEST).astype("<u2").tobytes()
+    return scaled
 
 
 def _unscaled(raw: bytes, count: int) -> Float32:

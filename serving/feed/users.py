@@ -11,7 +11,8 @@ starts afresh.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Final
@@ -73,6 +74,7 @@ class Users:
         self._size = size
         self._ttl = ttl
         self._clock = clock
+        self._forgotten = 0
         self._kept: OrderedDict[tuple[str, str], tuple[float, HydratedUser]] = OrderedDict()
         self.hits = 0
         self.misses = 0
@@ -87,7 +89,10 @@ class Users:
             self.hits += 1
             return kept
         self.misses += 1
+        forgotten = self._forgotten
         state = release.bundle.user_state(user_id, self._read(user_id))
+        if self._forgotten != forgotten:  # perhaps this one, after it was read
+            return HydratedUser(state)
         return self._keep(user_id, release, state)
 
     def nobody(self, release: ResidentRelease) -> HydratedUser:
@@ -95,8 +100,17 @@ class Users:
         kept = self._recall(_NOBODY, release)
         return kept or self._keep(_NOBODY, release, release.bundle.user_state(_NOBODY, None))
 
+    def forget(self, user_ids: Iterable[str]) -> None:
+        """Drop some users, whose features changed; any thread may call this."""
+        self._forgotten += 1
+        releases = {release_id for release_id, _ in self._kept.copy()}
+        for user_id in user_ids:
+            for release_id in releases:
+                self._kept.pop((release_id, user_id), None)
+
     def forget_all(self) -> None:
         """Drop every remembered user."""
+        self._forgotten += 1
         self._kept.clear()
 
     def __len__(self) -> int:
@@ -107,14 +121,15 @@ class Users:
         kept = self._kept.get(key)
         if kept is None or self._clock() >= kept[0]:
             return None
-        self._kept.move_to_end(key)
+        with suppress(KeyError):  # forgotten by the listener at this very moment
+            self._kept.move_to_end(key)
         return kept[1]
 
     def _keep(self, user_id: str, release: ResidentRelease, state: UserState) -> HydratedUser:
         key = (release.id, user_id)
         user = HydratedUser(state)
+        self._kept.pop(key, None)
         self._kept[key] = (self._clock() + self._ttl, user)
-        self._kept.move_to_end(key)
         while len(self._kept) > self._size:
             self._kept.popitem(last=False)
         return user

@@ -21,10 +21,9 @@ _REMEMBERED: Final = 1_024
 class Attributor:
     """Opens the attribution tokens of one data set."""
 
-    def __init__(self, signer: Signer, *, dataset: str, max_age: float) -> None:
+    def __init__(self, signer: Signer, *, max_age: float) -> None:
         """`max_age` is in seconds, counted from the answer that gave the token."""
         self._signer = signer
-        self._dataset = dataset
         self._max_age = max_age
         self._opened: OrderedDict[str, Attribution] = OrderedDict()
 
@@ -39,7 +38,7 @@ class Attributor:
             return Attributed(attributed=error.kind)
         place = token.place_of(event.item_id)
         elsewhere = event.venue_id is not None and event.venue_id != token.venue_id
-        if token.dataset != self._dataset or elsewhere or place is None:
+        if elsewhere or place is None:
             return Attributed(attributed=FOREIGN)
         if now - token.at > self._max_age:
             return Attributed(attributed=EXPIRED)

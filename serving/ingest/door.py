@@ -31,9 +31,7 @@ class IngestSettings(ConfigModel):
 class Ingest:
     """The door for events of one service."""
 
-    def __init__(
-        self, acceptance: Acceptance, writer: GroupWriter, metrics: IngestMetrics
-    ) -> None:
+    def __init__(self, acceptance: Acceptance, writer: GroupWriter, metrics: IngestMetrics) -> None:
         self._acceptance = acceptance
         self._writer = writer
         self._metrics = metrics

@@ -108,7 +108,7 @@ class GroupWriter:
         began = perf_counter()
         try:
             new = self._store.append(events)
-        except Exception as error:  # whatever it was, those who wait must hear of it
+        except Exception as error:  # noqa: BLE001 - whatever it was, those who wait must hear of it
             for waiting in group:
                 _tell(waiting, error)
         else:

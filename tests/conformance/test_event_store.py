@@ -89,6 +89,7 @@ def test_checkpoints_outlive_the_process(
     store.commit("stream", cursor)
     again = open_again().events
     assert again.committed("stream") == cursor
+    assert again.groups() == ["stream"]
     assert again.lag("stream") == 1
     assert again.lag("archive") == 4
     assert [e.event_id for e in again.read(again.committed("stream"), 9)[0]] == ["e3"]

@@ -17,6 +17,7 @@ from serving.clock import Clock, ClockSettings
 from serving.feed.journey import Feed
 from serving.feed.metrics import FeedMetrics
 from serving.feed.resident import ResidentRelease, World, venue_indices
+from serving.feed.seal import Seal
 from serving.feed.tokens import Signer
 from serving.feed.users import Users
 from tests.serving import tiny
@@ -83,7 +84,7 @@ def metrics() -> FeedMetrics:
 
 @pytest.fixture
 def signer() -> Signer:
-    return Signer(b"a secret of thirty-two bytes ...")
+    return Signer(Seal.of_secret(b"a secret of thirty-two bytes ..."), dataset=tiny.DATASET)
 
 
 @pytest.fixture

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+from qianmian.events.engine import SqliteEngine, open_engine
+from qianmian.workspace import Workspace
 from serving.catalogue import Catalogue
 from serving.clock import ClockSettings
 from serving.service import VenueService
@@ -45,7 +47,9 @@ def service(
             {"sale": SALE_ITEMS},
             {"sale": {SALE_ITEMS[0]: "c-9"}},
             tuple((user, 3) for user in sorted(tiny.USERS)),
+            frozenset(tiny.item_id(n) for n in range(tiny.ITEMS)),
         ),
         users=KnownUsers(),
+        engine=open_engine(SqliteEngine(), Workspace(home, tiny.DATASET)),
         schema=lambda: tiny.SCHEMA,
     )

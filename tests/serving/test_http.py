@@ -192,6 +192,7 @@ def test_openapi_document_is_valid_and_knows_every_route(ask) -> None:
     validate(document)
     assert set(document["paths"]) == {
         "/v1/venues/{venue_id}:recommend",
+        "/v1/events",
         "/v1/venues",
         "/v1/users",
         "/healthz",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import stat
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from qianmian.contracts.api import RECOMMEND_REQUEST
 from qianmian.errors import ConfigError
 from qianmian.experiments import FeedParams
 from qianmian.releases.store import ReleaseStore
-from serving.service import NotReadyError, VenueService, signing_key
+from serving.service import NotReadyError, VenueService
 from tests.serving import tiny
 from tests.serving.shop import live_at, service
 
@@ -200,12 +199,3 @@ def test_bad_experiment_is_refused_at_start(home: Path) -> None:
     (folder / "model.yaml").write_text(EXPERIMENT.replace("release:", "relase:"))
     with pytest.raises(ConfigError, match=r"model.yaml:6: arms\[1\].overrides.relase.*'release'"):
         service(home, configs=home / "configs")
-
-
-def test_signing_key_is_made_once_and_kept_secret(tmp_path: Path) -> None:
-    path = tmp_path / "deep" / "signing.key"
-    key = signing_key(path)
-    assert len(key) == 32
-    assert signing_key(path) == key
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert [p.name for p in path.parent.iterdir()] == ["signing.key"]

@@ -22,7 +22,7 @@ from qianmian.retrieval.sources import SourceQuotas
 from serving.feed.journey import Feed
 from serving.feed.metrics import FeedMetrics
 from serving.feed.resident import ResidentRelease, World
-from serving.feed.tokens import Signer
+from serving.feed.tokens import Placed, Signer
 from serving.feed.users import Users
 from tests.serving import tiny
 
@@ -206,10 +206,11 @@ def test_attribution_token_tells_what_was_shown_where(
     told = signer.open_attribution(answer["attribution_token"])
     assert told.recommendation_id == answer["recommendation_id"]
     assert (told.venue_id, told.release) == ("all", answer["release"])
-    assert (told.propensity, told.page_view_id) == (1.0, "view 1")
+    assert told.page_view_id == "view 1"
     for block, name in ((0, "a"), (1, "b")):
         for item in answer["blocks"][block]["items"]:
-            assert told.place_of(item["item_id"]) == (name, item["position"])
+            place = Placed(name, item["position"], item["propensity"], item["slot"])
+            assert told.place_of(item["item_id"]) == place
     assert told.place_of("i001") is None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ from hypothesis import strategies as st
 
 from qianmian.contracts.api import MAX_PAGE_TOKEN, MAX_SHOWN
 from qianmian.errors import FieldError
-from serving.feed.tokens import PageToken, Signer, item_hashes
+from serving.feed.seal import BadTokenError, Seal
+from serving.feed.tokens import Attribution, PageToken, Signer, item_hashes
 
-SIGNER = Signer(b"0123456789abcdef")
+SIGNER = Signer(Seal.of_secret(b"0123456789abcdef"), dataset="shop")
 
 
 def token(shown: int = 3, venue: str = "18") -> PageToken:
@@ -51,7 +53,7 @@ def test_a_changed_token_is_refused(position: int, change: int) -> None:
 def test_no_text_is_a_token(text: str) -> None:
     with pytest.raises(FieldError):
         SIGNER.open_page(text, field="page_token")
-    with pytest.raises(FieldError, match="attribution_token="):
+    with pytest.raises(BadTokenError):
         SIGNER.open_attribution(text)
 
 
@@ -59,7 +61,7 @@ def test_another_key_does_not_open_it() -> None:
     text = SIGNER.page(token())
     assert text is not None
     with pytest.raises(FieldError):
-        Signer(b"another secret key").open_page(text, field="page_token")
+        signer(b"another secret key").open_page(text, field="page_token")
 
 
 def test_paging_ends_where_the_token_would_be_too_long() -> None:
@@ -69,10 +71,70 @@ def test_paging_ends_where_the_token_would_be_too_long() -> None:
     assert SIGNER.page(token(MAX_SHOWN + 1)) is None
 
 
-@pytest.mark.parametrize("key", [b"short", b"x" * 65])
-def test_key_of_another_length_is_refused(key: bytes) -> None:
-    with pytest.raises(FieldError, match="expected 16 to 64 bytes"):
-        Signer(key)
+ITEMS = [f"i{n}" for n in range(60)]
+
+
+@given(
+    propensities=st.lists(st.floats(1e-9, 1.0), min_size=1, max_size=60),
+    cut=st.integers(0, 60),
+    special=st.dictionaries(st.integers(0, 59), st.sampled_from([("pinned", None), ("ad", "c")])),
+)
+def test_attribution_tells_each_item_apart(
+    propensities: list[float], cut: int, special: dict[int, tuple[str, str | None]]
+) -> None:
+    count = len(propensities)
+    cut = min(cut, count)
+    sent = shown(propensities, blocks=(("a", 1, cut), ("b", 41, count - cut)), special=special)
+    got = SIGNER.open_attribution(SIGNER.attribution(sent))
+    for row, propensity in enumerate(propensities):
+        block, position = ("a", 1 + row) if row < cut else ("b", 41 + row - cut)
+        place = got.place_of(ITEMS[row])
+        assert place is not None
+        assert place[:2] == (block, position)
+        assert place.propensity == pytest.approx(propensity, rel=3e-4)
+        assert place[3:] == special.get(row, ("organic", None))
+    assert got.place_of("another") is None
+
+
+def test_certain_placement_costs_no_bytes_and_is_exact() -> None:
+    certain = SIGNER.attribution(shown([1.0] * 20))
+    assert SIGNER.open_attribution(certain).propensities.tolist() == [1.0] * 20
+    assert len(certain) < len(SIGNER.attribution(shown([1.0] * 19 + [0.5]))) < len(certain) + 80
+
+
+def test_attribution_of_another_key_or_data_set_is_foreign() -> None:
+    text = SIGNER.attribution(shown([1.0]))
+    for other in (
+        signer(b"another secret key"),
+        Signer(Seal.of_secret(b"0123456789abcdef"), dataset="another"),
+    ):
+        with pytest.raises(BadTokenError) as caught:
+            other.open_attribution(text)
+        assert caught.value.kind in {"foreign", "forged"}
+    page = SIGNER.page(token())
+    assert page is not None
+    with pytest.raises(BadTokenError, match="forged"):
+        SIGNER.open_attribution(page)
+
+
+def shown(propensities: list[float], **fields: Any) -> Attribution:
+    given: dict[str, Any] = {
+        "recommendation_id": "r",
+        "venue_id": "18",
+        "phase": "peak",
+        "release": "2017",
+        "arms": (("ranking", "discovery", "new"),),
+        "at": 1.5e9,
+        "page_view_id": None,
+        "blocks": (("main", 1, len(propensities)),),
+        "items": item_hashes(ITEMS[: len(propensities)]),
+        "propensities": np.array(propensities, dtype=np.float32),
+    }
+    return Attribution(**{**given, **fields})
+
+
+def signer(secret: bytes) -> Signer:
+    return Signer(Seal.of_secret(secret), dataset="shop")
 
 
 def test_hashes_do_not_change_between_versions() -> None:
