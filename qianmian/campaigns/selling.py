@@ -1,0 +1,66 @@
+"""Selling the sponsored places of one block: who enters, who wins, and on whose money.
+
+The one place where auction, pacing and wallet meet; the request path and the benchmark both sell
+through it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from qianmian.campaigns.auction import Bid, award, rank_bids
+from qianmian.campaigns.campaign import Campaign
+from qianmian.campaigns.wallet import Wallet
+
+
+@dataclass(frozen=True, slots=True)
+class Sold:
+    """A sponsored place: its campaign, item, price of the billed event (micros) and lease.
+
+    `lease_id` is empty where the day was bought. `propensity` is the probability with which the
+    campaign got the place, given who could pay.
+    """
+
+    campaign: Campaign
+    item: int
+    price: int
+    lease_id: str
+    propensity: float
+
+
+def sell(
+    bids: Sequence[Bid],
+    campaigns: Mapping[str, Campaign],
+    *,
+    places: int,
+    reserve: float,
+    wallet: Wallet,
+    draw: Callable[[], float],
+    now: float,
+) -> list[Sold]:
+    """Sell up to so many places; `reserve` is the least worth of an impression in micros.
+
+    `draw` gives uniform numbers in [0, 1); one is drawn for each campaign that could pay.
+    """
+    able = [
+        bid
+        for bid in rank_bids(bids, reserve)
+        if bid.bought or wallet.can_reserve(bid.campaign, _most(bid, campaigns), now=now)
+    ]
+    present = {bid.campaign for bid in able if draw() < bid.participation}
+    sold = []
+    for win in award(able, places, reserve=reserve, present=present):
+        bid, campaign = win.bid, campaigns[win.bid.campaign]
+        lease_id: str | None = ""
+        if not bid.bought:
+            amount = campaign.reservation(win.price, bid.chance)
+            expected = win.price * bid.chance
+            lease_id = wallet.reserve(campaign.id, amount, expected=expected, now=now)
+        if lease_id is not None:
+            sold.append(Sold(campaign, bid.item, win.price, lease_id, win.propensity))
+    return sold
+
+
+def _most(bid: Bid, campaigns: Mapping[str, Campaign]) -> int:
+    return campaigns[bid.campaign].reservation(round(bid.price), bid.chance)
