@@ -162,6 +162,8 @@ class Acceptance:
             propensity=origin.propensity,
             slot=origin.slot,
             campaign_id=origin.campaign_id,
+            sale=origin.sale,
+            races=origin.races,
             attributed=origin.attributed,
             quarantine=self._quarantine(event.item_id, venue_id),
         )

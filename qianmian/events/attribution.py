@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from qianmian.contracts.event_api import Event
-from qianmian.events.event import BY_TOKEN, NOT_ATTRIBUTED
+from qianmian.events.event import BY_TOKEN, NOT_ATTRIBUTED, Sale
 
 
 class Attributed(NamedTuple):
@@ -28,6 +28,8 @@ class Attributed(NamedTuple):
     propensity: float | None = None
     slot: str | None = None
     campaign_id: str | None = None
+    sale: Sale | None = None
+    races: tuple[tuple[str, str], ...] = ()
 
 
 #: Attributes an event that was received at a moment.

@@ -25,6 +25,10 @@ UNKNOWN_ITEM: Final = "unknown_item"
 UNKNOWN_VENUE: Final = "unknown_venue"
 QUARANTINES: Final = (UNKNOWN_ITEM, UNKNOWN_VENUE)
 
+#: How a sponsored place is billed: lease, price in micros, the activity that is paid for, and until
+#: when it may come.
+Sale = tuple[str, int, str, float]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredEvent:
@@ -58,6 +62,8 @@ class StoredEvent:
     propensity: float | None = None
     slot: str | None = None  # kind of the place: organic, pinned, sponsored, ...
     campaign_id: str | None = None  # whose place it was, where it was sponsored
+    sale: Sale | None = None  # what of it is billed, where it was sponsored
+    races: tuple[tuple[str, str], ...] = ()  # race, and what came first in it on the page
     attributed: str = NOT_ATTRIBUTED
     quarantine: str | None = None  # why it does not count yet; kept, not lost
 
@@ -77,11 +83,16 @@ class StoredEvent:
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> StoredEvent:
         """Return the event that holds these fields."""
-        arms = given.get("arms")
-        if not arms:
+        lists = {name: value for name in _TUPLES if (value := given.get(name))}
+        if not lists:
             return cls(**given)
-        return cls(**{**given, "arms": tuple((layer, exp, arm) for layer, exp, arm in arms)})
+        return cls(**{**given, **{name: _tuple(value) for name, value in lists.items()}})
 
 
 NAMES: Final = tuple(field.name for field in fields(StoredEvent))
 _NOTHING: Final = (None, ())
+_TUPLES: Final = ("arms", "sale", "races")
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(map(_tuple, value)) if isinstance(value, list | tuple) else value

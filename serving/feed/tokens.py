@@ -22,7 +22,7 @@ import orjson
 
 from qianmian.contracts.api import MAX_PAGE_TOKEN, MAX_SHOWN
 from qianmian.errors import FieldError
-from qianmian.events.event import FOREIGN, FORGED
+from qianmian.events.event import FOREIGN, FORGED, Sale
 from serving.feed.seal import BadTokenError, Seal
 
 UInt32 = npt.NDArray[np.uint32]
@@ -64,6 +64,15 @@ class Placed(NamedTuple):
     propensity: float
     slot: str = ORGANIC
     campaign_id: str | None = None
+    sale: Sale | None = None
+
+
+class Special(NamedTuple):
+    """What a slot is that is not organic: its kind, and whose it is and what is paid for it."""
+
+    slot: str
+    campaign_id: str | None = None
+    sale: Sale | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +80,8 @@ class Attribution:
     """What an answer showed, for the events that come of it.
 
     `blocks` holds block id, position of the first item and number of items; `items` the hashes of
-    all items in order, `propensities` theirs. `special` holds kind and campaign of the slots that
-    are not organic, by row of `items`.
+    all items in order, `propensities` theirs. `special` tells of the slots that are not organic, by
+    row of `items`. `races` holds for each race what came first.
     """
 
     recommendation_id: str
@@ -85,7 +94,8 @@ class Attribution:
     blocks: tuple[tuple[str, int, int], ...]
     items: UInt32
     propensities: Float32
-    special: Mapping[int, tuple[str, str | None]] = field(default_factory=dict)
+    special: Mapping[int, Special] = field(default_factory=dict)
+    races: tuple[tuple[str, str], ...] = ()
 
     def place_of(self, item_id: str) -> Placed | None:
         """Return where and how the item was shown, None if it was not."""
@@ -95,11 +105,14 @@ class Attribution:
         row = at = int(found[0])
         for block_id, first, count in self.blocks:
             if at < count:
-                slot, campaign = self.special.get(row, (ORGANIC, None))
+                special = self.special.get(row, _ORGANIC_SLOT)
                 propensity = float(self.propensities[row])
-                return Placed(block_id, first + at, propensity, slot, campaign)
+                return Placed(block_id, first + at, propensity, *special)
             at -= count
         return None
+
+
+_ORGANIC_SLOT: Final = Special(ORGANIC)
 
 
 class Signer:
@@ -144,7 +157,8 @@ class Signer:
             what.at,
             what.page_view_id,
             what.blocks,
-            [[row, slot, campaign] for row, (slot, campaign) in what.special.items()],
+            [[row, *special] for row, special in what.special.items()],
+            what.races,
         ]
         payload = _payload(head, what.items) + _scaled(what.propensities)
         return self._seal.close(_ATTRIBUTION, payload)
@@ -156,7 +170,8 @@ class Signer:
             BadTokenError: the text is not an attribution token of this service.
         """
         head, rest = _parts(self._seal.open(_ATTRIBUTION, text))
-        dataset, recommendation, venue, phase, release, arms, at, view, blocks, special = head
+        dataset, recommendation, venue, phase, release, arms, at, view, blocks, *more = head
+        special, races = more
         if dataset != self._dataset:
             raise BadTokenError(FOREIGN, f"of data set {dataset!r}, not {self._dataset!r}")
         count = sum(shown for _, _, shown in blocks)
@@ -171,7 +186,11 @@ class Signer:
             blocks=tuple((block, first, shown) for block, first, shown in blocks),
             items=_hashes(rest[: _HASH * count]),
             propensities=_unscaled(rest[_HASH * count :], count),
-            special={row: (slot, campaign) for row, slot, campaign in special},
+            special={
+                row: Special(slot, campaign, sale and tuple(sale))
+                for row, slot, campaign, sale in special
+            },
+            races=tuple((race, first) for race, first in races),
         )
 
 

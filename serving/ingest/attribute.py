@@ -54,6 +54,8 @@ class Attributor:
             propensity=place.propensity,
             slot=place.slot,
             campaign_id=place.campaign_id,
+            sale=place.sale,
+            races=token.races,
         )
 
     def forget(self) -> None:

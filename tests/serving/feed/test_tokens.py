@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from qianmian.contracts.api import MAX_PAGE_TOKEN, MAX_SHOWN
 from qianmian.errors import FieldError
 from serving.feed.seal import BadTokenError, Seal
-from serving.feed.tokens import Attribution, PageToken, Signer, item_hashes
+from serving.feed.tokens import Attribution, PageToken, Signer, Special, item_hashes
 
 SIGNER = Signer(Seal.of_secret(b"0123456789abcdef"), dataset="shop")
 
@@ -71,16 +71,17 @@ def test_paging_ends_where_the_token_would_be_too_long() -> None:
     assert SIGNER.page(token(MAX_SHOWN + 1)) is None
 
 
+SPECIAL = [Special("pinned"), Special("sponsored", "c", ("7", 350_000, "click", 1.5e9))]
 ITEMS = [f"i{n}" for n in range(60)]
 
 
 @given(
     propensities=st.lists(st.floats(1e-9, 1.0), min_size=1, max_size=60),
     cut=st.integers(0, 60),
-    special=st.dictionaries(st.integers(0, 59), st.sampled_from([("pinned", None), ("ad", "c")])),
+    special=st.dictionaries(st.integers(0, 59), st.sampled_from(SPECIAL)),
 )
 def test_attribution_tells_each_item_apart(
-    propensities: list[float], cut: int, special: dict[int, tuple[str, str | None]]
+    propensities: list[float], cut: int, special: dict[int, Special]
 ) -> None:
     count = len(propensities)
     cut = min(cut, count)
@@ -92,7 +93,7 @@ def test_attribution_tells_each_item_apart(
         assert place is not None
         assert place[:2] == (block, position)
         assert place.propensity == pytest.approx(propensity, rel=3e-4)
-        assert place[3:] == special.get(row, ("organic", None))
+        assert place[3:] == special.get(row, Special("organic"))
     assert got.place_of("another") is None
 
 
