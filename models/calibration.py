@@ -1,7 +1,8 @@
 """Calibration inside the graph: what a head's logit means as a probability.
 
 Platt scaling (Platt, 1999) for each action: `scale * logit + shift`, the identity until it is
-fitted. It keeps a head's order and travels in the exported graph, so no caller can forget it.
+fitted. Its scale is above 0, so it keeps a head's order, and it travels in the exported graph, so
+no caller can forget it.
 
 Shapes: `A` actions.
 """
@@ -26,12 +27,23 @@ class Platt(nn.Module):
         calibrated_A: Tensor = logits_A * self.scale + self.shift
         return calibrated_A
 
-    def fit(self, logits_RA: Tensor, labels_RA: Tensor, weights_R: Tensor) -> None:
-        """Fit scale and shift by weighted cross-entropy; an action without a label stays as is."""
+    def fit(self, logits_RA: Tensor, labels_RA: Tensor, weights_R: Tensor) -> list[bool]:
+        """Fit scale and shift by weighted cross-entropy; says for which actions that was possible.
+
+        An action without both labels, or whose fitted scale would turn its order around (or is no
+        number at all), keeps the identity.
+        """
+        fitted = []
         for action in range(logits_RA.shape[1]):
-            if labels_RA[:, action].any():
-                scale, shift = _fit_one(logits_RA[:, action], labels_RA[:, action], weights_R)
-                self.scale[action], self.shift[action] = scale, shift
+            labels_R = labels_RA[:, action] > 0
+            pair = _fit_one(logits_RA[:, action], labels_RA[:, action], weights_R)
+            usable = bool(
+                labels_R.any() and not labels_R.all() and pair.isfinite().all() and pair[0] > 0
+            )
+            if usable:
+                self.scale[action], self.shift[action] = pair
+            fitted.append(usable)
+        return fitted
 
 
 _STEPS = 50

@@ -1,8 +1,9 @@
-"""Evaluates a published release on the data that came after its split."""
+"""Judges a release on the data that came after its split: at publishing and on demand."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,26 @@ from qianmian.data.store import Dataset
 from qianmian.errors import ReleaseError, TrainingError
 from qianmian.features.store import FeatureRepo
 from qianmian.releases.bundle import Bundle
-from qianmian.releases.manifest import MetricRow
+from qianmian.releases.manifest import CalibrationRow, MetricRow
 from qianmian.releases.schema import current_schema
 from qianmian.releases.store import ReleaseStore
+from qianmian.retrieval.sources import SourceQuotas
 from qianmian.workspace import Workspace
-from training.evaluate import evaluate
+from training.evaluate import catalogue_of, evaluate
 from training.history import History
+from training.reliability import calibration_rows
+from training.subjects import refuse_a_known_future, subjects_of
+from training.systems import baselines, models, ranked_items
 
 _BOOTSTRAP_SEED = 17  # the same intervals each time
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What an evaluation found."""
+
+    metrics: list[MetricRow]
+    calibration: list[CalibrationRow]
 
 
 def judge(
@@ -28,11 +41,12 @@ def judge(
     *,
     lists: Path | None = None,
     progress: Callable[[str], None] = lambda _: None,
-) -> list[MetricRow]:
-    """Metric rows of a release and its baselines.
+) -> Judgement:
+    """Judge a release and its baselines.
 
     Raises:
         ReleaseError: the release does not verify, or has seen data beyond the split.
+        TrainingError: nothing came after the split, or a test event precedes a training event.
     """
     dataset, repo = Dataset.open(workspace), FeatureRepo.open(workspace)
     store = ReleaseStore(workspace.releases)
@@ -46,18 +60,54 @@ def judge(
             "there would measure memory; choose a release trained up to the split"
         )
     with threadpool_limits(1, user_api="blas"):
-        rows = evaluate(
+        found = measure(
             Bundle.load(store.path(manifest.id)),
             History(dataset, repo, moments=(cut,), cut=cut),
             dataset,
             quotas=manifest.quotas,
-            rng=np.random.default_rng(_BOOTSTRAP_SEED),
+            horizon_days=manifest.horizon_days,
             lists=lists,
             progress=progress,
         )
-    if not rows:
+    if not found.metrics:
         raise TrainingError(
             "nothing to evaluate: no target action after split.train_end in the data set; "
             "set an earlier split.train_end in dataset.yaml and train again"
         )
-    return rows
+    return found
+
+
+def measure(
+    bundle: Bundle,
+    history: History,
+    dataset: Dataset,
+    *,
+    quotas: SourceQuotas,
+    horizon_days: float | None,
+    lists: Path | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Judgement:
+    """Judge a bundle beside the baselines; nothing where no target action came after the cut.
+
+    Raises `TrainingError` when a test event precedes a training event.
+    """
+    refuse_a_known_future(dataset)
+    subjects = list(subjects_of(history, dataset))
+    if not subjects:
+        return Judgement([], [])
+    ranked = ranked_items(history)
+    evaluation = evaluate(
+        subjects,
+        {**baselines(history, bundle, ranked), **models(history, bundle, ranked, quotas)},
+        catalogue_of(history, ranked),
+        item_ids=history.catalogue.item_ids,
+        lists=lists,
+        progress=progress,
+    )
+    calibration = []
+    if horizon_days is not None:
+        progress("measuring the calibration")
+        calibration = calibration_rows(
+            bundle, history, dataset, ranked, quotas=quotas, horizon_days=horizon_days
+        )
+    return Judgement(evaluation.rows(np.random.default_rng(_BOOTSTRAP_SEED)), calibration)

@@ -1,17 +1,28 @@
 """Ranking metrics of one user's list, and their means with bootstrap intervals over users.
 
 Recall is capped: hits divided by the smaller of K and the number of relevant items, so a perfect
-list scores 1 for every user. NDCG uses binary relevance.
+list scores 1 for every user; average precision is divided by the same number. NDCG uses binary
+relevance.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+
+
+class Interval(NamedTuple):
+    """A number with the interval of its bootstrap."""
+
+    value: float
+    low: float
+    high: float
 
 
 def recall_at(hits: Bools, relevant: int, k: int) -> float:
@@ -34,12 +45,69 @@ def ndcg_at(hits: Bools, relevant: int, k: int) -> float:
     return float(gains.sum() / best)
 
 
+def reciprocal_rank_at(hits: Bools, k: int) -> float:
+    """1 / place of the first hit among the first k, 0 without any.
+
+    >>> reciprocal_rank_at(np.array([False, True]), k=2)
+    0.5
+    """
+    places = np.flatnonzero(hits[:k])
+    return float(1.0 / (places[0] + 1)) if len(places) else 0.0
+
+
+def average_precision_at(hits: Bools, relevant: int, k: int) -> float:
+    """Sum of the precision at each hit among the first k, divided by min(k, relevant).
+
+    >>> average_precision_at(np.array([True, False, True]), relevant=2, k=3)
+    0.8333333333333333
+    """
+    places = np.flatnonzero(hits[:k])
+    precision = np.arange(1, len(places) + 1) / (places + 1)
+    return float(precision.sum() / min(k, relevant))
+
+
 def bootstrap_interval(
-    values: Sequence[float], rng: np.random.Generator, *, samples: int = 1000, level: float = 0.95
+    values: Sequence[float] | Floats,
+    rng: np.random.Generator,
+    *,
+    samples: int = 1000,
+    level: float = 0.95,
 ) -> tuple[float, float]:
     """Percentile interval of the mean over resampled users."""
     data = np.asarray(values, dtype=np.float64)
-    counts = rng.multinomial(len(data), np.full(len(data), 1 / len(data)), size=samples)
-    means = counts @ data / len(data)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    low, high = _quantiles(_resampled(len(data), rng, samples) @ data / len(data), level)
+    return low, high
+
+
+def paired_ratio(
+    ours: Floats,
+    theirs: Floats,
+    rng: np.random.Generator,
+    *,
+    samples: int = 1000,
+    level: float = 0.95,
+) -> Interval:
+    """Ratio of two means over the same users, each resampling drawing users for both sides.
+
+    Infinite where the other side's mean is 0.
+    """
+    counts = _resampled(len(ours), rng, samples)
+    low, high = _quantiles(_ratio(counts @ ours, counts @ theirs), level)
+    return Interval(float(_ratio(ours.sum(), theirs.sum())), low, high)
+
+
+def _resampled(size: int, rng: np.random.Generator, samples: int) -> npt.NDArray[np.int64]:
+    """How often each of `size` users is drawn, [samples, size]."""
+    return rng.multinomial(size, np.full(size, 1 / size), size=samples)
+
+
+def _ratio(over: npt.ArrayLike, under: npt.ArrayLike) -> Floats:
+    over, under = np.asarray(over, dtype=np.float64), np.asarray(under, dtype=np.float64)
+    ratio: Floats = np.divide(over, under, out=np.full(over.shape, np.inf), where=under > 0)
+    return ratio
+
+
+def _quantiles(values: Floats, level: float) -> tuple[float, float]:
+    ends = [(1 - level) / 2, (1 + level) / 2]
+    low, high = np.quantile(values, ends, method="inverted_cdf")  # infinity needs no arithmetic
     return float(low), float(high)

@@ -18,20 +18,47 @@ from qianmian.retrieval.neighbours import HALF_LIFE_DAYS, STRONGEST, Neighbours
 from training.actions import Actions
 from training.profile import NeighboursProfile
 
+_SHRINKAGE = 10.0
 _THREADS = 2  # of BLAS: the inverse is one large matrix, unlike everything else in training
 
 
 def fit_neighbours(
     targets: Actions, *, users: int, items: int, moment: float, profile: NeighboursProfile
 ) -> Neighbours:
-    """Learn the weights from target actions before `moment` (epoch seconds)."""
+    """Learn EASE's weights from target actions before `moment` (epoch seconds)."""
+    known, had = _decayed_counts(targets, users, items, moment, profile)
+    if len(known) <= 1:
+        return Neighbours.none(items)
+    return _strongest(_ease(had, profile.regularization), known, items, profile.kept)
+
+
+def fit_item_knn(
+    targets: Actions, *, users: int, items: int, moment: float, profile: NeighboursProfile
+) -> Neighbours:
+    """Item-kNN on the same counts: cosines, an item its own nearest neighbour.
+
+    After Sarwar et al., "Item-based collaborative filtering recommendation algorithms" (2001);
+    `shrinkage` is added to the product of the norms, so few common users count for less.
+    """
+    known, had = _decayed_counts(targets, users, items, moment, profile)
+    if len(known) <= 1:
+        return Neighbours.none(items)
+    with threadpool_limits(_THREADS, user_api="blas"):
+        gram = had.T @ had
+    norms = np.sqrt(gram.diagonal())
+    cosines = gram / (norms[:, None] * norms[None, :] + _SHRINKAGE)
+    return _strongest(cosines, known, items, profile.kept)
+
+
+def _decayed_counts(
+    targets: Actions, users: int, items: int, moment: float, profile: NeighboursProfile
+) -> tuple[np.ndarray, np.ndarray]:
+    """Items with the most users [K], ascending, and what each user has of them, float32 [U, K]."""
     past = targets.between(-np.inf, moment)
     pairs = np.unique(past.users.astype(np.int64) * items + past.items)
     buyers = np.bincount(pairs % items, minlength=items)
     known = np.argsort(-buyers, kind="stable")[: profile.items]
     known = np.sort(known[buyers[known] >= profile.min_users])
-    if len(known) <= 1:
-        return Neighbours.none(items)
     column = np.full(items, -1)
     column[known] = np.arange(len(known))
     inside = column[past.items] >= 0
@@ -42,7 +69,7 @@ def fit_neighbours(
         minlength=users * len(known),
     )
     had = np.minimum(np.sqrt(counts), STRONGEST).astype(np.float32).reshape(users, len(known))
-    return _strongest(_ease(had, profile.regularization), known, items, profile.kept)
+    return known, had
 
 
 def _ease(had: np.ndarray, regularization: float) -> np.ndarray:

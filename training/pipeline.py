@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,9 +20,9 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from models.ranker import Ranker
 from qianmian.contracts import features as f
 from qianmian.data.store import Dataset
+from qianmian.errors import TrainingError
 from qianmian.features.encoding import item_dense
 from qianmian.features.ranking_features import IS_REPEAT, feature_names
 from qianmian.features.store import FeatureRepo
@@ -33,18 +34,19 @@ from qianmian.releases.bundle import (
     NEIGHBOURS_FILE,
     Bundle,
 )
-from qianmian.releases.manifest import DataWindow, ReleaseFacts
+from qianmian.releases.manifest import DataWindow, Parity, ReleaseFacts
 from qianmian.releases.schema import release_schema
 from qianmian.releases.store import ReleaseStore
 from qianmian.retrieval.sources import SourceQuotas
 from qianmian.workspace import Workspace
 from training.checkpoint import Checkpoint
-from training.evaluate import evaluate
 from training.export import export_ranker, export_user_tower, prove_parity, user_tower_module
 from training.history import History
+from training.judge import Judgement, measure
 from training.profile import TrainingProfile
+from training.proposals import Examples
 from training.quiet import quiet_libraries
-from training.ranker import fit_ranker
+from training.ranker import TrainedRanker, fit_ranker
 from training.revision import code_revision
 from training.run import Progress, Run, codes_at, prepare, read_history
 from training.through_time import fit_two_tower, neighbours_at
@@ -80,6 +82,37 @@ def _train(
     progress: Progress,
     checkpoint: Checkpoint | None,
 ) -> str:
+    learned = learn(dataset, repo, profile, progress, checkpoint)
+    run = learned.run
+    store = ReleaseStore(workspace.releases)
+    with store.staging() as folder:
+        parity = export(learned, folder)
+        quotas = SourceQuotas()  # what serving ranks
+        bundle = Bundle.open(folder, actions=run.history.predicted, as_of=run.history.cut)
+        found = judged(run, bundle, dataset, quotas)
+        release = store.publish(folder, facts(learned, bundle, dataset, repo, parity, found))
+    if checkpoint:
+        checkpoint.clear()
+    return release
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What a run has learned, before it is exported."""
+
+    run: Run
+    examples: Examples
+    ranker: TrainedRanker
+
+
+def learn(
+    dataset: Dataset,
+    repo: FeatureRepo,
+    profile: TrainingProfile,
+    progress: Progress,
+    checkpoint: Checkpoint | None = None,
+) -> Learned:
+    """Read the history and train both models on it."""
     seed_everything(profile.seed)
     history = read_history(dataset, repo, profile)
     run = prepare(history, profile, progress)
@@ -93,25 +126,13 @@ def _train(
         rng=run.rng,
         progress=progress,
     )
-    store = ReleaseStore(workspace.releases)
-    with store.staging() as folder:
-        facts = export(run, ranker, examples.features[:4096], folder, repo, dataset)
-        release = store.publish(folder, facts)
-    if checkpoint:
-        checkpoint.clear()
-    return release
+    return Learned(run, examples, ranker)
 
 
-def export(
-    run: Run,
-    ranker: Ranker,
-    features: np.ndarray,
-    folder: Path,
-    repo: FeatureRepo,
-    dataset: Dataset,
-) -> ReleaseFacts:
-    """Write the files of a release and gather what is to be said of it."""
-    history, cut = run.history, run.history.cut
+def export(learned: Learned, folder: Path) -> Parity:
+    """Write the files of a release and prove that the graphs compute what torch computes."""
+    run, features = learned.run, learned.examples.features[:_PROVEN_ROWS]
+    history, cut, ranker = run.history, run.history.cut, learned.ranker.model
     items = history.items(cut)
     run.progress("exporting to ONNX")
     codes = codes_at(run, cut)
@@ -131,37 +152,63 @@ def export(
         f"top-{parity.top_k} agreement {parity.top_k_agreement:.4f}, "
         f"{'passed' if parity.passed else 'FAILED'}"
     )
-    quotas = SourceQuotas()  # what serving ranks
-    bundle = Bundle.open(folder, actions=history.predicted, as_of=cut)
-    metrics = evaluate(
-        bundle,
-        history,
-        dataset,
-        quotas=quotas,
-        rng=np.random.default_rng(run.profile.seed),
-        progress=run.progress,
-    )
-    if not metrics:
-        run.progress("no target action after the split: published without metrics")
+    return parity
+
+
+_PROVEN_ROWS = 4096  # of real ranking features, run through both rankers
+
+
+def facts(
+    learned: Learned,
+    bundle: Bundle,
+    dataset: Dataset,
+    repo: FeatureRepo,
+    parity: Parity,
+    found: Judgement,
+) -> ReleaseFacts:
+    """Gather what is to be said of a release."""
+    run, history = learned.run, learned.run.history
     first = datetime.fromtimestamp(float(history.targets.at[0]), tz=UTC)
     return ReleaseFacts(
         created=datetime.now(tz=UTC),
         dataset=dataset.spec.name,
         profile=run.profile.name,
         code_revision=code_revision(),
-        data_window=DataWindow(start=first, end=datetime.fromtimestamp(cut, tz=UTC)),
+        data_window=DataWindow(start=first, end=datetime.fromtimestamp(history.cut, tz=UTC)),
         feature_services=release_schema(repo.schema),
-        quotas=quotas,
+        quotas=SourceQuotas(),
         actions=history.predicted,
         dimensions={
-            "items": len(items),
+            "items": len(bundle.items),
             "users": len(run.encoder.user_ids),
-            "vector": vectors.shape[1],
-            "ranking_features": features.shape[1],
+            "vector": bundle.vectors.shape[1],
+            "ranking_features": learned.examples.features.shape[1],
         },
-        metrics=tuple(metrics),
+        metrics=tuple(found.metrics),
+        horizon_days=run.profile.ranker.horizon_days,
+        calibrated=dict(zip(history.predicted, learned.ranker.calibrated, strict=True)),
+        calibration=tuple(found.calibration),
         parity=parity,
     )
+
+
+def judged(run: Run, bundle: Bundle, dataset: Dataset, quotas: SourceQuotas) -> Judgement:
+    """Judge the unpublished release; where the data does not allow it, say so and go on."""
+    try:
+        found = measure(
+            bundle,
+            run.history,
+            dataset,
+            quotas=quotas,
+            horizon_days=run.profile.ranker.horizon_days,
+            progress=run.progress,
+        )
+    except TrainingError as error:
+        run.progress(f"published without metrics: {error}")
+        return Judgement([], [])
+    if not found.metrics:
+        run.progress("no target action after the split: published without metrics")
+    return found
 
 
 def sample_states(history: History, size: int = 512) -> list[UserState]:

@@ -6,6 +6,7 @@ Shapes: `B` groups of a batch, `N` candidates (padded), `F` features, `A` action
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,6 +19,14 @@ from training.profile import RankerProfile
 from training.proposals import Examples
 
 
+@dataclass(frozen=True, slots=True)
+class TrainedRanker:
+    """A ranker, and for which of its actions a calibration could be fitted."""
+
+    model: Ranker
+    calibrated: tuple[bool, ...]
+
+
 def fit_ranker(
     examples: Examples,
     profile: RankerProfile,
@@ -26,7 +35,7 @@ def fit_ranker(
     repeat: int,
     rng: np.random.Generator,
     progress: Callable[[str], None],
-) -> Ranker:
+) -> TrainedRanker:
     """Train a calibrated ranker.
 
     The calibration comes from a rehearsal: a ranker that learned only from moments whose horizon
@@ -48,13 +57,14 @@ def fit_ranker(
         progress("ranker: rehearsal for the calibration")
         rehearsal = _fit(examples.groups(known), profile, target, repeat, rng, progress)
     ranker = _fit(examples, profile, target, repeat, rng, progress)
+    calibrated = [False] * examples.labels.shape[1]
     if rehearsal is not None:
         held_out = examples.groups(examples.moments == last)
         with torch.no_grad():
             logits = rehearsal(torch.from_numpy(held_out.features))
         labels, weights = torch.from_numpy(held_out.labels), torch.from_numpy(held_out.weights)
-        ranker.calibrate.fit(logits, labels, weights)
-    return ranker
+        calibrated = ranker.calibrate.fit(logits, labels, weights)
+    return TrainedRanker(ranker, tuple(calibrated))
 
 
 def _fit(

@@ -8,7 +8,7 @@ from typing import Annotated
 import orjson
 import typer
 
-from qianmian.cli.metrics_table import print_metrics
+from qianmian.cli.metrics_table import print_calibration, print_metrics
 from qianmian.cli.state import CliState
 from qianmian.errors import FieldError
 
@@ -23,11 +23,13 @@ def evaluate(
         Path | None, typer.Option(metavar="FILE", help="Write every ranked list as Parquet.")
     ] = None,
 ) -> None:
-    """Measure a release against its baselines, repeats and new items apart.
+    """Measure a release against its baselines: repeats, new items, cold users and segments apart.
 
     The whole catalogue is ranked for every user with a target action after the split. Rows in the
-    JSON file: system, slice, k, recall, ndcg, ci_low, ci_high (of the NDCG), users. Rows in the
-    lists: system, user_id, item_id, rank, score.
+    JSON file: system, slice, k, recall, ndcg, mrr, map, ci_low and ci_high (of the NDCG), users;
+    ratio, ratio_low, ratio_high (NDCG of two_stage over the row's, paired over users); for the
+    slice `all` also coverage, gini, novelty, diversity. Rows in the lists: system, user_id,
+    item_id, rank, score. Data in which a test event precedes a training event is refused.
     """
     workspace = CliState.of(ctx).workspace
     for name, path in (("--json", json), ("--lists", lists)):
@@ -35,8 +37,9 @@ def evaluate(
             raise FieldError(name, str(path), "a file in a folder that exists")
     from training.judge import judge
 
-    rows = judge(workspace, release, lists=lists, progress=lambda text: typer.echo(text, err=True))
+    found = judge(workspace, release, lists=lists, progress=lambda text: typer.echo(text, err=True))
     if json:
-        records = [row.model_dump() for row in rows]
+        records = [row.model_dump() for row in found.metrics]
         json.write_bytes(orjson.dumps(records, option=orjson.OPT_INDENT_2))
-    print_metrics(rows)
+    print_metrics(found.metrics)
+    print_calibration(found.calibration)

@@ -7,24 +7,65 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from qianmian.cli.wide import console
-from qianmian.releases.manifest import MetricRow
+from qianmian.releases.manifest import CalibrationRow, MetricRow
 
 SHOWN_K = 20
 
 
+#: Slices of the table; the others (cold users and items, segments) are in the JSON.
+SHOWN_SLICES = ("all", "repeat", "new")
+
+
 def print_metrics(rows: Sequence[MetricRow]) -> None:
-    """Print Recall@20 and NDCG@20 with the interval of the latter, by system and slice."""
+    """Print Recall@20 and NDCG@20 with the interval of the latter, by system and slice.
+
+    The last column is how far `two_stage` is ahead of each system over all, paired over users.
+    """
+    rows = [row for row in rows if row.k == SHOWN_K and row.slice in SHOWN_SLICES]
     slices = list(dict.fromkeys(row.slice for row in rows))
     table = Table(title=f"Recall@{SHOWN_K} / NDCG@{SHOWN_K} (95 % interval of NDCG)")
     table.add_column("system")
     users = {row.slice: row.users for row in rows}
     for label in slices:
         table.add_column(f"{label} ({users[label]:,} users)", justify="right")
+    table.add_column("two_stage is", justify="right")
     for system in dict.fromkeys(row.system for row in rows):
+        of_system = {row.slice: row for row in rows if row.system == system}
         cells = {
-            row.slice: f"{row.recall:.3f} / {row.ndcg:.3f} ({row.ci_low:.3f}-{row.ci_high:.3f})"
-            for row in rows
-            if row.system == system and row.k == SHOWN_K
+            label: f"{row.recall:.3f} / {row.ndcg:.3f} ({_shown(row.ci_low)}-{_shown(row.ci_high)})"
+            for label, row in of_system.items()
         }
-        table.add_row(system, *(cells.get(label, "-") for label in slices))
+        table.add_row(
+            system, *(cells.get(label, "-") for label in slices), _ahead(of_system.get("all"))
+        )
     console().print(table)
+
+
+def print_calibration(rows: Sequence[CalibrationRow]) -> None:
+    """Print what was predicted against what followed, by action and segment of users."""
+    if not rows:
+        return
+    table = Table(title="Probabilities on held-out time")
+    for name in ("action", "users", "candidates", "predicted", "actual", "ratio", "ECE"):
+        table.add_column(name, justify="left" if name in {"action", "users"} else "right")
+    for row in rows:
+        table.add_row(
+            row.action,
+            row.segment,
+            f"{row.candidates:,}",
+            f"{row.predicted:.5f}",
+            f"{row.actual:.5f}",
+            "-" if row.ratio is None else f"{row.ratio:.3f}",
+            f"{row.ece:.5f}",
+        )
+    console().print(table)
+
+
+def _ahead(row: MetricRow | None) -> str:
+    if row is None or row.ratio is None:
+        return "-"
+    return f"{row.ratio:.3f} times ({_shown(row.ratio_low)}-{_shown(row.ratio_high)})"
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from qianmian.cli.metrics_table import print_metrics
+from qianmian.cli.metrics_table import print_calibration, print_metrics
 from qianmian.cli.state import CliState
 from qianmian.cli.wide import console
 from qianmian.errors import ReleaseError
@@ -100,6 +100,11 @@ def show(ctx: typer.Context, release: Ref = "live", as_json: AsJson = False) -> 
         "parity": f"{'proven' if parity.passed else 'NOT PROVEN'}: largest difference {worst:.1e} "
         f"over batches of {', '.join(map(str, parity.batch_sizes))}; "
         f"top-{parity.top_k} agreement {parity.top_k_agreement:.4f}",
+        "calibration": ", ".join(
+            f"{action}: {'fitted' if fitted else 'NOT FITTED, probabilities are raw'}"
+            for action, fitted in manifest.calibrated.items()
+        )
+        or "not told",
         "files": ", ".join(f"{k} {v.bytes / 1e6:.1f} MB" for k, v in manifest.files.items()),
     }
     table = Table(box=None, pad_edge=False, show_header=False)
@@ -108,6 +113,7 @@ def show(ctx: typer.Context, release: Ref = "live", as_json: AsJson = False) -> 
     console().print(table)
     if manifest.metrics:
         print_metrics(manifest.metrics)
+        print_calibration(manifest.calibration)
 
 
 @app.command()

@@ -65,7 +65,12 @@ class Parity(_Frozen):
 
 
 class MetricRow(_Frozen):
-    """One row of an evaluation; the baselines of the same run stand beside the models."""
+    """One row of an evaluation; the baselines of the same run stand beside the models.
+
+    `ci_low` and `ci_high` bound the NDCG. `ratio` is the NDCG of `two_stage` over the row's own,
+    its interval from a paired bootstrap over users. What a system's lists are like as a whole
+    (coverage, gini, novelty, diversity) is given for the slice `all` alone.
+    """
 
     system: str
     slice: str
@@ -75,6 +80,32 @@ class MetricRow(_Frozen):
     users: int
     ci_low: float | None = None
     ci_high: float | None = None
+    mrr: float | None = None
+    map: float | None = None
+    ratio: float | None = None
+    ratio_low: float | None = None
+    ratio_high: float | None = None
+    coverage: float | None = None
+    gini: float | None = None
+    novelty: float | None = None
+    diversity: float | None = None
+
+
+class CalibrationRow(_Frozen):
+    """How well one action's probability holds on held-out time, in one segment of users.
+
+    Over all candidates of all users of the segment: the mean of what was predicted and of what
+    followed, their ratio, and the expected calibration error (mean distance of the two over bins
+    with equally many candidates).
+    """
+
+    action: EventType
+    segment: str
+    candidates: Annotated[int, Field(ge=0)]
+    predicted: float
+    actual: float
+    ratio: float | None
+    ece: Annotated[float, Field(ge=0)]
 
 
 class ReleaseFacts(_Frozen):
@@ -95,6 +126,13 @@ class ReleaseFacts(_Frozen):
     #: Sizes worth knowing: items, users, vector width, ...
     dimensions: dict[str, int]
     metrics: tuple[MetricRow, ...] = ()
+    #: A probability is that of an action within so many days.
+    horizon_days: float | None = None
+    #: Whether each action's calibration could be fitted; where not, the probability stays as
+    #: cross-entropy left it.
+    calibrated: dict[EventType, bool] = Field(default_factory=dict)
+    #: The probabilities against what followed after the split; empty where that is too short.
+    calibration: tuple[CalibrationRow, ...] = ()
     parity: Parity
 
 

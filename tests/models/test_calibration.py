@@ -42,3 +42,23 @@ def test_an_action_that_never_happened_stays_as_it_is() -> None:
     both = torch.cat([labels, torch.zeros_like(labels)], dim=1)
     platt.fit(torch.cat([logits, logits], dim=1), both, torch.ones(len(logits)))
     assert (float(platt.scale[1]), float(platt.shift[1])) == (1.0, 0.0)
+
+
+def test_labels_that_fall_with_the_logit_never_turn_the_order_around() -> None:
+    platt = Platt(actions=2)
+    logits, labels = drawn(-0.7, -0.4)
+    sound, marks = drawn(0.7, -0.4)
+    fitted = platt.fit(
+        torch.cat([logits, sound], dim=1), torch.cat([labels, marks], dim=1), torch.ones(60_000)
+    )
+    assert fitted == [False, True]
+    assert (float(platt.scale[0]), float(platt.shift[0])) == (1.0, 0.0)
+    assert bool((platt.scale > 0).all())
+
+
+def test_labels_that_are_all_alike_or_separable_leave_a_usable_line() -> None:
+    for labels in (torch.ones(50, 1), (torch.arange(50)[:, None] > 24).float()):
+        platt = Platt(actions=1)
+        platt.fit(torch.linspace(-1, 1, 50)[:, None], labels, torch.ones(50))
+        assert float(platt.scale) > 0
+        assert bool(platt(torch.linspace(-1, 1, 50)[:, None]).isfinite().all())

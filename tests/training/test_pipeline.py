@@ -34,11 +34,54 @@ def test_the_manifest_says_what_was_proven(parts):
     assert len(manifest.parity.batch_sizes) >= 3
     assert all(output.max_abs_diff <= 1e-5 for output in manifest.parity.outputs)
     assert {row.system for row in manifest.metrics} == {
+        "popularity_all_time",
         "popularity",
         "personal_frequency",
+        "item_knn",
+        "ease",
         "two_tower",
         "two_stage",
     }
+
+
+def test_the_manifest_tells_each_baseline_how_far_two_stage_is_ahead(parts):
+    *_, store, _ = parts
+    rows = {(r.system, r.slice, r.k): r for r in store.get("live").metrics}
+    ours, theirs = rows["two_stage", "all", 10], rows["popularity", "all", 10]
+    assert theirs.ratio == pytest.approx(ours.ndcg / theirs.ndcg)
+    assert theirs.ratio_low < theirs.ratio < theirs.ratio_high
+    assert ours.ratio is None
+    assert 0 < ours.coverage <= 1
+    assert 0 <= ours.gini <= 1
+    assert {label for _, label, _ in rows} >= {"all", "repeat", "new", "activity_level=high"}
+
+
+def test_the_manifest_tells_how_probabilities_held_after_the_split(parts):
+    *_, store, _ = parts
+    manifest = store.get("live")
+    assert set(manifest.calibrated) == set(manifest.actions)
+    # two weeks follow the split, so a horizon of four cannot be judged
+    assert manifest.horizon_days == 28.0
+    assert manifest.calibration == ()
+
+
+def test_calibration_is_measured_where_the_horizon_fits(parts):
+    from qianmian.retrieval.sources import SourceQuotas
+    from training.reliability import calibration_rows
+    from training.systems import ranked_items
+
+    dataset, _, history, _, bundle = parts
+    ranked = ranked_items(history)
+    rows = calibration_rows(
+        bundle, history, dataset, ranked, quotas=SourceQuotas(), horizon_days=14.0
+    )
+    overall = {row.action: row for row in rows if row.segment == "all"}
+    assert set(overall) == set(bundle.actions)
+    order = overall["order"]
+    assert order.predicted == pytest.approx(order.ratio * order.actual)
+    assert 0 <= order.ece < 1
+    segments = [row for row in rows if row.action == "order" and "activity" in row.segment]
+    assert sum(row.candidates for row in segments) == order.candidates
 
 
 def test_every_action_that_the_data_holds_has_a_head(parts):
@@ -115,17 +158,12 @@ def test_lists_can_be_judged_with_other_tools(parts, tmp_path):
 
     dataset, _, history, _, bundle = parts
     from qianmian.retrieval.sources import SourceQuotas
-    from training.evaluate import evaluate
+    from training.judge import measure
 
     path = tmp_path / "lists.parquet"
-    rows = evaluate(
-        bundle,
-        history,
-        dataset,
-        quotas=SourceQuotas(),
-        rng=np.random.default_rng(0),
-        lists=path,
-    )
+    rows = measure(
+        bundle, history, dataset, quotas=SourceQuotas(), horizon_days=None, lists=path
+    ).metrics
     lists = pd.read_parquet(path)
     assert list(lists.columns) == ["system", "user_id", "item_id", "rank", "score"]
     assert not lists.duplicated(["system", "user_id", "item_id"]).any()
@@ -287,8 +325,8 @@ def test_a_split_of_its_own_keeps_test_rows_out_of_training(tmp_path):
     from qianmian.features.store import FeatureRepo
     from qianmian.workspace import Workspace
     from tests.small_shop import write_shop
-    from training.evaluate import _test_items
     from training.history import History
+    from training.subjects import held_out_items, refuse_a_known_future
 
     source = write_shop(tmp_path / "source", events_only=True)
     events = pd.read_parquet(source / "events.parquet")
@@ -304,4 +342,6 @@ def test_a_split_of_its_own_keeps_test_rows_out_of_training(tmp_path):
     train = events[events["split"] == "train"]
     assert 0 < len(history.targets.items) <= len(train)
     test_users = set(events.loc[events["split"] == "test", "user_id"])
-    assert set(_test_items(history, dataset)) == test_users
+    assert set(held_out_items(history, dataset)) == test_users
+    with pytest.raises(TrainingError, match="precedes a training event"):
+        refuse_a_known_future(dataset)

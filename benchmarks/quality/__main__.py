@@ -1,0 +1,88 @@
+r"""Ranking quality: the two-stage model beside everything a team could pick, in one run.
+
+    python -m benchmarks.quality > quality.json
+    python -m benchmarks.quality --profile full --seeds 17 18 19 20 21 \
+        --cases complete-journey ml-100k campaign-8 campaign-13
+
+Progress goes to stderr, one JSON object to stdout: `rows` as `qianmian evaluate --json` writes them
+(means over the seeds) and `ratio_to_best` of the first case, and the same of every case below
+`cases`. Protocol: a global split in time, all items with a target action before it ranked (a
+campaign: those of its pool), NDCG with intervals over users and seeds. Every seed trains everything
+anew, the baselines with it. Results lie in `--home`: a stopped run goes on where it was.
+
+SASRec runs in an environment of its own, made by `benchmarks/peers/install.sh`; leave it out with
+`--no-sasrec`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+#: Settings that slow numpy down; dropped before numpy is imported.
+SLOWING: Final = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+FIRST_SEED: Final = 17
+
+
+def main() -> None:
+    """Run every case and seed and print."""
+    options = _options()
+    for name in SLOWING:
+        os.environ.pop(name, None)
+    from benchmarks.quality.cases import case_of, prepare
+    from benchmarks.quality.report import report_of
+    from benchmarks.quality.seeds import result_of
+    from training.profile import load_profile
+
+    profile = load_profile(options.profile)
+    cases: dict[str, Any] = {}
+    for case in [case_of(name) for name in options.cases]:
+        workspace = prepare(case, options.home, profile, _say)
+        results = [
+            result_of(
+                case,
+                workspace,
+                profile.model_copy(update={"seed": seed}),
+                with_sequence=options.sasrec,
+                progress=_say,
+            )
+            for seed in options.seeds
+        ]
+        cases[case.name] = {"what": case.what, **report_of(results)}
+    first = cases[options.cases[0]]
+    report = {
+        "rows": first["rows"],
+        "ratio_to_best": first["ratio_to_best"],
+        "profile": profile.name,
+        "cases": cases,
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python "
+        f"{platform.python_version()}",
+    }
+    print(json.dumps(report, indent=2))
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.quality",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--cases", nargs="+", default=["complete-journey"], metavar="CASE")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[FIRST_SEED], metavar="SEED")
+    parser.add_argument("--profile", default="quick", help="a file of configs/training/")
+    parser.add_argument("--home", type=Path, default=Path("var/benchmarks/quality"))
+    parser.add_argument("--no-sasrec", dest="sasrec", action="store_false")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

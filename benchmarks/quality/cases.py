@@ -1,0 +1,139 @@
+"""The cases: which data, which cut, which pool; and how their workspaces are made.
+
+Each case has a workspace of its own below the benchmark's home, with features as of its own cut: a
+campaign is judged by models that stopped learning on the day it began.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+import yaml
+
+from benchmarks.datasets.ml100k import ratings_file, write_events
+from qianmian.contracts import columns as c
+from qianmian.data.importing import import_source
+from qianmian.data.source import find_source
+from qianmian.data.spec import DatasetSpec
+from qianmian.data.store import Dataset
+from qianmian.errors import NotFoundError
+from qianmian.features.item_table import Int32, ItemTable
+from qianmian.features.snapshots import build, schedule
+from qianmian.workspace import DEFAULT_DATASET, Workspace
+from training.profile import TrainingProfile
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One comparison."""
+
+    name: str
+    what: str
+    dataset: str
+    venue: str | None = None  # pool that ranking is restricted to; its period is the test
+
+
+#: Campaign 18 lies in the final test; nothing is chosen on it.
+CASES: Final = {
+    case.name: case
+    for case in (
+        Case("complete-journey", "weeks 50 to 53, the whole catalogue", DEFAULT_DATASET),
+        Case("ml-100k", "the last fifth of the ratings by time", "ml-100k"),
+        *(
+            Case(f"campaign-{n}", f"campaign {n} from its first day, its pool", f"campaign-{n}", n)
+            for n in ("8", "13", "18")
+        ),
+    )
+}
+
+
+def case_of(name: str) -> Case:
+    """The case of a name; raises `NotFoundError`."""
+    if name not in CASES:
+        raise NotFoundError("case", name, CASES)
+    return CASES[name]
+
+
+def prepare(case: Case, home: Path, profile: TrainingProfile, progress: Progress) -> Workspace:
+    """Import the data of a case and build its features; what is there already is kept."""
+    workspace = Workspace(home, case.dataset)
+    if not (workspace.data / c.IMPORT_FILE).is_file():
+        progress(f"{case.name}: importing")
+        source = _source(case, home, progress)
+        import_source(find_source(source, case.dataset), workspace, lambda _: None)
+    dataset = Dataset.open(workspace)
+    cut = dataset.spec.split.train_end.timestamp()
+    moments = schedule(cut, profile.snapshots.every_days, profile.snapshots.count)
+    report = build(workspace, dataset, moments)
+    progress(f"{case.name}: {report.written} feature snapshots written, {report.kept} kept")
+    return workspace
+
+
+def pool_of(case: Case, dataset: Dataset, catalogue: ItemTable) -> Int32 | None:
+    """Items of the case's venue; None: the whole catalogue."""
+    pools = dataset.venue_items()
+    if case.venue is None or pools is None:
+        return None
+    items = pools.loc[pools[c.VENUE_ID].astype(str) == case.venue, c.ITEM_ID].astype(str)
+    indices = catalogue.indices_of(items.unique())
+    return indices[indices >= 0]
+
+
+def _source(case: Case, home: Path, progress: Progress) -> str:
+    if case.dataset == DEFAULT_DATASET:
+        return DEFAULT_DATASET
+    folder = home / "sources" / case.dataset
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    if case.venue is None:
+        _ratings(folder)
+    else:
+        _campaign(case.venue, folder, home, progress)
+    return str(folder)
+
+
+_TRAINED_SHARE: Final = 0.8
+
+
+def _ratings(folder: Path) -> None:
+    path = write_events(ratings_file(), folder)
+    at = pd.read_parquet(path, columns=[c.TIMESTAMP])[c.TIMESTAMP]
+    cut = at.sort_values().iloc[int(len(at) * _TRAINED_SHARE)].ceil("D")
+    _declare(folder, {"title": "MovieLens 100K", "split": {"train_end": cut.isoformat()}})
+
+
+def _campaign(venue: str, folder: Path, home: Path, progress: Progress) -> None:
+    """Complete Journey with the split at the start of a campaign, the test its period."""
+    whole = Workspace(home, DEFAULT_DATASET)
+    if not (whole.data / c.IMPORT_FILE).is_file():
+        progress("complete-journey: importing")
+        import_source(find_source(DEFAULT_DATASET, None), whole, lambda _: None)
+    dataset = Dataset.open(whole)
+    for path in whole.data.glob("*.parquet"):
+        shutil.copy(path, folder)
+    venues = dataset.venues()
+    if venues is None:
+        raise NotFoundError("venue", venue, ())
+    period = venues.set_index(venues[c.VENUE_ID].astype(str)).loc[venue]
+    split = {
+        "train_end": period[c.STARTS_AT].isoformat(),
+        "test_end": period[c.ENDS_AT].isoformat(),
+    }
+    _declare(folder, {**_declared(dataset.spec), "split": split})
+
+
+def _declared(spec: DatasetSpec) -> dict[str, Any]:
+    """What a folder declares so that an import reads it as `spec` does."""
+    said = spec.model_dump(mode="json", exclude={"name", "split"})
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def _declare(folder: Path, said: dict[str, Any]) -> None:
+    (folder / c.DATASET_FILE).write_text(yaml.safe_dump(said), encoding="utf-8")

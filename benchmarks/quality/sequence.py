@@ -1,0 +1,74 @@
+"""SASRec of a maintained library (RecTools) as a peer, run in an environment of its own.
+
+Two Parquet files go over: the target actions before the cut, and back the best items of each user.
+
+SASRec: Kang and McAuley, "Self-attentive sequential recommendation" (2018).
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from qianmian.contracts import columns as c
+from qianmian.errors import DataError
+from qianmian.features.item_table import Int32
+from qianmian.workspace import PROJECT_ROOT
+from training.baselines import popularity
+from training.history import History
+from training.slices import Ranking
+from training.subjects import Subject
+from training.systems import System
+
+SASREC: Final = "sasrec"
+PEERS: Final = PROJECT_ROOT / "var" / "peers"
+_SCRIPT: Final = PROJECT_ROOT / "benchmarks" / "peers" / "sasrec.py"
+
+
+def sasrec(history: History, subjects: list[Subject], ranked: Int32, *, seed: int) -> System:
+    """Train SASRec on the sequences of target actions; users it does not know get popularity.
+
+    Raises `DataError` when the peers' environment was not made.
+    """
+    if not PEERS.is_dir():
+        raise DataError(
+            f"{PEERS}: missing; run `benchmarks/peers/install.sh`, or leave SASRec out "
+            "with --no-sasrec"
+        )
+    targets = history.targets
+    popular = popularity(targets, len(history.catalogue), history.cut)
+    rest = (popular / (popular.max() + 1.0) - 1.0) * 1e3  # below every score of the model
+    with tempfile.TemporaryDirectory() as place:
+        given, wanted, back = (Path(place) / n for n in ("given.pq", "wanted.pq", "back.pq"))
+        pd.DataFrame(
+            {c.USER_ID: targets.users, c.ITEM_ID: targets.items, c.TIMESTAMP: targets.at}
+        ).to_parquet(given)
+        codes = [s.code for s in subjects if s.code >= 0]
+        pd.DataFrame({c.USER_ID: codes}).to_parquet(wanted)
+        subprocess.run(
+            [sys.executable, str(_SCRIPT), str(given), str(wanted), str(back), str(seed)],
+            env={**os.environ, "PYTHONPATH": str(PEERS)},
+            stdout=sys.stderr,
+            check=True,
+        )
+        found = pd.read_parquet(back)
+    lists = {
+        user: (rows[c.ITEM_ID].to_numpy(dtype=np.int32), rows["score"].to_numpy())
+        for user, rows in found.groupby(c.USER_ID)
+    }
+    nothing = np.zeros(0, dtype=np.int32), np.zeros(0)
+
+    def scored(subject: Subject) -> Ranking:
+        scores = rest.copy()
+        items, values = lists.get(subject.code, nothing)
+        scores[items] = values
+        return Ranking(ranked, scores[ranked])
+
+    return scored

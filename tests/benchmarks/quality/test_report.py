@@ -1,0 +1,81 @@
+"""What seeds are joined to: means, and the lead over each baseline with its interval."""
+
+import numpy as np
+import pytest
+
+from benchmarks.quality import seeds
+from benchmarks.quality.report import report_of
+from benchmarks.quality.seeds import Result
+from qianmian.errors import NotFoundError
+
+K = 20
+
+
+def result(seed: int, lead: float) -> Result:
+    theirs = np.random.default_rng(3).random(300)
+    noise = np.random.default_rng(seed).normal(0, 0.01, 300)
+    noise -= noise.mean()
+    ndcg = {
+        ("popularity", "all", K): theirs / 2,
+        ("frequency", "all", K): theirs,
+        ("two_tower", "all", K): theirs * 2,  # ours: no baseline
+        ("two_stage", "all", K): theirs * lead + noise,
+    }
+    rows = [
+        {
+            "system": system,
+            "slice": label,
+            "k": k,
+            "ndcg": float(values.mean()),
+            "ci_low": 0.0,
+            "ci_high": 1.0,
+            "users": 300,
+            "ratio": None if system == "two_stage" else 1.0,
+            "ratio_low": None,
+            "ratio_high": None,
+        }
+        for (system, label, k), values in ndcg.items()
+    ]
+    return Result(seed, rows, [], {"all": 1.0}, ndcg)
+
+
+def test_the_best_baseline_is_the_best_that_is_not_ours():
+    best = report_of([result(1, 1.1), result(2, 1.2)])["ratio_to_best"]["all"]
+    assert best["baseline"] == "frequency"
+    assert best["ratio"] == pytest.approx(1.15, abs=0.01)
+    assert 1.05 < best["ci_low"] < best["ratio"] < best["ci_high"] < 1.25
+
+
+def test_rows_are_means_over_seeds_with_intervals_over_users_and_seeds():
+    first, second = result(1, 1.1), result(2, 1.2)
+    report = report_of([first, second])
+    row = next(row for row in report["rows"] if row["system"] == "two_stage")
+    means = [r.ndcg["two_stage", "all", K].mean() for r in (first, second)]
+    assert row["ndcg"] == pytest.approx(np.mean(means))
+    assert row["ci_low"] < row["ndcg"] < row["ci_high"]
+    assert row["users"] == 300
+    assert report["seeds"] == [1, 2]
+    assert len(report["by_seed"]) == 2
+
+
+def test_a_lead_that_is_none_has_an_interval_around_one():
+    each = report_of([result(1, 1.0)])["ratio_to_each"]["all"]
+    assert each["frequency"]["ci_low"] < 1.0 < each["frequency"]["ci_high"]
+    assert each["popularity"]["ci_low"] > 1.9
+
+
+def test_a_result_comes_back_from_disk_as_it_was(tmp_path):
+    kept = result(5, 1.3)
+    seeds._write(tmp_path / "one", kept)
+    back = seeds._read(tmp_path / "one")
+    assert back.rows == kept.rows
+    assert back.ndcg.keys() == kept.ndcg.keys()
+    for key, values in kept.ndcg.items():
+        assert np.array_equal(back.ndcg[key], values)
+
+
+def test_an_unknown_case_is_told_with_those_that_exist():
+    from benchmarks.quality.cases import case_of
+
+    with pytest.raises(NotFoundError, match="campaign-13"):
+        case_of("campaign-14")

@@ -1,0 +1,84 @@
+"""Writes ranked lists as Parquet, for judging them with other tools."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from qianmian.contracts import columns as c
+from qianmian.retrieval.sources import top_k
+from training.slices import Ranking
+from training.subjects import Subject
+
+DEPTH: Final = 100  # ranks written for every user, whatever the slice
+_BUFFERED: Final = 500  # lists held before they are written
+
+_SCHEMA = pa.schema(
+    [
+        ("system", pa.string()),
+        (c.USER_ID, pa.string()),
+        (c.ITEM_ID, pa.string()),
+        ("rank", pa.int32()),
+        ("score", pa.float64()),
+    ]
+)
+
+
+class ListWriter:
+    """Writes (system, user_id, item_id, rank, score).
+
+    For each user the first DEPTH ranks and, with their true ranks, whatever else the first places
+    of the other slices need.
+    """
+
+    def __init__(self, path: Path, item_ids: npt.NDArray[np.object_]) -> None:
+        self._ids = item_ids
+        self._writer = pq.ParquetWriter(path, _SCHEMA, compression="zstd")
+        self._rows: list[pa.Table] = []
+
+    def add(
+        self,
+        system: str,
+        subject: Subject,
+        ranking: Ranking,
+        places: dict[str, npt.NDArray[np.intp]],
+    ) -> None:
+        """One list, with the places that each slice needs of it."""
+        scores = np.asarray(ranking.scores, dtype=np.float64)
+        chosen = np.unique(np.concatenate([top_k(scores, DEPTH), *places.values()]))
+        rank = np.empty(len(chosen), dtype=np.int32)
+        ascending = np.sort(-scores)
+        for i, place in enumerate(chosen):
+            better = np.searchsorted(ascending, -scores[place], side="left")
+            rank[i] = better + 1 + np.count_nonzero(scores[:place] == scores[place])
+        order = np.argsort(rank)
+        size = len(chosen)
+        self._rows.append(
+            pa.table(
+                {
+                    "system": [system] * size,
+                    c.USER_ID: [subject.user_id] * size,
+                    c.ITEM_ID: self._ids[ranking.items[chosen[order]]].tolist(),
+                    "rank": rank[order],
+                    "score": scores[chosen[order]],
+                },
+                schema=_SCHEMA,
+            )
+        )
+        if len(self._rows) >= _BUFFERED:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._rows:
+            self._writer.write_table(pa.concat_tables(self._rows))
+            self._rows.clear()
+
+    def close(self) -> None:
+        """Write what is left and close the file."""
+        self._flush()
+        self._writer.close()

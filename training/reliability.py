@@ -1,0 +1,128 @@
+"""Measures whether probabilities hold: what the ranker predicted against what followed the cut.
+
+Every known user counts, those who never came back too, over the candidates that serving ranks. A
+probability speaks of one horizon, so the time after the cut must be as long.
+
+Shapes: `R` candidates of all users.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from qianmian.contracts import columns as c
+from qianmian.contracts import features as f
+from qianmian.contracts.events import EventType
+from qianmian.data.store import Dataset
+from qianmian.features.item_table import Float32, Int32
+from qianmian.features.user_state import SECONDS_PER_DAY
+from qianmian.releases.bundle import Bundle
+from qianmian.releases.manifest import CalibrationRow
+from qianmian.retrieval.sources import SourceQuotas
+from training.history import History
+from training.subjects import segments_of
+
+OVERALL: Final = "all"
+BINS: Final = 20
+
+
+def calibration_rows(
+    bundle: Bundle,
+    history: History,
+    dataset: Dataset,
+    ranked: Int32,
+    *,
+    quotas: SourceQuotas,
+    horizon_days: float,
+) -> list[CalibrationRow]:
+    """Rows for each action over all users and over each segment.
+
+    None where the data ends before the horizon does.
+    """
+    end = history.cut + horizon_days * SECONDS_PER_DAY
+    if dataset.spec.split.test_end.timestamp() + 1.0 < end:
+        return []
+    followed = _followed(history, dataset, end)
+    users = history.known_users(history.cut)
+    pool = bundle.pool(ranked)
+    predicted: list[Float32] = []
+    labels: list[npt.NDArray[np.bool_]] = []
+    members: dict[str, list[int]] = {}
+    nothing = np.zeros(0, dtype=np.int32)
+    for i, state in enumerate(history.states(f.RANKER_SERVICE, users, history.cut)):
+        vector = bundle.user_vector(state, history.cut)
+        candidates = bundle.propose(state, vector, pool, quotas)
+        predicted.append(bundle.rank(state, candidates, history.cut))
+        marks = [np.isin(candidates.items, acted.get(state.user_id, nothing)) for acted in followed]
+        labels.append(np.stack(marks, axis=1))
+        for segment in (OVERALL, *segments_of(state)):
+            members.setdefault(segment, []).append(i)
+    return list(_rows(bundle.actions, predicted, labels, members))
+
+
+def expected_calibration_error(
+    predicted_R: npt.NDArray[np.floating], labels_R: npt.NDArray[np.bool_], bins: int = BINS
+) -> float:
+    """Mean distance between predicted and actual share over bins of equally many rows.
+
+    Bins of equal mass, not of equal width: rare actions would all fall into the first one (Nixon
+    et al., "Measuring calibration in deep learning", 2019).
+
+    >>> expected_calibration_error(np.array([0.5, 0.5]), np.array([True, False]), bins=1)
+    0.0
+    """
+    order = np.argsort(predicted_R, kind="stable")
+    parts = zip(
+        np.array_split(predicted_R[order], bins),
+        np.array_split(labels_R[order], bins),
+        strict=True,
+    )
+    gaps = [abs(float(p.mean()) - float(y.mean())) * len(p) for p, y in parts if len(p)]
+    return sum(gaps) / max(len(predicted_R), 1)
+
+
+def _rows(
+    actions: tuple[EventType, ...],
+    predicted: list[Float32],
+    labels: list[npt.NDArray[np.bool_]],
+    members: dict[str, list[int]],
+) -> Iterator[CalibrationRow]:
+    for segment, rows in sorted(members.items(), key=lambda entry: (entry[0] != OVERALL, entry[0])):
+        scores_RA = np.concatenate([predicted[i] for i in rows]).astype(np.float64)
+        marks_RA = np.concatenate([labels[i] for i in rows])
+        for column, action in enumerate(actions):
+            scores_R, marks_R = scores_RA[:, column], marks_RA[:, column]
+            if not len(scores_R):
+                continue
+            actual = float(marks_R.mean())
+            yield CalibrationRow(
+                action=action,
+                segment=segment,
+                candidates=len(scores_R),
+                predicted=float(scores_R.mean()),
+                actual=actual,
+                ratio=float(scores_R.mean()) / actual if actual else None,
+                ece=expected_calibration_error(scores_R, marks_R),
+            )
+
+
+def _followed(history: History, dataset: Dataset, end: float) -> list[dict[str, Int32]]:
+    """For each predicted action, the items of each user between the cut and `end`."""
+    events = dataset.test_events([c.USER_ID, c.ITEM_ID, c.EVENT_TYPE, c.TIMESTAMP])
+    at = events[c.TIMESTAMP].to_numpy(dtype="datetime64[us]").astype(np.int64) * 1e-6
+    events = events[(at >= history.cut) & (at < end)]
+    users = events[c.USER_ID].astype(str).to_numpy()
+    items = history.catalogue.indices_of(events[c.ITEM_ID].astype(str))
+    types = events[c.EVENT_TYPE].astype(str).to_numpy()
+    followed = []
+    for action in history.predicted:
+        mask = types == action.value
+        order = np.argsort(users[mask], kind="stable")
+        names, starts = np.unique(users[mask][order], return_index=True)
+        groups = np.split(items[mask][order], starts[1:]) if len(names) else []
+        followed.append(dict(zip(names.tolist(), map(np.unique, groups), strict=True)))
+    return followed

@@ -1,0 +1,85 @@
+"""The systems that an evaluation sets side by side: the release's models and the baselines.
+
+Every system ranks the same items, those with a target action before the cut; `two_stage` ranks
+what its sources propose of them, as serving does.
+
+Shapes: `n` catalogue items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+
+from qianmian.features.item_table import Int32
+from qianmian.releases.bundle import Bundle
+from qianmian.retrieval.neighbours import popularity_prior
+from qianmian.retrieval.sources import SourceQuotas
+from training.baselines import PersonalFrequency, counts, popularity
+from training.history import History
+from training.neighbours import fit_item_knn
+from training.profile import NeighboursProfile
+from training.slices import Ranking
+from training.subjects import Subject
+
+System = Callable[[Subject], Ranking]
+
+TWO_STAGE: Final = "two_stage"
+TWO_TOWER: Final = "two_tower"
+#: What every evaluation runs beside the models.
+BASELINES: Final = ("popularity_all_time", "popularity", "personal_frequency", "item_knn", "ease")
+SYSTEMS: Final = (*BASELINES, TWO_TOWER, TWO_STAGE)
+
+
+def ranked_items(history: History, pool: Int32 | None = None) -> Int32:
+    """Items with a target action before the cut; of the pool alone where one is given."""
+    trained = np.flatnonzero(counts(history.targets, len(history.catalogue)) > 0).astype(np.int32)
+    return trained if pool is None else np.intersect1d(trained, pool).astype(np.int32)
+
+
+def baselines(history: History, bundle: Bundle, ranked: Int32) -> dict[str, System]:
+    """The baselines, fitted on the history."""
+    cut, n = history.cut, len(history.catalogue)
+    total, recent = counts(history.targets, n), popularity(history.targets, n, cut)
+    personal = PersonalFrequency(history.targets, n, cut)
+    knn = fit_item_knn(
+        history.targets,
+        users=len(history.user_ids),
+        items=n,
+        moment=cut,
+        profile=NeighboursProfile(),
+    )
+    prior = popularity_prior(bundle.items)
+    tiny = recent / (recent.max() + 1.0) * 1e-6  # orders what no neighbour speaks for
+
+    def ease(subject: Subject) -> Ranking:
+        spoken = bundle.neighbours.scores(subject.state.ledger) + prior
+        return Ranking(ranked, spoken[ranked])
+
+    return {
+        "popularity_all_time": lambda _: Ranking(ranked, total[ranked]),
+        "popularity": lambda _: Ranking(ranked, recent[ranked]),
+        "personal_frequency": lambda s: Ranking(ranked, personal.scores(s.code)[ranked]),
+        "item_knn": lambda s: Ranking(ranked, (knn.scores(s.state.ledger) + tiny)[ranked]),
+        "ease": ease,
+    }
+
+
+def models(
+    history: History, bundle: Bundle, ranked: Int32, quotas: SourceQuotas
+) -> dict[str, System]:
+    """The release's own two-tower model alone, and both stages."""
+    cut, pool = history.cut, bundle.pool(ranked)
+    target = bundle.actions.index(history.target)
+
+    def two_stage(subject: Subject) -> Ranking:
+        vector = bundle.user_vector(subject.state, cut)
+        candidates = bundle.propose(subject.state, vector, pool, quotas)
+        return Ranking(candidates.items, bundle.rank(subject.state, candidates, cut)[:, target])
+
+    return {
+        TWO_TOWER: lambda s: Ranking(ranked, pool.vectors @ bundle.user_vector(s.state, cut)),
+        TWO_STAGE: two_stage,
+    }
