@@ -210,9 +210,9 @@ def declared(*extras: str, groups: tuple[str, ...] = ()) -> list[Requirement]:
 @pytest.mark.parametrize(
     ("lock", "wanted"),
     [
-        ("serve", declared()),
-        ("cpu", declared("demo", "train", "train-cpu")),
-        ("dev", declared("demo", "train", "train-cpu", groups=("dev",))),
+        ("serve", declared("redis")),
+        ("cpu", declared("demo", "redis", "train", "train-cpu")),
+        ("dev", declared("demo", "redis", "train", "train-cpu", groups=("dev",))),
     ],
 )
 def test_a_lock_holds_what_is_declared(lock, wanted):
@@ -224,9 +224,9 @@ def test_a_lock_holds_what_is_declared(lock, wanted):
 
 
 PACKAGES = ("qianmian", "models", "training", "serving", "benchmarks", "feature_repo", "tests")
-CORE = declared("demo")
-TRAINING = declared("demo", "train", "train-cpu")
-EVERYTHING = declared("demo", "train", "train-cpu", groups=("dev",))
+CORE = declared("demo", "redis")
+TRAINING = declared("demo", "redis", "train", "train-cpu")
+EVERYTHING = declared("demo", "redis", "train", "train-cpu", groups=("dev",))
 
 
 @pytest.mark.parametrize(

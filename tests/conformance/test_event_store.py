@@ -112,6 +112,14 @@ def test_erased_is_gone_and_does_not_come_back(store: EventStore) -> None:
     assert store.erase([]) == 0
 
 
+def test_erased_bytes_are_on_no_disk(store: EventStore, files: Callable[[], bytes]) -> None:
+    store.append([event(n, "forget-me") for n in range(300)] + [event(999, "keep-me")])
+    assert b"forget-me" in files()
+    assert store.erase(["forget-me"]) == 300
+    assert b"forget-me" not in files()
+    assert b"keep-me" in files()
+
+
 def test_places_are_not_used_again(store: EventStore) -> None:
     store.append([event(1, "a"), event(2, "b")])
     _, end = store.read(BEGINNING, 10)
