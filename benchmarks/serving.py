@@ -97,7 +97,7 @@ def measure_pipeline(file: Any, options: argparse.Namespace) -> tuple[str, list[
     ]
 
     def serve(body: bytes) -> bytes:
-        return orjson.dumps(service.recommend(venue, RECOMMEND_REQUEST.validate_json(body)))
+        return service.respond(venue, RECOMMEND_REQUEST.validate_json(body))
 
     _say(f"pipeline: {len(users)} shoppers of venue {venue}")
     cold = [_timed(serve, body) for body in bodies]

@@ -56,6 +56,11 @@ class Workspace:
         """Published releases and their aliases."""
         return self.path / "releases"
 
+    @property
+    def decisions(self) -> Path:
+        """The decision log: segments of what was shown to whom and why."""
+        return self.path / "decisions"
+
     @staticmethod
     def datasets(root: Path) -> list[str]:
         """Names of the data sets imported below `root`."""

@@ -141,7 +141,7 @@ class _Door:
         except ValidationError as error:
             return invalid_body(error, body, RecommendRequest)
         try:
-            answer = self._service.recommend(venue_id, question)
+            answer = self._service.respond(venue_id, question)
         except VenueNotFoundError as error:
             return not_found(error)
         except FieldError as error:
@@ -150,7 +150,7 @@ class _Door:
             return problem(
                 HTTPStatus.SERVICE_UNAVAILABLE, "not-ready", str(error), headers=_RETRY_AFTER
             )
-        return _json(answer)
+        return Response(answer, media_type="application/json")
 
     async def venues(self, _: Request) -> Response:
         return _json({"venues": self._service.venues()})

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from time import monotonic
 from typing import Any, Final, Protocol
 
+import orjson
 from prometheus_client import CollectorRegistry
 
 from qianmian.contracts import topics
@@ -33,7 +34,9 @@ from qianmian.releases.schema import current_schema
 from qianmian.releases.store import ReleaseStore
 from serving.catalogue import Catalogue
 from serving.clock import Clock
+from serving.decision_log import DecisionLog
 from serving.feed.answer import Answer, venue_info
+from serving.feed.decisions import Decision
 from serving.feed.journey import Feed
 from serving.feed.keys import KeyRing
 from serving.feed.metrics import FeedMetrics
@@ -88,6 +91,15 @@ class VenueService:
         self.metrics = FeedMetrics(CollectorRegistry())
         self.users = Users(
             users.online_user, size=settings.cache.size, ttl=settings.cache.ttl_seconds
+        )
+        self.decisions = (
+            DecisionLog(
+                settings.decision_log.folder or workspace.decisions,
+                settings.decision_log,
+                self.metrics.registry,
+            )
+            if settings.decision_log.enabled
+            else None
         )
         self.world: World | None = None
         self.refused: str | None = None
@@ -161,6 +173,8 @@ class VenueService:
         """Write what waits to be written, and stop."""
         self.listener.stop()
         self.ingest.close()
+        if self.decisions is not None:
+            self.decisions.close()
         self.engine.close()
 
     def now(self) -> float:
@@ -170,17 +184,31 @@ class VenueService:
     # -- answers ------------------------------------------------------------------------------
 
     def recommend(self, venue_id: str, request: RecommendRequest) -> Answer:
-        """Answer a request.
+        """Answer a request as plain values; nothing is logged.
+
+        Raises as `respond` does.
+        """
+        return self._feed.recommend(self._ready(), venue_id, request)
+
+    def respond(self, venue_id: str, request: RecommendRequest) -> bytes:
+        """Answer a request as JSON, and log the decision.
 
         Raises:
             NotReadyError: no release is loaded.
             VenueNotFoundError: no such venue.
             FieldError: a field of the request cannot be used.
         """
+        answer, made = self._feed.decide(self._ready(), venue_id, request)
+        body = orjson.dumps(answer)
+        if self.decisions is not None:
+            self.decisions.record(Decision(made, body))
+        return body
+
+    def _ready(self) -> World:
         world = self.world
         if world is None:
             raise NotReadyError(self.refused or "no release is loaded")
-        return self._feed.recommend(world, venue_id, request)
+        return world
 
     def venues(self) -> list[Answer]:
         """Return every venue with its phase at this moment."""

@@ -17,6 +17,7 @@ from qianmian.events.engine import EngineSettings, SqliteEngine
 from qianmian.experiments import FeedParams
 from qianmian.workspace import CONFIGS, DEFAULT_DATASET, FEATURE_REPO, PROJECT_ROOT, Workspace
 from serving.clock import ClockSettings
+from serving.decision_log import DecisionLogSettings
 from serving.feed.keys import KeyFile
 from serving.ingest.door import IngestSettings
 
@@ -46,6 +47,11 @@ class ServeSettings(ConfigModel):
     """Threads of each model."""
     cache: CacheSettings = CacheSettings()
     """The user cache."""
+    decision_log: DecisionLogSettings = DecisionLogSettings()
+    """What is written down of each answer."""
+    signing_key_file: Path | None = None
+    """File with the secret that signs tokens; null: made once beside the releases. Replicas on
+    several machines need the same one."""
     engine: EngineSettings = SqliteEngine()
     """Where events and what follows from them are kept: every replica's common memory."""
     listen_seconds: Annotated[float, Field(gt=0)] = 0.05

@@ -28,6 +28,7 @@ COMMANDS = (
     Entry(JOURNEY, "release", "List, show, promote and roll back releases."),
     Entry(JOURNEY, "serve", "Start the service on the live release."),
     Entry(LOOK, "recommend", "Print one venue page for one shopper as a table."),
+    Entry(LOOK, "decisions", "Read what was shown to whom and why."),
     Entry(LOOK, "demo", "Start the service and show two shoppers' pages of one venue."),
 )
 

@@ -1,7 +1,7 @@
 """A request, from the question to the answer: the whole path, top-down, in `Feed.recommend`.
 
     understand -> assign experiments -> hydrate user -> propose -> filter -> score -> blend and
-    order -> select pages -> answer
+    order -> select pages -> answer (-> decision log)
 
 Plain Python and arrays; knows neither Ray nor HTTP. Each step that leans on a model or a store has
 a plainer step to fall back to, and the answer says so in `degraded`.
@@ -47,7 +47,11 @@ class Feed:
         self._new_id = new_id
 
     def recommend(self, world: World, venue_id: str, request: RecommendRequest) -> Answer:
-        """Return the answer to a request as plain values.
+        """Return the answer to a request as plain values; see `decide`."""
+        return self.decide(world, venue_id, request)[0]
+
+    def decide(self, world: World, venue_id: str, request: RecommendRequest) -> tuple[Answer, Made]:
+        """Return the answer to a request as plain values, and what it was made from.
 
         Raises:
             VenueNotFoundError: no such venue.
@@ -61,7 +65,9 @@ class Feed:
             log.exception("the request path failed; answering with the venue's popular items")
             return self._last_resort(world, venue_id, request)
 
-    def _journey(self, world: World, venue_id: str, request: RecommendRequest) -> Answer:
+    def _journey(
+        self, world: World, venue_id: str, request: RecommendRequest
+    ) -> tuple[Answer, Made]:
         trace = Trace()
         query = understand(world, venue_id, request, self._signer)
         arms = world.experiments.assign(query.user_id, query.visitor_id)
@@ -91,9 +97,11 @@ class Feed:
         answer["timing_ms"] = trace.timing_ms
         removed = sum((page.removed for page in pages), trace.removed)
         self._metrics.answered(trace, removed, arms)
-        return answer
+        return answer, made
 
-    def _last_resort(self, world: World, venue_id: str, request: RecommendRequest) -> Answer:
+    def _last_resort(
+        self, world: World, venue_id: str, request: RecommendRequest
+    ) -> tuple[Answer, Made]:
         """Answer with the venue's popular items: no model, no store, no filter, no experiment."""
         trace = Trace()
         trace.degrade("request_path_failed")
@@ -109,7 +117,7 @@ class Feed:
         trace.total()
         answer["timing_ms"] = trace.timing_ms
         self._metrics.answered(trace, trace.removed, ())
-        return answer
+        return answer, made
 
     def _release(self, world: World, params: FeedParams, trace: Trace) -> ResidentRelease:
         release = world.releases.get(params.release)

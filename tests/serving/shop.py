@@ -29,7 +29,10 @@ def live_at(mode: str = "fixed") -> LiveSettings:
 
 
 def service(
-    home: Path, live: LiveSettings | None = None, configs: Path | None = None
+    home: Path,
+    live: LiveSettings | None = None,
+    configs: Path | None = None,
+    **settings_changed: object,
 ) -> VenueService:
     """A service on the releases below `home`; there may be none."""
     web = home / "web"
@@ -38,7 +41,7 @@ def service(
     (web / "page.js").write_text("export {};")
     settings = ServeSettings(
         dataset=tiny.DATASET, home=home, web=web, configs=configs or home / "no configs"
-    )
+    ).model_copy(update=settings_changed)
     return VenueService(
         settings,
         live or live_at(),
