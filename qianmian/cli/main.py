@@ -27,6 +27,8 @@ COMMANDS = (
     Entry(JOURNEY, "evaluate", "Measure a release against its baselines, repeats and new apart."),
     Entry(JOURNEY, "release", "List, show, promote and roll back releases."),
     Entry(JOURNEY, "serve", "Start the service on the live release."),
+    Entry(JOURNEY, "events", "Import events into the service's log, follow it, see its state."),
+    Entry(LOOK, "keys", "Rotate and retire the keys that sign tokens."),
     Entry(LOOK, "recommend", "Print one venue page for one shopper as a table."),
     Entry(LOOK, "decisions", "Read what was shown to whom and why."),
     Entry(LOOK, "demo", "Start the service and show two shoppers' pages of one venue."),

@@ -51,6 +51,17 @@ def serve(
     typer.echo("stopped", err=True)
 
 
+def served(ctx: typer.Context, config: Path | None) -> ServeFile:
+    """Return the service's config file, for the data set and folder of this command.
+
+    Raises:
+        ConfigError: the file cannot be used.
+    """
+    from serving.launch import SERVE_FILE, ServeFile
+
+    return ServeFile.read(config or SERVE_FILE).changed(args=chosen(ctx))
+
+
 def chosen(ctx: typer.Context) -> dict[str, str]:
     """Return the data set and folder for `args`; a data set nobody named is the config file's."""
     state = CliState.of(ctx)

@@ -99,11 +99,16 @@ class RedisEventStore:
     def read(self, after: str, limit: int) -> tuple[list[StoredEvent], str]:
         with self._link.using() as client:
             entries = client.xrange(self._log, min=f"({_place(after)}-0", count=limit)
-            if not entries:
-                return [], after
-            bodies = client.hmget(self._bodies, [fields[_FIELD.encode()] for _, fields in entries])
-        events = [StoredEvent.from_json(body) for body in bodies if body is not None]
-        return events, _cursor(entries[-1][0])
+            return self._events(client, entries), _cursor(entries[-1][0]) if entries else after
+
+    def newest(self, limit: int) -> tuple[list[StoredEvent], str]:
+        with self._link.using() as client:
+            entries = client.xrevrange(self._log, count=limit)[::-1]
+            return self._events(client, entries), _cursor(entries[-1][0]) if entries else BEGINNING
+
+    def size(self) -> int:
+        with self._link.using() as client:
+            return int(client.xlen(self._log))
 
     def committed(self, group: str) -> str:
         return self._checkpoints().get(group, BEGINNING)
@@ -181,6 +186,12 @@ class RedisEventStore:
 
     def close(self) -> None:
         self._link.close()
+
+    def _events(self, client: Any, entries: list[Any]) -> list[StoredEvent]:
+        if not entries:
+            return []
+        bodies = client.hmget(self._bodies, [fields[_FIELD.encode()] for _, fields in entries])
+        return [StoredEvent.from_json(body) for body in bodies if body is not None]
 
     def _subject(self, subject_id: str) -> bytes:
         return self._link.key("subject:").encode() + subject_id.encode("utf-8", "surrogatepass")

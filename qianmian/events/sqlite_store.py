@@ -75,6 +75,19 @@ class SqliteEventStore:
         events = [StoredEvent.from_json(body) for _, body in rows]
         return events, str(rows[-1][0]) if rows else after
 
+    def newest(self, limit: int) -> tuple[list[StoredEvent], str]:
+        with self._file.reading() as connection:
+            rows = connection.execute(
+                "SELECT place, body FROM events ORDER BY place DESC LIMIT ?", (limit,)
+            ).fetchall()
+        events = [StoredEvent.from_json(body) for _, body in reversed(rows)]
+        return events, str(rows[0][0]) if rows else BEGINNING
+
+    def size(self) -> int:
+        with self._file.reading() as connection:
+            (count,) = connection.execute("SELECT count(*) FROM events").fetchone()
+        return int(count)
+
     def committed(self, group: str) -> str:
         with self._file.reading() as connection:
             row = connection.execute(

@@ -37,6 +37,12 @@ class EventStore(Protocol):
         cursor given is returned.
         """
 
+    def newest(self, limit: int) -> tuple[list[StoredEvent], str]:
+        """Return the last `limit` events in the log's order, and the cursor behind them."""
+
+    def size(self) -> int:
+        """Return how many events are stored."""
+
     def committed(self, group: str) -> str:
         """Return the cursor that a group of consumers committed last, else `BEGINNING`."""
 

@@ -30,7 +30,7 @@ Float32 = npt.NDArray[np.float32]
 
 ORGANIC: Final = "organic"
 _PAGE: Final = b"page"
-_ATTRIBUTION: Final = b"attribution"
+_ATTRIBUTION: Final = b"attribution 2"  # to be raised with every change of the head
 _LENGTH: Final = 2
 _HASH: Final = 4
 _QUOTED: Final = 24  # characters of a bad token that a fault repeats

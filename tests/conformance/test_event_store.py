@@ -73,6 +73,15 @@ def test_reading_goes_on_where_it_stopped(store: EventStore) -> None:
     assert [e.event_id for e in store.read(end, 10)[0]] == ["e9"]
 
 
+def test_the_newest_events(store: EventStore) -> None:
+    assert (store.newest(3), store.size()) == (([], BEGINNING), 0)
+    store.append([event(n) for n in range(5)])
+    events, cursor = store.newest(2)
+    assert [e.event_id for e in events] == ["e3", "e4"]
+    assert store.read(cursor, 9) == ([], cursor)
+    assert store.size() == 5
+
+
 def test_a_batch_larger_than_any_statement(store: EventStore) -> None:
     events = [event(n) for n in range(700)]
     store.append(events[100:600])

@@ -1,0 +1,189 @@
+"""`qianmian events`: the service's event log from the command line."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+from time import sleep
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from qianmian.cli.progress import progress
+from qianmian.cli.serve import served
+
+if TYPE_CHECKING:
+    from qianmian.events.bulk import ImportReport
+    from qianmian.events.engine import Engine
+    from qianmian.events.event import StoredEvent
+    from serving.launch import ServeFile
+
+app = typer.Typer(
+    add_completion=False,
+    help="Import events into the service's log, follow it, see its state.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Config = Annotated[
+    Path | None, typer.Option(help="A Serve config file; else configs/serving/serve.yaml.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+_EXAMPLES = 5
+_PAGE = 1_000
+_FOLLOW_SECONDS = 0.2
+
+
+@app.command("import")
+def import_(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(help="Events as .parquet, .csv or .jsonl.")],
+    config: Config = None,
+    clock: Annotated[
+        str | None, typer.Option(help="What time it is: `system`, a moment, or `replay:MOMENT`.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Import a file of events; run it again after a kill, it goes on where it was.
+
+    Each row is judged on its own; what is rejected is written to a file with the reason. The same
+    file a second time changes nothing.
+    """
+    from qianmian.data.store import Dataset
+    from qianmian.events.accepting import Acceptance
+    from qianmian.events.bulk import BulkImport, history_settings
+    from serving.catalogue import Catalogue
+    from serving.clock import Clock, parse_clock
+
+    serve = served(ctx, config)
+    settings = serve.settings
+    workspace = settings.workspace()
+    bulk = BulkImport(file, folder=workspace.events / "imports")
+    before = bulk.before()
+    if before.rows:
+        typer.echo(f"going on after row {before.rows:,}", err=True)
+    catalogue = Catalogue.read(Dataset.open(workspace), settings.configs)
+    acceptance = Acceptance(
+        history_settings(settings.ingest.accept),
+        known_item=lambda item_id: item_id in catalogue.item_ids,
+        known_venue=lambda venue_id: venue_id in catalogue.venues,
+    )
+    moment = Clock.start(parse_clock(clock) if clock else serve.live.clock).now()
+    with _engine(serve) as engine, progress("import") as tell:
+        report = bulk.run(
+            acceptance,
+            engine.events,
+            now=moment,
+            tell=lambda done, total: tell(f"{done:,} rows", done, total or done + 1),
+        )
+    if as_json:
+        typer.echo(report.model_dump_json(indent=2))
+        return
+    _tell_report(report, bulk.rejects)
+
+
+@app.command()
+def tail(
+    ctx: typer.Context,
+    config: Config = None,
+    last: Annotated[int, typer.Option("--last", "-n", min=0, help="Events to begin with.")] = 10,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new ones.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Print the newest events, one a line."""
+    with _engine(served(ctx, config)) as engine:
+        events, cursor = engine.events.newest(max(last, 1))
+        _print(events[-last:] if last else [], as_json=as_json)
+        while follow:
+            events, cursor = engine.events.read(cursor, _PAGE)
+            _print(events, as_json=as_json)
+            if not events:
+                sleep(_FOLLOW_SECONDS)
+
+
+@app.command()
+def status(ctx: typer.Context, config: Config = None, as_json: AsJson = False) -> None:
+    """Show what the log holds and how far its consumers are behind."""
+    serve = served(ctx, config)
+    with _engine(serve) as engine:
+        store = engine.events
+        newest, _ = store.newest(_PAGE)
+        facts: dict[str, Any] = {
+            "engine": serve.settings.engine.kind,
+            "events": store.size(),
+            "newest_received_at": newest[-1].received_at if newest else None,
+            "lag": {group: store.lag(group) for group in store.groups()},
+            "of_the_newest": {
+                "events": len(newest),
+                "types": dict(Counter(event.event_type for event in newest)),
+                "attributed": dict(Counter(event.attributed for event in newest)),
+                "quarantined": dict(Counter(e.quarantine for e in newest if e.quarantine)),
+            },
+            "unfinished_imports": _unfinished(serve),
+        }
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2))
+        return
+    latest = facts["newest_received_at"]
+    typer.echo(f"engine      {facts['engine']}")
+    typer.echo(f"events      {facts['events']:,}")
+    typer.echo(f"newest      {_moment(latest) if latest is not None else 'none'}")
+    for group, lag in facts["lag"].items():
+        typer.echo(f"lag         {group}: {lag:,}")
+    for what in ("types", "attributed", "quarantined"):
+        shown = ", ".join(f"{name} {n:,}" for name, n in facts["of_the_newest"][what].items())
+        typer.echo(f"{what:<12}{shown or 'none'} (of the newest {len(newest):,})")
+    for line in facts["unfinished_imports"]:
+        typer.echo(f"unfinished  {line}; run its import again")
+
+
+def _engine(serve: ServeFile) -> Engine:
+    from qianmian.events.engine import open_engine
+
+    return open_engine(serve.settings.engine, serve.settings.workspace())
+
+
+def _unfinished(serve: ServeFile) -> list[str]:
+    from qianmian.events.bulk import ImportReport
+
+    notes = sorted((serve.settings.workspace().events / "imports").glob("*.json"))
+    reports = [ImportReport.model_validate_json(note.read_bytes()) for note in notes]
+    return [f"{r.file} after row {r.rows:,}" for r in reports if not r.finished]
+
+
+def _tell_report(report: ImportReport, rejects: Path) -> None:
+    typer.echo(
+        f"{report.rows:,} rows: {report.accepted:,} accepted, {report.duplicates:,} known before, "
+        f"{sum(report.rejected.values()):,} rejected"
+    )
+    for reason, count in report.quarantined.items():
+        typer.echo(f"  quarantined, {reason}: {count:,}")
+    if not report.rejected:
+        return
+    for reason, count in report.rejected.items():
+        typer.echo(f"  rejected, {reason}: {count:,}")
+    with rejects.open() as lines:
+        for line, _ in zip(lines, range(_EXAMPLES), strict=False):
+            one = json.loads(line)
+            typer.echo(f"  row {one['row']}: {one['error']}")
+    typer.echo(f"  every rejected row: {rejects}")
+
+
+def _print(events: list[StoredEvent], *, as_json: bool) -> None:
+    for event in events:
+        if as_json:
+            typer.echo(event.to_json().decode())
+            continue
+        marks = [event.attributed, *([event.quarantine] if event.quarantine else [])]
+        place = f"{event.venue_id or '-'}/{event.block_id or '-'}/{event.position or '-'}"
+        typer.echo(
+            f"{_moment(event.timestamp)}  {event.event_type:<10}  {event.subject_id}  "
+            f"{event.item_id}  {place}  {', '.join(marks)}"
+        )
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, tz=UTC).isoformat(timespec="milliseconds")
