@@ -90,7 +90,7 @@ def measure_pipeline(file: Any, options: argparse.Namespace) -> tuple[str, list[
     service = VenueService.open(file.settings, file.live)
     known = Dataset.open(file.settings.workspace()).train_events([USER_ID])[USER_ID]
     users = sorted(known.unique().astype(str))[: options.users]
-    venue = options.venue if options.venue in service.catalogue.venues else "all"
+    venue = options.venue if options.venue in service.book.venues else "all"
     bodies = [
         orjson.dumps({"user": {"id": user}, "blocks": [{"page_size": options.page_size}]})
         for user in users

@@ -1,59 +1,141 @@
-"""What the service reads of a data set once, when it starts: venues, pools, known shoppers."""
+"""What the service reads of a data set once, when it starts: pools, offers, known shoppers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
 
 from qianmian.contracts import columns as c
+from qianmian.contracts import features as f
 from qianmian.data.store import Dataset
-from qianmian.venues import Venue, load_venues
+from qianmian.venues import Sources
+from qianmian.venues.vocabulary import conditions_of
+from serving.feed.resident import Goods
+from serving.feed.shelf import ItemFacts, Offers
 
-KNOWN_USERS = 500
+KNOWN_USERS: Final = 500
+#: Columns of the pool that become numbers on the shelf: field of a shelf by column.
+_NUMBERS: Final = {
+    c.VENUE_PRICE: c.PRICE,
+    c.STOCK: c.STOCK,
+    c.ON_SALE_FROM: c.ON_SALE_FROM,
+    c.ON_SALE_TO: c.ON_SALE_TO,
+}
+_SEGMENT_DAYS: Final = f.WINDOWS_DAYS[1]
 
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
     """The parts of a data set that pages are made of.
 
-    `items_of` holds item ids by venue id, `coupons` the coupon of each item of a venue that has
-    one (the first where there are several); `known_users` the shoppers with the most events, each
-    with their number; `item_ids` every item that is known.
+    `known_users` holds the shoppers with the most events, each with their number; `item_ids` every
+    item that is known.
     """
 
-    venues: Mapping[str, Venue]
-    items_of: Mapping[str, list[str]]
-    coupons: Mapping[str, Mapping[str, str]]
+    goods: Goods
     known_users: tuple[tuple[str, int], ...]
     item_ids: frozenset[str] = frozenset()
 
     @classmethod
-    def read(cls, dataset: Dataset, configs: Path) -> Catalogue:
-        """Read the venues of a data set and the operators' files in `configs/venues`.
-
-        Raises:
-            ConfigError: a venue file holds faults.
-        """
-        pools = dataset.venue_items()
-        items_of: dict[str, list[str]] = {}
-        if pools is not None:
-            grouped = pools.groupby(c.VENUE_ID, observed=True)[c.ITEM_ID]
-            items_of = {str(venue): items.astype(str).tolist() for venue, items in grouped}
-        coupons: dict[str, dict[str, str]] = {}
-        if pools is not None and c.COUPON_ID in pools:
-            held = pools[pools[c.COUPON_ID].notna()]
-            for venue, rows in held.groupby(c.VENUE_ID, observed=True):
-                first = rows[c.COUPON_ID].astype(str).str.split().str[0]
-                coupons[str(venue)] = dict(zip(rows[c.ITEM_ID].astype(str), first, strict=True))
+    def read(cls, dataset: Dataset) -> Catalogue:
+        """Read a data set."""
         users = dataset.train_events([c.USER_ID])[c.USER_ID].value_counts()
         users = users[users > 0].head(KNOWN_USERS)
         return cls(
-            venues=load_venues(configs / "venues", dataset.spec.name, dataset.venues()),
-            items_of=items_of,
-            coupons=coupons,
+            goods=read_goods(dataset),
             known_users=tuple(
                 (str(user), int(count)) for user, count in zip(users.index, users, strict=True)
             ),
             item_ids=dataset.item_ids(),
         )
+
+
+def venue_sources(dataset: Dataset, configs: Path) -> Sources:
+    """Return where the venues of a data set come from."""
+    spec = dataset.spec
+    return Sources(
+        folder=configs / "venues",
+        dataset=spec.name,
+        rows=dataset.venues(),
+        context=conditions_of(spec),
+        has_margin=c.MARGIN in spec.items.numeric,
+        segments=frozenset(spec.users.categorical),
+    )
+
+
+def read_goods(dataset: Dataset) -> Goods:
+    """Read what pools and shelves are made of."""
+    pools = dataset.venue_items()
+    grouped = {} if pools is None else dict(list(pools.groupby(c.VENUE_ID, observed=True)))
+    return Goods(
+        items_of={str(v): rows[c.ITEM_ID].astype(str).tolist() for v, rows in grouped.items()},
+        offers={str(venue): _offers(rows) for venue, rows in grouped.items()},
+        facts=_facts(dataset),
+        segments=lru_cache(maxsize=None)(lambda tag: _users_by_segment(dataset, tag)),
+    )
+
+
+def _offers(rows: pd.DataFrame) -> Offers:
+    return Offers(
+        numbers={
+            target: numbers
+            for column, target in _NUMBERS.items()
+            if (numbers := _numbers(rows, column))
+        },
+        coupons={  # the first of several
+            item: str(held).split()[0] for item, held in _known(rows, c.COUPON_ID)
+        },
+        regions={item: frozenset(str(words).split()) for item, words in _known(rows, c.REGIONS)},
+    )
+
+
+def _facts(dataset: Dataset) -> ItemFacts:
+    declared, items = dataset.spec.items, dataset.items()
+    if items is None:
+        return ItemFacts()
+    return ItemFacts(
+        numbers={name: _numbers(items, name) for name in declared.numeric},
+        sets={
+            name: {item: frozenset(map(str, held)) for item, held in _known(items, name)}
+            for name in declared.multi
+        },
+    )
+
+
+def _known(rows: pd.DataFrame, column: str) -> Iterator[tuple[str, Any]]:
+    """Return each item that has a value in a column, with it."""
+    if column not in rows:
+        return iter(())
+    held = rows[rows[column].notna()]
+    return zip(held[c.ITEM_ID].astype(str), held[column], strict=True)
+
+
+def _numbers(rows: pd.DataFrame, column: str) -> dict[str, float]:
+    """Return the known numbers of a column by item; moments as seconds since the epoch."""
+    return {
+        item: value.timestamp() if isinstance(value, pd.Timestamp) else float(value)
+        for item, value in _known(rows, column)
+    }
+
+
+def _users_by_segment(dataset: Dataset, tag: str) -> Mapping[str, Mapping[str, float]]:
+    """Return the distinct users of each item in the last weeks, by the value of a user tag."""
+    users = dataset.users()
+    if users is None or tag not in users:
+        return {}
+    events = dataset.train_events([c.USER_ID, c.ITEM_ID, c.EVENT_TYPE, c.TIMESTAMP])
+    since = pd.Timestamp(dataset.spec.split.train_end) - pd.Timedelta(days=_SEGMENT_DAYS)
+    events = events[(events[c.EVENT_TYPE] == dataset.spec.target) & (events[c.TIMESTAMP] >= since)]
+    values = pd.Series(users[tag].to_numpy(), index=users[c.USER_ID].astype(str))
+    pairs = events[[c.USER_ID, c.ITEM_ID]].astype(str).drop_duplicates()
+    pairs = pairs.assign(segment=pairs[c.USER_ID].map(values)).dropna()
+    counted = pairs.groupby("segment", observed=True)[c.ITEM_ID].value_counts()
+    return {
+        str(value): {str(item): float(users) for item, users in counted[value].items()}
+        for value in counted.index.get_level_values(0).unique()
+    }

@@ -13,6 +13,7 @@ import logging
 import secrets
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any, Final, Protocol
@@ -32,7 +33,8 @@ from qianmian.features.store import FeatureRepo
 from qianmian.releases.bundle import Bundle
 from qianmian.releases.schema import current_schema
 from qianmian.releases.store import ReleaseStore
-from serving.catalogue import Catalogue
+from qianmian.venues import VenueBook
+from serving.catalogue import Catalogue, venue_sources
 from serving.clock import Clock
 from serving.decision_log import DecisionLog
 from serving.feed.answer import Answer, venue_info
@@ -40,7 +42,7 @@ from serving.feed.decisions import Decision
 from serving.feed.journey import Feed
 from serving.feed.keys import KeyRing
 from serving.feed.metrics import FeedMetrics
-from serving.feed.resident import ResidentRelease, World, venue_indices
+from serving.feed.resident import ResidentRelease, World
 from serving.feed.seal import Seal
 from serving.feed.tokens import Signer
 from serving.feed.users import Users
@@ -79,6 +81,7 @@ class VenueService:
         live: LiveSettings,
         *,
         catalogue: Catalogue,
+        book: VenueBook,
         users: OnlineUsers,
         engine: Engine,
         schema: Callable[[], Mapping[str, str]],
@@ -87,6 +90,7 @@ class VenueService:
         workspace = settings.workspace()
         self.settings = settings
         self.catalogue = catalogue
+        self.book = book
         self.engine = engine
         self.metrics = FeedMetrics(CollectorRegistry())
         self.users = Users(
@@ -123,6 +127,7 @@ class VenueService:
         self.listener.subscribe(
             topics.USERS, lambda changes: self.users.forget(change.key for change in changes)
         )
+        self.listener.subscribe(topics.INVENTORY, catalogue.goods.pushed.take)
         self.ingest = self._open_door()
         self._feed = Feed(
             users=self.users,
@@ -144,10 +149,12 @@ class VenueService:
             EventStoreError: the engine cannot be used.
         """
         workspace = settings.workspace()
+        dataset = Dataset.open(workspace)
         return cls(
             settings,
             live,
-            catalogue=Catalogue.read(Dataset.open(workspace), settings.configs),
+            catalogue=Catalogue.read(dataset),
+            book=VenueBook.open(venue_sources(dataset, settings.configs)),
             users=FeatureRepo.open(workspace, settings.feature_repo),
             engine=open_engine(settings.engine, workspace),
             schema=lambda: current_schema(workspace),
@@ -158,7 +165,7 @@ class VenueService:
         acceptance = Acceptance(
             self.settings.ingest.accept,
             known_item=lambda item_id: item_id in self.catalogue.item_ids,
-            known_venue=lambda venue_id: venue_id in self.catalogue.venues,
+            known_venue=lambda venue_id: venue_id in self.book.venues,
             identify=self.identify,
             attribute=self._attribute,
         )
@@ -213,7 +220,7 @@ class VenueService:
     def venues(self) -> list[Answer]:
         """Return every venue with its phase at this moment."""
         now = self._clock.now()
-        return [venue_info(v, v.phase_at(now)) for v in self.catalogue.venues.values()]
+        return [venue_info(v, v.phase_at(now)) for v in self.book.venues.values()]
 
     def readiness(self) -> dict[str, Any]:
         """Return what `GET /readyz` tells."""
@@ -224,6 +231,7 @@ class VenueService:
             "dataset": self.settings.dataset,
             "now": datetime.fromtimestamp(self._clock.now(), tz=UTC).isoformat(),
             "refused": self.refused,
+            "venue_files_refused": self.book.refused,
         }
 
     # -- releases -----------------------------------------------------------------------------
@@ -244,12 +252,13 @@ class VenueService:
                 self.users.forget_all()
 
     def refresh(self) -> None:
-        """Take over keys and releases that changed; costs a `stat` each if nothing did.
+        """Take over keys, venues and releases that changed; costs a `stat` a file if nothing did.
 
         A release that was refused is tried again, ever less often: its reason may have passed.
         """
         with self._loading:
             self._refresh_keys()
+            self._refresh_venues()
             aliases = self._aliases_stamp()
             if aliases != self._seen_aliases:
                 self._seen_aliases = aliases
@@ -259,6 +268,32 @@ class VenueService:
             self._load()
             self._retry_at = monotonic() + self._retry_wait
             self._retry_wait = min(2 * self._retry_wait, LONGEST_RETRY_SECONDS)
+
+    def _refresh_venues(self) -> None:
+        """Lay out the venues whose files changed, and swap them in beside the others.
+
+        A file with faults is refused: what it said before stays in force.
+        """
+        refused_before = self.book.refused
+        changed = self.book.refresh()
+        refused = self.book.refused
+        for path, why in refused.items():
+            if refused_before.get(path) != why:
+                log.warning("venue file refused, going on with the one before: %s", why)
+                self.metrics.venue_file("refused")
+        self.metrics.venue_files_refused(len(refused))
+        world = self.world
+        if not changed or world is None:
+            return
+        venues, goods = self.book.venues, self.catalogue.goods
+        laid_out: dict[str, ResidentRelease] = {}
+        for release in world.releases.values():
+            if release.id not in laid_out:
+                laid_out[release.id] = release.with_venues(venues, world.venues, goods)
+        releases = {alias: laid_out[release.id] for alias, release in world.releases.items()}
+        self.world = replace(world, venues=venues, releases=releases)
+        self.metrics.venue_file("taken")
+        log.info("serving changed venues")
 
     def _refresh_keys(self) -> None:
         ring = self._changed_keys()
@@ -303,7 +338,7 @@ class VenueService:
         if main not in releases or self._in_service(releases):
             return
         self.world = World(
-            venues=self.catalogue.venues,
+            venues=self.book.venues,
             experiments=self._experiments,
             releases=releases,
             clock=self._clock,
@@ -336,8 +371,7 @@ class VenueService:
             provider=self.settings.provider,
             threads=self.settings.threads,
         )
-        pools = venue_indices(bundle, self.catalogue.venues, self.catalogue.items_of)
-        return ResidentRelease.build(release_id, bundle, pools, self.catalogue.coupons)
+        return ResidentRelease.build(release_id, bundle, self.book.venues, self.catalogue.goods)
 
     def _read_experiments(self, live: LiveSettings) -> Experiments:
         folder = self.settings.configs / "experiments"

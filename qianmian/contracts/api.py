@@ -144,7 +144,9 @@ class ItemExplanation(_Contract):
     probabilities: dict[str, float]
     """Chance of each action."""
     weights: dict[str, float]
-    """Weight of each action in `score`."""
+    """Weight of each term of `score`: actions, and price and margin where the venue weighs them."""
+    values: dict[str, float | None]
+    """What an order is worth by price and margin, where they have a weight; null if unknown."""
 
 
 class RankedItem(_Contract):
@@ -173,7 +175,10 @@ class BlockExplanation(_Contract):
     candidates: dict[str, int]
     """Candidates of each source."""
     removed: dict[str, int]
-    """Candidates that were taken out, by reason."""
+    """Items that were taken out, by reason: of the pool by the rules of eligibility and the block's
+    own conditions, of the candidates by everything else."""
+    examples: dict[str, list[str]]
+    """Some items that the rules of eligibility took out, by reason."""
 
 
 class RankedBlock(_Contract):
@@ -254,6 +259,8 @@ class Readiness(_Contract):
     """The moment the service believes it is."""
     refused: str | None = None
     """Why a newer promotion was not taken over."""
+    venue_files_refused: dict[str, str] = {}
+    """Faults of each venue file that is not in force as it stands, by its path."""
 
 
 class Fault(_Contract):

@@ -43,6 +43,10 @@ CATEGORY: Final = "category"
 BRAND: Final = "brand"
 PRICE: Final = "price"
 CREATED_AT: Final = "created_at"
+MARGIN: Final = "margin"  # a declared numeric column: what is earned with one unit
+
+# users
+REGION: Final = "region"  # a declared tag, or a word of the request's context
 
 # venues
 NAME: Final = "name"
@@ -55,6 +59,9 @@ VENUE_PRICE: Final = "venue_price"
 COUPON_ID: Final = "coupon_id"
 STOCK: Final = "stock"
 PLACEMENT: Final = "placement"
+ON_SALE_FROM: Final = "on_sale_from"
+ON_SALE_TO: Final = "on_sale_to"
+REGIONS: Final = "regions"  # words with spaces between; null: everywhere
 
 # files
 EVENTS_FILE: Final = "events.parquet"

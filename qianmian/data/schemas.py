@@ -173,6 +173,9 @@ CONTRACT: dict[str, dict[str, ColumnContract]] = {
         c.COUPON_ID: _NAME,
         c.STOCK: _AMOUNT,
         c.PLACEMENT: _TEXT,
+        c.ON_SALE_FROM: _MOMENT,
+        c.ON_SALE_TO: _MOMENT,
+        c.REGIONS: _TEXT,
     },
 }
 

@@ -3,7 +3,8 @@
 Training builds it from historical rows, serving from online rows; both through `UserState.read`,
 so there is one reading of a user. An unknown user is the same object with nothing in it.
 
-Shapes: `L` recent actions, `M` ledger entries, `K` affinity values, `H` half-lives.
+Shapes: `L` recent actions, `M` ledger entries, `K` affinity values, `H` half-lives, `E` exposed
+items.
 """
 
 from __future__ import annotations
@@ -52,8 +53,18 @@ class Ledger:
 
 
 @dataclass(frozen=True, slots=True)
+class Exposure:
+    """What was shown to the user lately, and what is disliked."""
+
+    items: Int32  # [E] item indices, the last shown first
+    counts: Int32  # [E] times shown since the last action on the item
+    last_at: Float64  # [E]
+    disliked: Int32  # item indices
+
+
+@dataclass(frozen=True, slots=True)
 class UserState:
-    """All that ranking knows of a user."""
+    """All that ranking and the rules of a page know of a user."""
 
     user_id: str
     known: bool
@@ -67,6 +78,7 @@ class UserState:
     recent_at: Float64  # [L]
     ledger: Ledger
     affinity: dict[str, Affinity]
+    exposure: Exposure
 
     @classmethod
     def read(
@@ -101,6 +113,7 @@ class UserState:
                 for name, attribute in items.attributes.items()
                 if f.affinity_values(name) in row
             },
+            exposure=_exposure(row, items),
         )
 
 
@@ -129,6 +142,18 @@ def _ledger(row: Row, items: ItemTable) -> Ledger:
         last_at=_numbers(row, f.LEDGER_LAST_AT)[held],
         decayed=np.stack(decayed, axis=1),
         as_of=_number(row, f.LEDGER_AS_OF),
+    )
+
+
+def _exposure(row: Row, items: ItemTable) -> Exposure:
+    indices = items.indices_of(_array(row, f.EXPOSED_ITEM_IDS))
+    held = indices >= 0
+    disliked = items.indices_of(_array(row, f.DISLIKED_ITEM_IDS))
+    return Exposure(
+        items=indices[held],
+        counts=_numbers(row, f.EXPOSED_COUNTS)[held].astype(np.int32),
+        last_at=_numbers(row, f.EXPOSED_AT)[held],
+        disliked=disliked[disliked >= 0],
     )
 
 

@@ -24,7 +24,7 @@ from qianmian.features.ranking_features import RankingFeatures
 from qianmian.features.user_state import UserState
 from qianmian.releases.manifest import MANIFEST_FILE, Manifest
 from qianmian.retrieval.neighbours import Neighbours
-from qianmian.retrieval.sources import Candidates, Pool, SourceQuotas, propose
+from qianmian.retrieval.sources import Candidates, Mask, Pool, SourceQuotas, propose
 
 USER_TOWER_FILE: Final = "user_tower.onnx"
 RANKER_FILE: Final = "ranker.onnx"
@@ -127,10 +127,15 @@ class Bundle:
         return first
 
     def propose(
-        self, user: UserState, vector: Float32, pool: Pool, quotas: SourceQuotas
+        self,
+        user: UserState,
+        vector: Float32,
+        pool: Pool,
+        quotas: SourceQuotas,
+        allowed: Mask | None = None,
     ) -> Candidates:
-        """Candidates from all sources within the pool."""
-        return propose(user, vector, pool, quotas)
+        """Candidates from all sources within the pool and what the user may see of it."""
+        return propose(user, vector, pool, quotas, allowed)
 
     def rank(self, user: UserState, candidates: Candidates, now: float) -> Float32:
         """Probability of each action for each candidate, float32 [N, A]."""

@@ -21,6 +21,8 @@ from qianmian.features.user_state import UserState
 from qianmian.retrieval.neighbours import Neighbours, popularity_prior
 
 Int8 = npt.NDArray[np.int8]
+Mask = npt.NDArray[np.bool_]
+Places = npt.NDArray[np.intp]
 
 TWO_TOWER: Final = "two_tower"
 REPEAT: Final = "repeat"
@@ -133,24 +135,33 @@ _STEP: Final = 8
 _SPARE: Final = 16  # keeps the floor low enough where k is small
 
 
-def propose(user: UserState, vector: Float32, pool: Pool, quotas: SourceQuotas) -> Candidates:
+def propose(
+    user: UserState, vector: Float32, pool: Pool, quotas: SourceQuotas, allowed: Mask | None = None
+) -> Candidates:
     """Candidates of a user from all sources, distinct, at most the sum of the quotas.
 
     Args:
         user: the user's state (the repeat source reads its ledger).
         vector: float32 [D], the user's retrieval vector.
-        pool: the items that may be shown.
+        pool: the items of the venue.
         quotas: candidates a source may add.
+        allowed: bool [n] over the catalogue, the items of the pool that this user may see; None
+            for all of them. Each source fills its quota with these.
     """
     scores = pool.vectors @ vector
     spoken = pool.neighbours.scores(user.ledger)[pool.items]
-    nearest = pool.items[top_k(scores, min(quotas.two_tower, len(scores)))]
+    trending, new = pool.trending, pool.new
+    closed = None
+    if allowed is not None:
+        trending, new = trending[allowed[trending]], new[allowed[new]]
+        closed = np.flatnonzero(~allowed[pool.items])
+    member = pool.member if allowed is None else allowed
     proposals = (
-        (REPEAT, _repeat(user, pool)[: quotas.repeat]),
-        (NEIGHBOURS, _neighbours(user, spoken, pool, quotas.neighbours)),
-        (TWO_TOWER, nearest),
-        (TRENDING, pool.trending[: quotas.trending]),
-        (NEW, pool.new[: quotas.new]),
+        (REPEAT, _repeat(user, member)[: quotas.repeat]),
+        (NEIGHBOURS, _neighbours(user, spoken, pool, quotas.neighbours, closed)),
+        (TWO_TOWER, _nearest(scores, pool, quotas.two_tower, closed)),
+        (TRENDING, trending[: quotas.trending]),
+        (NEW, new[: quotas.new]),
     )
     items, source = merge(proposals)
     places = np.searchsorted(pool.items, items)
@@ -170,18 +181,31 @@ def merge(proposals: tuple[tuple[str, Int32], ...]) -> tuple[Int32, Int8]:
     return items[first].astype(np.int32), source[first]
 
 
-def _repeat(user: UserState, pool: Pool) -> Int32:
-    """The user's own items in the pool, by decayed count, then the most recent first."""
+def _nearest(scores: Float32, pool: Pool, quota: int, closed: Places | None) -> Int32:
+    """Items of the pool by their score, those at `closed` places left out."""
+    if closed is None:
+        return pool.items[top_k(scores, min(quota, len(scores)))]
+    scores = scores.copy()
+    scores[closed] = -np.inf
+    return pool.items[top_k(scores, min(quota, len(scores) - len(closed)))]
+
+
+def _repeat(user: UserState, member: Mask) -> Int32:
+    """The user's own items among these, by decayed count, then the most recent first."""
     ledger = user.ledger
-    held = pool.member[ledger.items]
+    held = member[ledger.items]
     weights = ledger.decayed[held, _HALF_LIFE]
     order = np.lexsort((-ledger.last_at[held], -weights))
     return ledger.items[held][order]
 
 
-def _neighbours(user: UserState, spoken: Float32, pool: Pool, quota: int) -> Int32:
+def _neighbours(
+    user: UserState, spoken: Float32, pool: Pool, quota: int, closed: Places | None
+) -> Int32:
     """Items of the pool that the user does not have, by what the past says and popularity."""
     scores = spoken + pool.prior
+    if closed is not None:
+        scores[closed] = -np.inf
     owned = user.ledger.items[pool.member[user.ledger.items]]
     scores[np.searchsorted(pool.items, owned)] = -np.inf
     best = top_k(scores, min(quota, len(scores) - len(owned)))

@@ -1,14 +1,17 @@
-"""All venues of a data set: the rows of `venues.parquet` joined with the operators' files.
+"""The book of venues: rows of `venues.parquet` joined with the operators' files, kept up to date.
 
-Read once when a service starts; `venues()` of the data set gives the rows. Every data set has the
-venue `all`, its whole catalogue, even if it has no venue of its own.
+Every data set has the venue `all`, its whole catalogue, even if it has no venue of its own.
+`refresh` looks whether a file changed, which costs a `stat` a file. A changed file takes effect if
+it is sound; one with faults is refused, what was read of it last stays, and `refused` tells why.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Final, Self
 
 import pandas as pd
 
@@ -19,62 +22,152 @@ from qianmian.venues.resolve import Row, outside, resolve
 from qianmian.venues.schema import VenueFile
 from qianmian.venues.venue import Venue
 
-DEFAULT_FILE = "default.yaml"
+DEFAULT_FILE: Final = "default.yaml"
+_Stamp = tuple[int, int, int]  # modified, size, inode
 
 
-def load_venues(folder: Path, dataset: str, rows: pd.DataFrame | None) -> dict[str, Venue]:
-    """Return the venues of a data set by id, `all` first.
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where the venues of a data set come from.
 
-    Args:
-        folder: `configs/venues`.
-        dataset: name of the data set; its own files lie in the folder of that name.
-        rows: `venues.parquet`, or None if the data set has none.
-
-    Raises:
-        ConfigError: a file holds faults, or is for a venue that neither the data set knows nor the
-            file describes.
+    `folder` is `configs/venues`; `rows` is `venues.parquet`, or None if the data set has none;
+    `context` holds the columns that conditions may name
+    (`qianmian.venues.vocabulary.conditions_of`), without it only their grammar is checked;
+    `segments` are the user tags by which popularity can be kept apart, None for any.
     """
-    known = {c.WHOLE_CATALOGUE_VENUE: _catalogue_row()} | _rows_by_id(rows)
-    default = load_yaml(folder / DEFAULT_FILE, VenueFile, check=VenueFile.faults)
-    own: dict[str, VenueFile] = {}
-    faults: list[str] = []
-    for path in sorted((folder / dataset).glob("*.yaml")):
-        try:
-            file = load_yaml(path, VenueFile, check=partial(_faults, path.stem, known, default))
-        except ConfigError as error:
-            faults.append(str(error))
-            continue
-        venue_id = file.id or path.stem
-        if venue_id in own:
-            faults.append(f"{path}: id={venue_id!r}: expected an id that no other file has")
-        own[venue_id] = file
-    if faults:
-        raise ConfigError("\n".join(faults))
-    return {
-        venue_id: resolve(venue_id, known.get(venue_id, {}), default, own.get(venue_id))
-        for venue_id in [*known, *(i for i in own if i not in known)]
-    }
+
+    folder: Path
+    dataset: str
+    rows: pd.DataFrame | None = None
+    context: Mapping[str, object] | None = None
+    has_margin: bool = True
+    segments: frozenset[str] | None = None
+    known: Mapping[str, Row] = field(init=False)
+
+    def __post_init__(self) -> None:
+        catalogue = {c.NAME: "Whole catalogue", c.KIND: "catalogue"}
+        known = {c.WHOLE_CATALOGUE_VENUE: catalogue, **_rows_by_id(self.rows)}
+        object.__setattr__(self, "known", known)
+
+    def files(self) -> list[Path]:
+        """Return the default file, then the data set's own."""
+        own = sorted((self.folder / self.dataset).glob("*.yaml"))
+        return [self.folder / DEFAULT_FILE, *own]
+
+    def read(self, path: Path, default: VenueFile) -> VenueFile:
+        """Read one file; `default` is the sound default file, or an empty one for itself.
+
+        Raises:
+            ConfigError: it holds faults, or is for a venue that neither the data set knows nor the
+                file describes.
+        """
+        stem = None if path.name == DEFAULT_FILE else path.stem
+        check = partial(self._faults, stem, default)
+        return load_yaml(path, VenueFile, context=self.context, check=check)
+
+    def _faults(self, stem: str | None, default: VenueFile, file: VenueFile) -> Iterator[Finding]:
+        """Faults of one file, in itself and beside the data set."""
+        inner = [*file.faults(), *self._missing(file)]
+        yield from inner
+        if stem is None:
+            return
+        venue_id = file.id or stem
+        if venue_id not in self.known and (file.pool is None or file.name is None):
+            wanted = f"expected the id of a venue of the data set{suggest(venue_id, self.known)}"
+            yield (), f"venue {venue_id!r}: {wanted}; or name and pool of a new one"
+        elif not inner:
+            yield from outside(resolve(venue_id, self.known.get(venue_id, {}), default, file))
+
+    def _missing(self, file: VenueFile) -> Iterator[Finding]:
+        """What the file asks of the data set that it does not have."""
+        if not self.has_margin:
+            yield from file.weighing_margin()
+        tag = file.fallback.segment
+        if tag is not None and self.segments is not None and tag not in self.segments:
+            listed = ", ".join(sorted(self.segments)) or "none"
+            hint = suggest(tag, self.segments).replace(",", ";", 1)
+            said = f"={tag!r}: expected a categorical user tag of the data set: {listed}{hint}"
+            yield ("fallback", "segment"), said
 
 
-def _faults(
-    stem: str, known: Mapping[str, Row], default: VenueFile, file: VenueFile
-) -> Iterator[Finding]:
-    """Faults of one file, in itself and beside the data set's row of its venue."""
-    inner = list(file.faults())
-    yield from inner
-    venue_id = file.id or stem
-    if venue_id not in known and (file.pool is None or file.name is None):
-        wanted = f"expected the id of a venue of the data set{suggest(venue_id, known)}"
-        yield (), f"venue {venue_id!r}: {wanted}; or name and pool of a new one"
-    elif not inner:
-        yield from outside(resolve(venue_id, known.get(venue_id, {}), default, file))
+class VenueBook:
+    """The venues in force."""
+
+    def __init__(self, venues: Mapping[str, Venue], sources: Sources | None = None) -> None:
+        """Use `open`; this holds venues that never change unless `sources` are given."""
+        self.venues = venues
+        self._faulty: dict[Path, str] = {}
+        self._doubled: dict[Path, str] = {}
+        self._sources = sources
+        self._stamps: dict[Path, _Stamp] = {}
+        self._read: dict[Path, VenueFile] = {}
+
+    @classmethod
+    def open(cls, sources: Sources) -> Self:
+        """Read all files.
+
+        Raises:
+            ConfigError: some of them hold faults; all are listed.
+        """
+        book = cls({}, sources)
+        book.refresh()
+        if book.refused:
+            raise ConfigError("\n".join(book.refused.values()))
+        return book
+
+    @property
+    def refused(self) -> dict[str, str]:
+        """The faults of each file that is not in force as it stands, by its path."""
+        return {str(path): why for path, why in {**self._doubled, **self._faulty}.items()}
+
+    def refresh(self) -> bool:
+        """Take over files that changed; returns whether the venues are others now."""
+        sources = self._sources
+        stamps = {path: _stamp(path) for path in sources.files()} if sources else {}
+        if sources is None or stamps == self._stamps:
+            return False
+        touched = {path for path, stamp in stamps.items() if self._stamps.get(path) != stamp}
+        default_path = sources.folder / DEFAULT_FILE
+        if default_path in touched:  # what the others are checked beside
+            touched |= set(stamps)
+        self._stamps = stamps
+        for path in list(self._read):
+            if path not in stamps:
+                del self._read[path]
+        self._faulty = {path: why for path, why in self._faulty.items() if path in stamps}
+        for path in [p for p in stamps if p in touched]:  # the default first
+            default = self._read.get(default_path, VenueFile())
+            try:
+                self._read[path] = sources.read(path, default)
+            except ConfigError as error:
+                self._faulty[path] = str(error)
+            else:
+                self._faulty.pop(path, None)
+        before, self.venues = self.venues, self._resolved(sources)
+        return self.venues != before
+
+    def _resolved(self, sources: Sources) -> dict[str, Venue]:
+        """Join the files that were read last; of two with one id the first holds."""
+        default = self._read.get(sources.folder / DEFAULT_FILE, VenueFile())
+        own: dict[str, VenueFile] = {}
+        self._doubled = {}
+        for path, file in sorted(self._read.items()):
+            if path.name == DEFAULT_FILE and path.parent == sources.folder:
+                continue
+            venue_id = file.id or path.stem
+            if venue_id in own:
+                said = f"{path}: id={venue_id!r}: expected an id that no other file has"
+                self._doubled[path] = said
+                continue
+            own[venue_id] = file
+        ids = [*sources.known, *(venue_id for venue_id in own if venue_id not in sources.known)]
+        return {
+            venue_id: resolve(venue_id, sources.known.get(venue_id, {}), default, own.get(venue_id))
+            for venue_id in ids
+        }
 
 
-def _catalogue_row() -> dict[str, object]:
-    return {c.NAME: "Whole catalogue", c.KIND: "catalogue"}
-
-
-def _rows_by_id(rows: pd.DataFrame | None) -> dict[str, dict[str, object]]:
+def _rows_by_id(rows: pd.DataFrame | None) -> dict[str, Row]:
     if rows is None:
         return {}
     return {
@@ -83,3 +176,11 @@ def _rows_by_id(rows: pd.DataFrame | None) -> dict[str, dict[str, object]]:
         }
         for record in rows.to_dict("records")
     }
+
+
+def _stamp(path: Path) -> _Stamp:
+    try:
+        status = path.stat()
+    except OSError:
+        return (0, 0, 0)
+    return status.st_mtime_ns, status.st_size, status.st_ino

@@ -18,7 +18,9 @@ from pydantic import Field, StringConstraints
 from qianmian.config import ConfigModel, Finding
 from qianmian.config.document import Location
 from qianmian.config.time_zone import TimeZone
+from qianmian.contracts import columns as c
 from qianmian.contracts.api import MAX_ID
+from qianmian.contracts.objective import Term
 from qianmian.venues.blocks import BlockFile
 from qianmian.venues.eligibility import EligibilityFile
 from qianmian.venues.fallback import FallbackFile
@@ -98,6 +100,18 @@ class VenueFile(ConfigModel):
                 wanted = f"expected phases in the order of time, so later than {before.name!r}"
                 said = f"={phase.starts_at.isoformat()}: {wanted}"
                 yield ("phases", index, "starts_at"), said
+
+    def weighing_margin(self) -> Iterator[Finding]:
+        """Return each weight of the margin, as a fault for data that has none."""
+        places: list[tuple[Location, Objective]] = [(("objective",), self.objective)]
+        places += [
+            (("phases", index, "objective"), phase.objective)
+            for index, phase in enumerate(self.phases)
+        ]
+        for place, objective in places:
+            if weight := objective.get(Term.MARGIN):
+                wanted = "expected no such weight: the data set's items have no numeric column"
+                yield (*place, Term.MARGIN.value), f"={weight:g}: {wanted} {c.MARGIN!r}"
 
     def _moments(self) -> Iterator[tuple[Location, datetime | None]]:
         yield ("starts_at",), self.starts_at

@@ -5,7 +5,6 @@ Only the items that are shown are touched one by one; everything before this was
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -25,9 +24,10 @@ from qianmian.retrieval.sources import (
     TWO_TOWER,
 )
 from qianmian.venues import Phase, Venue
+from serving.feed.eligibility import Eligible
 from serving.feed.query import Query
 from serving.feed.resident import ResidentRelease
-from serving.feed.scoring import Ranking
+from serving.feed.scoring import Weights, value_of
 from serving.feed.select import Page
 from serving.feed.tokens import Attribution, PageToken, Signer
 from serving.feed.trace import Trace
@@ -56,16 +56,15 @@ class Made:
     query: Query
     arms: tuple[Arm, ...]
     release: ResidentRelease
-    ranking: Ranking
-    weights: Mapping[str, float]
+    weights: Weights
     pages: list[Page]
-    proposed: Mapping[str, int]
+    eligible: Eligible
 
 
 def build(made: Made, trace: Trace, signer: Signer, recommendation_id: str) -> Answer:
     """Return the answer, tokens signed; the caller adds `timing_ms`."""
     query, release = made.query, made.release
-    shown = [page.items(made.ranking) for page in made.pages]
+    shown = [page.items for page in made.pages]
     hashes = release.item_hashes[np.array([i for items in shown for i in items], dtype=np.int32)]
     origin = _origin(release, made.arms)
     if any(page.plan.origin not in {None, origin} for page in made.pages):
@@ -131,7 +130,7 @@ def venue_info(venue: Venue, phase: Phase) -> Answer:
 
 
 def _items(made: Made, page: Page, items: list[int]) -> list[Answer]:
-    ranking, table = made.ranking, made.release.bundle.items
+    ranking, table = page.listing.ranking, made.release.bundle.items
     details = made.release.pools[made.query.venue.id].details
     position = page.plan.offset
     scores = ranking.score[page.rows].tolist() + [0.0] * len(page.filled)
@@ -159,13 +158,14 @@ def _items(made: Made, page: Page, items: list[int]) -> list[Answer]:
 
 
 def _explanations(made: Made, page: Page) -> list[Answer]:
-    ranking = made.ranking
-    weights = dict(made.weights)
+    ranking = page.listing.ranking
+    weights = made.weights.by_name()
+    shelf = made.release.pools[made.query.venue.id].shelf
+    worth = {str(term): value_of(term, shelf) for term in made.weights.values}
     explained: list[Answer] = [
         {
             "retrieval_score": retrieval,
-            "probabilities": dict(zip(weights, probabilities, strict=False)),
-            "weights": weights,
+            "probabilities": dict(zip(made.weights.names, probabilities, strict=False)),
         }
         for retrieval, probabilities in zip(
             ranking.retrieval[page.rows].tolist(),
@@ -173,13 +173,30 @@ def _explanations(made: Made, page: Page) -> list[Answer]:
             strict=True,
         )
     ]
-    blank = {"retrieval_score": None, "probabilities": {}, "weights": weights}
-    return [*explained, *(blank for _ in page.filled)]
+    explained += [{"retrieval_score": None, "probabilities": {}} for _ in page.filled]
+    for entry, item in zip(explained, page.items, strict=True):
+        entry["weights"] = weights
+        entry["values"] = {
+            term: None if np.isnan(values[item]) else round(float(values[item]), 4)
+            for term, values in worth.items()
+        }
+    return explained
 
 
 def _block_explanation(made: Made, page: Page, trace: Trace) -> Answer:
     removed = trace.removed + page.removed
-    return {"explain": {"candidates": dict(made.proposed), "removed": dict(removed)}}
+    pool = made.release.pools[made.query.venue.id]
+    item_ids = made.release.bundle.items.item_ids
+    return {
+        "explain": {
+            "candidates": dict(page.listing.proposed),
+            "removed": dict(removed),
+            "examples": {
+                reason: item_ids[items].tolist()
+                for reason, items in made.eligible.examples(pool.pool.member).items()
+            },
+        }
+    }
 
 
 def _origin(release: ResidentRelease, arms: tuple[Arm, ...]) -> int:

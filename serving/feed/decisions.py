@@ -26,18 +26,22 @@ class Decision:
     def frame(self) -> bytes:
         """Return the decision as it lies in the log."""
         made = self.made
-        query, scored = made.query, made.ranking.probabilities
+        query, actions = made.query, made.weights.names
+        listings = {id(page.listing): page.listing for page in made.pages}.values()
+        if not any(listing.ranking.probabilities.shape[1] for listing in listings):
+            actions = ()  # no ranker scored
         parts = []
         for page in made.pages:
-            parts.append(scored.take(page.rows, axis=0).tobytes())
-            if page.filled:
-                unknown = np.full((len(page.filled), scored.shape[1]), _UNKNOWN, dtype=np.float32)
-                parts.append(unknown.tobytes())
+            scored = page.listing.ranking.probabilities
+            if scored.shape[1]:
+                parts.append(scored.take(page.rows, axis=0).tobytes())
+            blank = len(page.filled) + (0 if scored.shape[1] else len(page.rows))
+            parts.append(np.full((blank, len(actions)), _UNKNOWN, dtype=np.float32).tobytes())
         facts = Facts(
             decided_at=query.now,
             subject_id=query.user_id,
             page_view_id=query.page_view_id,
-            candidates=len(made.ranking.items),
-            actions=tuple(made.weights) if scored.shape[1] else (),
+            candidates=sum(len(listing.ranking) for listing in listings),
+            actions=actions,
         )
         return frame(facts, b"".join(parts), self.answer)

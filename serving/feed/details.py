@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from qianmian.contracts import columns as c
-from qianmian.contracts import features as f
 from qianmian.features.item_table import Float32, ItemTable
+from serving.feed.shelf import Shelf
 
 Details = dict[str, Any]
 
@@ -15,24 +14,27 @@ Details = dict[str, Any]
 class ItemDetails:
     """`contracts.api.ItemDetails` by item index, as plain values that nobody changes."""
 
-    def __init__(self, table: ItemTable, coupons: Mapping[int, str] | None = None) -> None:
-        """`coupons` names the coupon of an item in this venue, by item index."""
+    def __init__(self, table: ItemTable, shelf: Shelf) -> None:
+        """`shelf` holds price and coupon of an item in this venue."""
         self._table = table
-        self._coupons = coupons or {}
+        self._shelf = shelf
         self._category = table.attributes.get(c.CATEGORY)
         self._brand = table.attributes.get(c.BRAND)
-        self._paid = table.statistic(f.PAID_PRICE)
-        self._base = table.statistic(f.BASE_PRICE)
+        self._version = shelf.version
         self._made: dict[int, Details] = {}
 
     def __getitem__(self, item: int) -> Details:
+        if self._version != self._shelf.version:
+            self._version = self._shelf.version
+            self._made.clear()
         made = self._made.get(item)
         if made is None:
             made = self._made[item] = self._make(item)
         return made
 
     def _make(self, item: int) -> Details:
-        price, base = _money(self._paid, item), _money(self._base, item)
+        shelf = self._shelf
+        price, base = _money(shelf.price, item), _money(shelf.base_price, item)
         return {
             "title": self._table.titles[item],
             "category": "" if self._category is None else self._category[item],
@@ -40,10 +42,10 @@ class ItemDetails:
             "price": price,
             "base_price": base,
             "discount": round(max(1 - price / base, 0.0), 4) if price and base else 0.0,
-            "coupon_id": self._coupons.get(item),
+            "coupon_id": shelf.coupon(item),
         }
 
 
 def _money(amounts: Float32, item: int) -> float | None:
     amount = float(amounts[item])
-    return round(amount, 2) if amount > 0 else None
+    return round(amount, 2) if amount > 0 else None  # NaN is not above 0

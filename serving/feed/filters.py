@@ -22,13 +22,14 @@ from serving.feed.tokens import UInt32
 
 Mask = npt.NDArray[np.bool_]
 
-NOT_IN_POOL: Final = "not_in_pool"
 BEYOND_LIMIT: Final = "beyond_limit"
 UNSCORED: Final = "unscored"
 EXCLUDED: Final = "excluded"
 ALREADY_SHOWN: Final = "already_shown"
 FILTERED: Final = "filtered"
 IN_ANOTHER_BLOCK: Final = "in_another_block"
+INELIGIBLE: Final = "ineligible"
+BLOCK_FILTER: Final = "block_filter"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +53,9 @@ def apply(filters: Iterable[Filter], items: Int32, removed: Counter[str]) -> Mas
     return kept
 
 
-def in_pool(member: Mask) -> Filter:
-    """Keep what the venue may show."""
-    return Filter(NOT_IN_POOL, lambda items: member[items])
+def within(reason: str, allowed: Mask) -> Filter:
+    """Keep what a mask over the catalogue allows."""
+    return Filter(reason, lambda items: allowed[items])
 
 
 def not_listed(reason: str, listed: Int32) -> Filter:

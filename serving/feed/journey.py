@@ -1,7 +1,7 @@
 """A request, from the question to the answer: the whole path, top-down, in `Feed.recommend`.
 
-    understand -> assign experiments -> hydrate user -> propose -> filter -> score -> blend and
-    order -> select pages -> answer (-> decision log)
+    understand -> assign experiments -> hydrate user -> judge what may be shown -> propose ->
+    score -> blend and order -> select pages -> answer (-> decision log)
 
 Plain Python and arrays; knows neither Ray nor HTTP. Each step that leans on a model or a store has
 a plainer step to fall back to, and the answer says so in `degraded`.
@@ -12,27 +12,46 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 
+from qianmian.contracts import columns as c
 from qianmian.contracts.api import RecommendRequest
 from qianmian.errors import QianmianError
 from qianmian.experiments import FeedParams
-from qianmian.features.item_table import Float32
-from qianmian.retrieval.sources import SOURCES, Candidates
+from qianmian.features.user_state import UserState
+from qianmian.retrieval.sources import FALLBACK, SOURCES, Candidates
+from qianmian.venues.blocks import BlockKind
 from serving.feed.answer import Answer, Made, build
-from serving.feed.filters import BEYOND_LIMIT, UNSCORED, apply, in_pool
+from serving.feed.eligibility import Eligible, Shopper
+from serving.feed.filters import BEYOND_LIMIT, INELIGIBLE, UNSCORED, apply, within
+from serving.feed.ladder import BEST_SELLERS, NO_RANKER, NO_RETRIEVAL, popular
+from serving.feed.listing import Allowed, Listing, Recipe
 from serving.feed.metrics import FeedMetrics
 from serving.feed.query import Query, understand
 from serving.feed.resident import ResidentRelease, VenuePool, World
-from serving.feed.scoring import Ranking, blend, order, popular, unscored, weights_for
+from serving.feed.scoring import Ranking, Weights, order, unscored
 from serving.feed.select import select
 from serving.feed.tokens import Signer
 from serving.feed.trace import Trace
 from serving.feed.users import HydratedUser, Proposal, Users
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What the stages of one request share once the shopper is known."""
+
+    query: Query
+    params: FeedParams
+    release: ResidentRelease
+    pool: VenuePool
+    user: HydratedUser
+    eligible: Eligible
+    weights: Weights
 
 
 class Feed:
@@ -80,16 +99,22 @@ class Feed:
         user = self._hydrate(query, release, trace)
         trace.stage("hydrate")
 
-        proposal = self._propose(user, query, params, release, pool, trace)
-        trace.removed += proposal.removed
+        eligible = self._judge(user.state, query, pool, trace)
+        trace.stage("eligibility")
+
+        scene = Scene(query, params, release, pool, user, eligible, weights)
+        recipes = [Recipe.of(plan.block, params) for plan in query.blocks]
+        proposals = {recipe: self._propose(scene, recipe, trace) for recipe in recipes}
         trace.stage("retrieve")
 
-        ranking = self._rank(user, proposal, query, release, weights, trace)
+        listings = {
+            recipe: self._rank(scene, recipe, allowed, proposal, trace)
+            for recipe, (allowed, proposal) in proposals.items()
+        }
         trace.stage("rank")
 
-        pages = select(query, ranking, release, pool)
-        by_action = dict(zip(map(str, release.bundle.actions), weights.tolist(), strict=True))
-        made = Made(query, arms, release, ranking, by_action, pages, proposal.by_source)
+        pages = select(query, [listings[recipe] for recipe in recipes], release, pool)
+        made = Made(query, arms, release, weights, pages, eligible)
         answer = build(made, trace, self._signer, self._new_id())
         trace.stage("answer")
 
@@ -102,17 +127,29 @@ class Feed:
     def _last_resort(
         self, world: World, venue_id: str, request: RecommendRequest
     ) -> tuple[Answer, Made]:
-        """Answer with the venue's popular items: no model, no store, no filter, no experiment."""
+        """Answer with the venue's popular items: no model, no store, no filter, no experiment.
+
+        What the shopper may not see is not shown even here.
+        """
         trace = Trace()
         trace.degrade("request_path_failed")
         query = understand(world, venue_id, request, self._signer)
         plain = tuple(replace(b, filter=None, exclude_item_ids=()) for b in query.blocks)
         query = replace(query, blocks=plain, explain=False)
-        pool = world.release.pools[query.venue.id]
-        candidates = popular(pool, sum(block.page_size for block in plain))
-        ranking = order(candidates, unscored(candidates), candidates.retrieval)
-        pages = select(query, ranking, world.release, pool)
-        made = Made(query, (), world.release, ranking, {}, pages, {})
+        release = world.release
+        pool = release.pools[query.venue.id]
+        state = self._hydrate(query, release, trace).state
+        eligible = self._judge(state, query, pool, trace)
+        names = tuple(map(str, release.bundle.actions))
+        listings = []
+        for plan in plain:
+            recipe = Recipe.of(plan.block, world.experiments.base)
+            allowed = recipe.allowed(eligible, pool.shelf, state)
+            candidates = popular(pool, len(pool.of_all.items), allowed.mask, trace)
+            ranking = order(candidates, unscored(candidates), candidates.retrieval)
+            listings.append(Listing(ranking, allowed.mask, True, {}, allowed.removed))  # noqa: FBT003
+        pages = select(query, listings, release, pool)
+        made = Made(query, (), release, Weights.even(names), pages, eligible)
         answer = build(made, trace, self._signer, self._new_id())
         trace.total()
         answer["timing_ms"] = trace.timing_ms
@@ -128,12 +165,12 @@ class Feed:
 
     def _weights(
         self, release: ResidentRelease, query: Query, params: FeedParams, trace: Trace
-    ) -> Float32:
+    ) -> Weights:
         actions = tuple(map(str, release.bundle.actions))
-        weights = weights_for(actions, query.phase.objective, _plain(params))
+        weights = Weights.of(actions, query.phase.objective, _plain(params))
         if not weights.any():
             trace.degrade("objective_unmatched")
-            weights = np.ones(len(actions), dtype=np.float32)
+            return Weights.even(actions)
         return weights
 
     def _hydrate(self, query: Query, release: ResidentRelease, trace: Trace) -> HydratedUser:
@@ -146,69 +183,103 @@ class Feed:
             lambda: self._users.nobody(release),
         )
 
-    def _propose(
-        self,
-        user: HydratedUser,
-        query: Query,
-        params: FeedParams,
-        release: ResidentRelease,
-        pool: VenuePool,
-        trace: Trace,
-    ) -> Proposal:
-        bundle = release.bundle
+    def _judge(self, state: UserState, query: Query, pool: VenuePool, trace: Trace) -> Eligible:
+        """Return what the shopper may see; nothing at all if that cannot be told."""
+        pool.shelf.catch_up()
+        region = query.region or state.tags.get(c.REGION)
+        shopper = Shopper(state, None if region is None else str(region), query.now)
+        nothing = Eligible.nothing(pool.pool.member)
+        eligible = trace.attempt(
+            "eligibility_unknown", lambda: pool.eligibility.of(shopper), lambda: nothing
+        )
+        trace.removed += eligible.removed
+        return eligible
+
+    def _propose(self, scene: Scene, recipe: Recipe, trace: Trace) -> tuple[Allowed, Proposal]:
+        """Return candidates of a block, none of them outside what it may show."""
+        pool, params, user = scene.pool, scene.params, scene.user
+        allowed = recipe.allowed(scene.eligible, pool.shelf, user.state)
+        limit = params.candidates_ranked
 
         def from_sources() -> Proposal:
-            vector = bundle.user_vector(user.state, query.now)
-            candidates = bundle.propose(user.state, vector, pool.pool, params.sources)
-            if not len(candidates):
+            bundle = scene.release.bundle
+            mask = None if allowed.whole else allowed.mask
+            vector = bundle.user_vector(user.state, scene.query.now)
+            candidates = bundle.propose(user.state, vector, pool.pool, recipe.quotas, mask)
+            if not len(candidates) and recipe.fills:
                 return from_popularity()
-            return _limited(candidates, params.candidates_ranked, pool)
+            return _limited(candidates, limit, allowed)
 
         def from_popularity() -> Proposal:
-            candidates = popular(pool, params.candidates_ranked)
-            return _limited(candidates, params.candidates_ranked, pool)
+            source = BEST_SELLERS if recipe.kind is BlockKind.BEST_SELLERS else FALLBACK
+            segment = user.state.tags.get(scene.query.venue.fallback.segment or "")
+            candidates = popular(pool, limit, allowed.mask, trace, segment=segment, source=source)
+            return _limited(candidates, limit, allowed)
 
         if not len(pool.pool.items):
             trace.degrade("empty_pool")
-            return from_popularity()
-        asked = query.venue.id, params.sources, params.candidates_ranked
-        return trace.attempt(
-            "no_retrieval", lambda: user.proposal(asked, from_sources), from_popularity
+            return allowed, from_popularity()
+        if recipe.kind is BlockKind.BEST_SELLERS:
+            return allowed, from_popularity()
+        proposal = trace.attempt(
+            NO_RETRIEVAL,
+            lambda: user.proposal(
+                (pool.stamp, recipe, limit), from_sources, lambda kept: _mostly(kept, allowed)
+            ),
+            from_popularity,
         )
+        trace.removed += proposal.removed
+        return allowed, proposal
 
     def _rank(
-        self,
-        user: HydratedUser,
-        proposal: Proposal,
-        query: Query,
-        release: ResidentRelease,
-        weights: Float32,
-        trace: Trace,
-    ) -> Ranking:
-        bundle, candidates = release.bundle, proposal.candidates
+        self, scene: Scene, recipe: Recipe, allowed: Allowed, proposal: Proposal, trace: Trace
+    ) -> Listing:
+        """Return the candidates in order; what may not be shown any more is left out."""
+        candidates, now = proposal.candidates, scene.query.now
+        kept = np.ones(len(candidates), dtype=np.bool_)
+        if not allowed.whole:
+            kept = apply([within(INELIGIBLE, allowed.mask)], candidates.items, Counter())
+        whole = bool(kept.all())
+        left = candidates if whole else candidates.take(kept)
 
         def by_ranker() -> Ranking:
             if proposal.probabilities is None:
-                proposal.probabilities = bundle.rank(user.state, candidates, query.now)
-            probabilities = proposal.probabilities
-            return order(candidates, probabilities, blend(probabilities, weights))
+                proposal.probabilities = scene.release.bundle.rank(
+                    scene.user.state, candidates, now
+                )
+            probabilities = proposal.probabilities if whole else proposal.probabilities[kept]
+            score = scene.weights.score(probabilities, left.items, scene.pool.shelf)
+            return order(left, probabilities, score)
 
         def by_retrieval() -> Ranking:
-            return order(candidates, unscored(candidates), candidates.retrieval)
+            return order(left, unscored(left), left.retrieval)
 
-        if not len(candidates):
-            return by_retrieval()
-        ranking = trace.attempt("no_ranker", by_ranker, by_retrieval)
-        if lost := len(candidates) - len(ranking):
+        if not len(left) or recipe.kind is BlockKind.BEST_SELLERS:
+            ranking = by_retrieval()
+        else:
+            ranking = trace.attempt(NO_RANKER, by_ranker, by_retrieval)
+        if lost := len(left) - len(ranking):
             trace.removed[UNSCORED] += lost
             trace.degrade("unscored_candidates")
-        return ranking
+        return Listing(ranking, allowed.mask, recipe.fills, proposal.by_source, allowed.removed)
 
 
-def _limited(candidates: Candidates, limit: int, pool: VenuePool) -> Proposal:
-    """Leave out what the venue may not show and what the ranker has no room for."""
+#: What a proposal may lose of its candidates before another one is made.
+_TOLERATED: Final = 0.2
+
+
+def _mostly(proposal: Proposal, allowed: Allowed) -> bool:
+    """Return whether enough of what was proposed before may still be shown."""
+    if allowed.whole:
+        return True
+    kept = int(np.count_nonzero(allowed.mask[proposal.candidates.items]))
+    return kept >= (1 - _TOLERATED) * len(proposal.candidates)
+
+
+def _limited(candidates: Candidates, limit: int, allowed: Allowed) -> Proposal:
+    """Leave out what may not be shown and what the ranker has no room for."""
     by_source, removed = _by_source(candidates), Counter[str]()
-    kept = apply([in_pool(pool.pool.member)], candidates.items, removed)
+    kept = apply([within(INELIGIBLE, allowed.mask)], candidates.items, removed)
     if not kept.all():
         candidates = candidates.take(kept)
     if len(candidates) > limit:

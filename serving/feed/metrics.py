@@ -57,6 +57,17 @@ class FeedMetrics:
             ["alias", "release"],
             registry=registry,
         )
+        self._venue_files = Counter(
+            "qianmian_venue_files",
+            "Changes of venue files, as they were taken over or refused",
+            ["outcome"],
+            registry=registry,
+        )
+        self._venue_faults = Gauge(
+            "qianmian_venue_files_refused",
+            "Venue files that are not in force as they stand",
+            registry=registry,
+        )
         self._releases: list[Gauge] = []
         self._arm_counters: dict[Arm, Counter] = {}  # looking labels up costs more than counting
         self._response_counters: dict[tuple[str, int], Counter] = {}
@@ -105,6 +116,14 @@ class FeedMetrics:
     def refused(self) -> None:
         """Book that a promoted release was not taken over."""
         self._swaps.labels("refused").inc()
+
+    def venue_file(self, outcome: str) -> None:
+        """Book a change of venue files: `taken` or `refused`."""
+        self._venue_files.labels(outcome).inc()
+
+    def venue_files_refused(self, count: int) -> None:
+        """Set how many venue files hold faults now."""
+        self._venue_faults.set(count)
 
     def cache(self, hits: int, misses: int) -> None:
         """Set what the user cache has seen."""

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from qianmian.contracts import columns as c
 from qianmian.contracts.api import BlockFilter, RecommendRequest
 from qianmian.errors import FieldError, VenueNotFoundError
-from qianmian.venues import Phase, Venue
+from qianmian.venues import Block, Phase, Venue
 from serving.feed.resident import World
 from serving.feed.tokens import PageToken, Signer, UInt32
 
@@ -23,7 +24,8 @@ class BlockPlan:
     offset: int
     origin: int | None
     exclude_item_ids: tuple[str, ...]
-    filter: BlockFilter | None
+    filter: BlockFilter | None  # what the request asks for; the venue's own is in `block`
+    block: Block
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class Query:
     explain: bool
     blocks: tuple[BlockPlan, ...]
     shown: UInt32  # hashes of all items that earlier pages showed, sorted
+    region: str | None  # where the shopper is, if the page knows
 
 
 def understand(world: World, venue_id: str, request: RecommendRequest, signer: Signer) -> Query:
@@ -77,6 +80,7 @@ def understand(world: World, venue_id: str, request: RecommendRequest, signer: S
                 origin=token.origin if token else None,
                 exclude_item_ids=block.exclude_item_ids,
                 filter=block.filter,
+                block=default,
             )
         )
     now = world.clock.now()
@@ -90,6 +94,7 @@ def understand(world: World, venue_id: str, request: RecommendRequest, signer: S
         explain=request.params.explain,
         blocks=tuple(plans),
         shown=np.unique(np.concatenate(shown)) if shown else _NOTHING,
+        region=None if (region := request.context.get(c.REGION)) is None else str(region),
     )
 
 

@@ -1,15 +1,18 @@
 """What stays in memory between requests: releases with their venue pools, venues, experiments.
 
-A `World` is immutable. The service builds the next one aside and swaps one reference; a request
-takes the reference once and so sees one consistent world to its end.
+A `World` is immutable but for the shelves, which take in what is pushed. The service builds the
+next world aside and swaps one reference; a request takes the reference once and so sees one
+consistent world to its end.
 
 Shapes: `n` items of the catalogue, `P` items of a pool.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import count
+from typing import Final, Self
 
 import numpy as np
 
@@ -19,9 +22,36 @@ from qianmian.features.item_table import Float32, Int32
 from qianmian.releases.bundle import Bundle
 from qianmian.retrieval.sources import Pool
 from qianmian.venues import Venue
+from qianmian.venues.inventory import Inventory
 from serving.clock import Clock
 from serving.feed.details import ItemDetails
+from serving.feed.eligibility import Eligibility
+from serving.feed.shelf import ItemColumns, ItemFacts, Offers, Shelf, by_item
 from serving.feed.tokens import UInt32, item_hashes
+
+
+@dataclass(frozen=True, slots=True)
+class Goods:
+    """What pools and shelves are made of, beside the release.
+
+    `items_of` holds item ids by venue id in the order of the pool, `offers` what the data set says
+    of them; `segments` gives the users of each item by the value of a user tag; `pushed` is kept up
+    to date while the service runs.
+    """
+
+    items_of: Mapping[str, list[str]] = field(default_factory=dict)
+    offers: Mapping[str, Offers] = field(default_factory=dict)
+    facts: ItemFacts = field(default_factory=ItemFacts)
+    segments: Callable[[str], Mapping[str, Mapping[str, float]]] = lambda _: {}
+    pushed: Inventory = field(default_factory=Inventory)
+
+
+@dataclass(frozen=True, slots=True)
+class Popularity:
+    """The items of a pool by plain popularity, ties in the order of the pool."""
+
+    items: Int32  # [P]
+    popularity: Float32  # [P], in that order, scaled to 0..1; all 0 where nothing is known of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +59,15 @@ class VenuePool:
     """The items of a venue: laid out for retrieval, and in the order of plain popularity."""
 
     pool: Pool
-    by_popularity: Int32  # [P], ties by item index
-    popularity: Float32  # [P], in that order, scaled to 0..1
+    of_all: Popularity
+    of_segment: Mapping[str, Popularity]  # by the value of the venue's segment tag
     details: ItemDetails  # what the venue's page shows of each item
+    shelf: Shelf
+    eligibility: Eligibility
+    stamp: int  # another for each pool that was laid out, so that what is remembered of one ends
+
+
+_STAMPS: Final = count()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,33 +78,36 @@ class ResidentRelease:
     bundle: Bundle
     pools: Mapping[str, VenuePool]
     item_hashes: UInt32  # [n]
+    columns: ItemColumns
 
     @classmethod
     def build(
-        cls,
-        release_id: str,
-        bundle: Bundle,
-        venue_items: Mapping[str, Int32 | None],
-        coupons: Mapping[str, Mapping[str, str]] | None = None,
-    ) -> ResidentRelease:
-        """Lay out the pools.
-
-        Args:
-            release_id: whose they are.
-            bundle: the release.
-            venue_items: item indices by venue id, None for all items.
-            coupons: by venue id, the coupon of each item id that has one.
-        """
-        held = coupons or {}
+        cls, release_id: str, bundle: Bundle, venues: Mapping[str, Venue], goods: Goods
+    ) -> Self:
+        """Lay out the pools of the venues."""
+        columns = ItemColumns(bundle.items, goods.facts)
         return cls(
             id=release_id,
             bundle=bundle,
             pools={
-                venue_id: _venue_pool(bundle, indices, held.get(venue_id, {}))
-                for venue_id, indices in venue_items.items()
+                venue_id: _venue_pool(venue, bundle, columns, goods)
+                for venue_id, venue in venues.items()
             },
             item_hashes=item_hashes(bundle.items.item_ids),
+            columns=columns,
         )
+
+    def with_venues(
+        self, venues: Mapping[str, Venue], before: Mapping[str, Venue], goods: Goods
+    ) -> Self:
+        """Return the release with the pools of other venues; those that are as before stay."""
+        pools = {
+            venue_id: self.pools[venue_id]
+            if venue_id in self.pools and before.get(venue_id) == venue
+            else _venue_pool(venue, self.bundle, self.columns, goods)
+            for venue_id, venue in venues.items()
+        }
+        return replace(self, pools=pools)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,32 +125,54 @@ class World:
         return self.releases[self.experiments.base.release]
 
 
-def venue_indices(
-    bundle: Bundle, venues: Mapping[str, Venue], items_of: Mapping[str, list[str]]
-) -> dict[str, Int32 | None]:
-    """Return the item indices of each venue's pool; `items_of` holds item ids by venue id.
+def _venue_pool(venue: Venue, bundle: Bundle, columns: ItemColumns, goods: Goods) -> VenuePool:
+    shelf = Shelf(venue.id, columns, goods.offers.get(venue.id, Offers()), goods.pushed)
+    listed = _pool_items(venue, bundle, shelf, goods)
+    pool = bundle.pool(listed)
+    places = _places(pool.items, listed)
+    counts = goods.segments(venue.fallback.segment) if venue.fallback.segment else {}
+    return VenuePool(
+        pool=pool,
+        of_all=_by_popularity(pool, places, bundle.items.popularity),
+        of_segment={
+            value: _by_popularity(pool, places, by_item(bundle.items, users))
+            for value, users in counts.items()
+        },
+        details=ItemDetails(bundle.items, shelf),
+        shelf=shelf,
+        eligibility=Eligibility(venue.eligibility, shelf, pool.member),
+        stamp=next(_STAMPS),
+    )
+
+
+def _by_popularity(pool: Pool, places: Int32, users: Float32) -> Popularity:
+    """Order a pool by the users of each item, float32 [n] over the catalogue."""
+    popularity = users[pool.items]
+    order = np.lexsort((places, -popularity))
+    top = max(float(popularity.max(initial=0.0)), 1.0)
+    return Popularity(pool.items[order], (popularity[order] / top).astype(np.float32))
+
+
+def _pool_items(venue: Venue, bundle: Bundle, shelf: Shelf, goods: Goods) -> Int32 | None:
+    """Return the item indices of a venue's pool in its own order, None for the whole catalogue.
 
     Items that the release has never seen cannot be ranked and are left out.
     """
-    return {
-        venue_id: None
-        if venue_id == c.WHOLE_CATALOGUE_VENUE
-        else bundle.items.indices_of(items_of.get(venue_id, []))
-        for venue_id in venues
-    }
+    if venue.pool is None:
+        if venue.id == c.WHOLE_CATALOGUE_VENUE:
+            return None
+        return bundle.items.indices_of(goods.items_of.get(venue.id, ()))
+    listed = bundle.items.indices_of(venue.pool.items)
+    if venue.pool.query is None:
+        return listed
+    found = np.flatnonzero(shelf.holds(venue.pool.query)).astype(np.int32)
+    return np.concatenate([listed, found])
 
 
-def _venue_pool(bundle: Bundle, indices: Int32 | None, coupons: Mapping[str, str]) -> VenuePool:
-    pool = bundle.pool(indices)
-    popularity = bundle.items.popularity[pool.items]
-    order = np.argsort(-popularity, kind="stable")
-    top = max(float(popularity.max(initial=0.0)), 1.0)
-    return VenuePool(
-        pool=pool,
-        by_popularity=pool.items[order],
-        popularity=(popularity[order] / top).astype(np.float32),
-        details=ItemDetails(
-            bundle.items,
-            {bundle.items.index_of(item): coupon for item, coupon in coupons.items()},
-        ),
-    )
+def _places(items: Int32, listed: Int32 | None) -> Int32:
+    """Return the place of each item in a list, int32 [P]; without a list that of the catalogue."""
+    if listed is None:
+        return items
+    first = np.unique(listed, return_index=True)
+    held = first[0] >= 0  # as in `Pool.build`, what the release does not know is left out
+    return first[1][held].astype(np.int32)

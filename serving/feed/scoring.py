@@ -1,5 +1,10 @@
 """Scoring: probabilities of each action, blended once into one number, then ordered.
 
+    score = sum over actions a of w_a * p_a  +  p_order * (w_price * price + w_margin * margin)
+
+The second part is what an order is expected to bring; an item whose price or margin is not known
+brings nothing by it. It needs a release that predicts orders.
+
 Shapes: `N` candidates, `A` actions.
 """
 
@@ -7,12 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
+from qianmian.contracts.objective import VALUE_TERMS, Term
 from qianmian.features.item_table import Float32, Int32
-from qianmian.retrieval.sources import FALLBACK, SOURCE_CODE, Candidates, Int8
-from serving.feed.resident import VenuePool
+from qianmian.retrieval.sources import Candidates, Int8
+from serving.feed.shelf import Shelf
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +36,58 @@ class Ranking:
         return len(self.items)
 
 
-def weights_for(actions: tuple[str, ...], *objectives: Mapping[str, float]) -> Float32:
-    """Return the weight of each action, float32 [A]; later objectives replace earlier ones.
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """The weight of each term of the score; `actions` float32 [A] as the release predicts them."""
 
-    All zeros if no objective names any of the actions.
-    """
-    merged: dict[str, float] = {}
-    for objective in objectives:
-        merged.update(objective)
-    return np.array([merged.get(action, 0.0) for action in actions], dtype=np.float32)
+    names: tuple[str, ...]
+    actions: Float32
+    values: Mapping[Term, float]  # of price and margin, those above 0 only
+    order: int  # column of the chance of an order, -1 if the release does not predict it
+
+    @classmethod
+    def of(cls, names: tuple[str, ...], *objectives: Mapping[str, float]) -> Self:
+        """Return the weights for a release's actions; later objectives replace earlier ones."""
+        merged: dict[str, float] = {}
+        for objective in objectives:
+            merged.update(objective)
+        order = names.index(Term.ORDER) if Term.ORDER in names else -1
+        values = {term: merged[term] for term in VALUE_TERMS if merged.get(term)}
+        return cls(
+            names=names,
+            actions=np.array([merged.get(name, 0.0) for name in names], dtype=np.float32),
+            values=values if order >= 0 else {},
+            order=order,
+        )
+
+    @classmethod
+    def even(cls, names: tuple[str, ...]) -> Self:
+        """Return weights under which all actions count alike."""
+        return cls(names, np.ones(len(names), dtype=np.float32), {}, -1)
+
+    def any(self) -> bool:
+        """Return whether anything has a weight above 0."""
+        return bool(self.actions.any()) or bool(self.values)
+
+    def by_name(self) -> dict[str, float]:
+        """Return the weights by the name of their term."""
+        actions = dict(zip(self.names, self.actions.tolist(), strict=True))
+        return {**actions, **{str(term): weight for term, weight in self.values.items()}}
+
+    def score(self, probabilities: Float32, items: Int32, shelf: Shelf) -> Float32:
+        """Return the score of each candidate, float32 [N]."""
+        score = blend(probabilities, self.actions)
+        for term, weight in self.values.items():
+            worth = np.nan_to_num(value_of(term, shelf)[items])
+            score = score + probabilities[:, self.order] * worth * np.float32(weight)
+        return score
+
+
+def value_of(term: Term, shelf: Shelf) -> Float32:
+    """Return what an order of each item is worth by a term, NaN where unknown, float32 [n]."""
+    if term is Term.PRICE:
+        return shelf.price
+    return np.full(len(shelf), np.nan, np.float32) if shelf.margin is None else shelf.margin
 
 
 def blend(probabilities: Float32, weights: Float32) -> Float32:
@@ -70,14 +120,3 @@ def order(candidates: Candidates, probabilities: Float32, score: Float32) -> Ran
 def unscored(candidates: Candidates) -> Float32:
     """Probabilities of no action at all, float32 [N, 0]."""
     return np.zeros((len(candidates), 0), dtype=np.float32)
-
-
-def popular(pool: VenuePool, limit: int) -> Candidates:
-    """Return the venue's most popular items as candidates, scored by their popularity."""
-    items = pool.by_popularity[:limit]
-    return Candidates(
-        items=items,
-        source=np.full(len(items), SOURCE_CODE[FALLBACK], dtype=np.int8),
-        retrieval=pool.popularity[:limit],
-        neighbour=np.zeros(len(items), dtype=np.float32),
-    )

@@ -1,8 +1,8 @@
-"""Selection: the pages of all blocks from one ranking, no item twice.
+"""Selection: the pages of all blocks from their rankings, no item twice.
 
 Blocks take turns in the order of the request. A block that its ranked candidates cannot fill goes
-on with the venue's pool in the order of popularity, so paging ends where the pool ends, or after
-`MAX_SHOWN` items.
+on with what the shopper may see of the venue's pool, in the order of popularity, so paging ends
+where the pool ends, or after `MAX_SHOWN` items. Blocks of some kinds end with their candidates.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from serving.feed.filters import (
     not_listed,
     not_shown,
 )
+from serving.feed.listing import Listing
 from serving.feed.query import BlockPlan, Query
 from serving.feed.resident import ResidentRelease, VenuePool
-from serving.feed.scoring import Ranking
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,24 +33,28 @@ class Page:
     """What one block shows: rows of the ranking, then items that filled it up."""
 
     plan: BlockPlan
+    listing: Listing
     rows: list[int]
     filled: list[int]
     more: bool
     removed: Counter[str]
 
-    def items(self, ranking: Ranking) -> list[int]:
-        """Return the item indices in the order of the page."""
-        return [*ranking.items[self.rows].tolist(), *self.filled]
+    @property
+    def items(self) -> list[int]:
+        """The item indices in the order of the page."""
+        return [*self.listing.ranking.items[self.rows].tolist(), *self.filled]
 
 
-def select(query: Query, ranking: Ranking, release: ResidentRelease, pool: VenuePool) -> list[Page]:
-    """Fill every block of a request."""
+def select(
+    query: Query, listings: Sequence[Listing], release: ResidentRelease, pool: VenuePool
+) -> list[Page]:
+    """Fill every block of a request, each from its own listing."""
     pages: list[Page] = []
     taken: list[int] = []
-    for plan in query.blocks:
+    for plan, listing in zip(query.blocks, listings, strict=True):
         filters = _filters(query, plan, taken, release)
-        page = _fill(plan, filters, ranking, pool, len(release.item_hashes))
-        taken += page.items(ranking)
+        page = _fill(plan, filters, listing, pool)
+        taken += page.items
         pages.append(page)
     return pages
 
@@ -71,22 +75,23 @@ def _filters(
     return filters
 
 
-def _fill(
-    plan: BlockPlan, filters: list[Filter], ranking: Ranking, pool: VenuePool, catalogue: int
-) -> Page:
-    removed: Counter[str] = Counter()
-    rows = np.flatnonzero(apply(filters, ranking.items, removed))
+def _fill(plan: BlockPlan, filters: list[Filter], listing: Listing, pool: VenuePool) -> Page:
+    removed = listing.removed.copy()
+    rows = np.flatnonzero(apply(filters, listing.ranking.items, removed))
     page = rows[: plan.page_size].tolist()
     if len(rows) > plan.page_size:
-        return Page(plan, page, [], more=True, removed=removed)
-    rest = _rest(filters, ranking, pool, catalogue)
+        return Page(plan, listing, page, [], more=True, removed=removed)
+    rest = _rest(filters, listing, pool)
     wanted = plan.page_size - len(page)
-    return Page(plan, page, rest[:wanted].tolist(), more=len(rest) > wanted, removed=removed)
+    filled = rest[:wanted].tolist()
+    return Page(plan, listing, page, filled, more=len(rest) > wanted, removed=removed)
 
 
-def _rest(filters: list[Filter], ranking: Ranking, pool: VenuePool, catalogue: int) -> Int32:
-    """Return the pool's items that are not in the ranking and that the filters keep."""
-    ranked = np.zeros(catalogue, dtype=np.bool_)
-    ranked[ranking.items] = True
-    rest = pool.by_popularity[~ranked[pool.by_popularity]]
+def _rest(filters: list[Filter], listing: Listing, pool: VenuePool) -> Int32:
+    """Return what else the shopper may see in the block and the filters keep."""
+    if not listing.fills:
+        return np.zeros(0, dtype=np.int32)
+    open_ = listing.allowed.copy()
+    open_[listing.ranking.items] = False
+    rest = pool.of_all.items[open_[pool.of_all.items]]
     return rest[apply(filters, rest, Counter())]

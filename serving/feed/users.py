@@ -11,7 +11,7 @@ starts afresh.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
@@ -19,12 +19,12 @@ from typing import Final
 
 from qianmian.features.item_table import Float32
 from qianmian.features.user_state import UserState
-from qianmian.retrieval.sources import Candidates, SourceQuotas
+from qianmian.retrieval.sources import Candidates
 from serving.feed.resident import ResidentRelease
 
 Row = Mapping[str, object]
-_Asked = tuple[str, SourceQuotas, int]  # venue, quotas, candidates ranked
-_VENUES: Final = 8  # whose candidates are remembered for a user
+_Asked = tuple[Hashable, ...]  # pool, quotas, candidates ranked, conditions
+_PROPOSALS: Final = 16  # remembered for a user
 _NOBODY: Final = ""
 
 
@@ -39,7 +39,7 @@ class Proposal:
 
 
 class HydratedUser:
-    """A user's state with what was proposed to it, by venue, quotas and limit."""
+    """A user's state with what was proposed to it, by what was asked for."""
 
     __slots__ = ("_proposed", "state")
 
@@ -47,12 +47,20 @@ class HydratedUser:
         self.state = state
         self._proposed: dict[_Asked, Proposal] = {}
 
-    def proposal(self, asked: _Asked, propose: Callable[[], Proposal]) -> Proposal:
-        """Return what was proposed before, or propose now; nothing is kept if that fails."""
+    def proposal(
+        self,
+        asked: _Asked,
+        propose: Callable[[], Proposal],
+        good: Callable[[Proposal], bool] = lambda _: True,
+    ) -> Proposal:
+        """Return what was proposed before if it is still good, or propose now.
+
+        Nothing is kept if that fails.
+        """
         proposal = self._proposed.get(asked)
-        if proposal is None:
+        if proposal is None or not good(proposal):
             proposal = propose()
-            if len(self._proposed) >= _VENUES:
+            if len(self._proposed) >= _PROPOSALS:
                 self._proposed.clear()
             self._proposed[asked] = proposal
         return proposal

@@ -16,8 +16,9 @@ from qianmian.venues import Block, Phase, Venue
 from serving.clock import Clock, ClockSettings
 from serving.feed.journey import Feed
 from serving.feed.metrics import FeedMetrics
-from serving.feed.resident import ResidentRelease, World, venue_indices
+from serving.feed.resident import Goods, ResidentRelease, World
 from serving.feed.seal import Seal
+from serving.feed.shelf import Offers
 from serving.feed.tokens import Signer
 from serving.feed.users import Users
 from tests.serving import tiny
@@ -49,13 +50,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> ReleaseStore:
 @pytest.fixture(scope="session")
 def release(store: ReleaseStore) -> ResidentRelease:
     bundle = Bundle.load(store.path("live"))
-    pools = venue_indices(bundle, VENUES, {"sale": [*SALE_ITEMS, "sold elsewhere"]})
-    return ResidentRelease.build(
-        store.resolve("live"),
-        bundle,
-        pools,
-        {"sale": {"i012": "c-9", "sold elsewhere": "c-9"}},
+    goods = Goods(
+        {"sale": [*SALE_ITEMS, "sold elsewhere"]},
+        {"sale": Offers(coupons={"i012": "c-9", "sold elsewhere": "c-9"})},
     )
+    return ResidentRelease.build(store.resolve("live"), bundle, VENUES, goods)
 
 
 @pytest.fixture

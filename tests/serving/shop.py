@@ -7,9 +7,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from qianmian.events.engine import SqliteEngine, open_engine
+from qianmian.venues import VenueBook
 from qianmian.workspace import Workspace
 from serving.catalogue import Catalogue
 from serving.clock import ClockSettings
+from serving.feed.resident import Goods
+from serving.feed.shelf import Offers
 from serving.service import VenueService
 from serving.settings import LiveSettings, ServeSettings
 from tests.serving import tiny
@@ -45,10 +48,9 @@ def service(
     return VenueService(
         settings,
         live or live_at(),
+        book=VenueBook(VENUES),
         catalogue=Catalogue(
-            VENUES,
-            {"sale": SALE_ITEMS},
-            {"sale": {SALE_ITEMS[0]: "c-9"}},
+            Goods({"sale": SALE_ITEMS}, {"sale": Offers(coupons={SALE_ITEMS[0]: "c-9"})}),
             tuple((user, 3) for user in sorted(tiny.USERS)),
             frozenset(tiny.item_id(n) for n in range(tiny.ITEMS)),
         ),

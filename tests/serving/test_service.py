@@ -52,6 +52,7 @@ def test_not_ready_until_a_release_is_promoted(home: Path, releases: ReleaseStor
         "dataset": "tiny",
         "now": "2017-12-05T05:00:00+00:00",
         "refused": None,
+        "venue_files_refused": {},
     }
 
 

@@ -54,7 +54,7 @@ def test_nothing_is_degraded_for_known_or_cold_shoppers(shop: VenueService) -> N
 
 
 def test_venue_keeps_to_its_pool(shop: VenueService) -> None:
-    pool = set(shop.catalogue.items_of["half"])
+    pool = set(shop.catalogue.goods.items_of["half"])
     answer = page(shop, shop.catalogue.known_users[0][0], "half", 100)
     assert set(ids(answer)) <= pool
     assert len(ids(answer)) > len(pool) / 2

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qianmian.errors import ConfigError
-from qianmian.venues import Phase, Venue, load_venues
+from qianmian.venues import Phase, Sources, Venue, VenueBook
 from qianmian.venues.venue import ENDED, OPEN, UPCOMING
 from qianmian.workspace import CONFIGS
 
@@ -29,6 +29,10 @@ DEFAULT = "objective: {order: 1.0, click: 0.1}\nblocks:\n  main: {title: For you
 
 def at(text: str) -> float:
     return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+
+
+def load_venues(folder: Path, dataset: str, rows: pd.DataFrame | None) -> dict[str, Venue]:
+    return VenueBook.open(Sources(folder, dataset, rows)).venues
 
 
 @pytest.fixture

@@ -13,12 +13,13 @@ from qianmian.venues.conditions.condition import (
     item_vocabulary,
     vocabularies,
 )
-from qianmian.venues.conditions.evaluate import Column, Mask, Numbers, Sets, Texts
+from qianmian.venues.conditions.evaluate import Column, Columns, Mask, Numbers, Sets, Texts
 from qianmian.venues.conditions.vocabulary import Kind, Vocabulary
 
 __all__ = [
     "Audience",
     "Column",
+    "Columns",
     "Condition",
     "ItemCondition",
     "Kind",

@@ -6,14 +6,14 @@ validation context (`vocabularies`); without them only the grammar is checked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Final, Self
 
 from pydantic import PlainSerializer, PlainValidator, ValidationInfo
 
 from qianmian.errors import ConditionError
-from qianmian.venues.conditions.evaluate import Column, Mask, evaluate
+from qianmian.venues.conditions.evaluate import Columns, Mask, evaluate
 from qianmian.venues.conditions.parser import parse
 from qianmian.venues.conditions.tree import Tree, names_of, tests_of
 from qianmian.venues.conditions.vocabulary import Vocabulary, check
@@ -41,7 +41,7 @@ class Condition:
             check(tree, vocabulary)
         return cls(text, tree)
 
-    def holds(self, columns: Mapping[str, Column], rows: int) -> Mask:
+    def holds(self, columns: Columns, rows: int) -> Mask:
         """Return the rows for which it is true, bool [rows]."""
         return evaluate(self.tree, columns, rows)
 

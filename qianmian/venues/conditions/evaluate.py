@@ -13,7 +13,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -60,6 +60,14 @@ class Sets:
 
 Column: TypeAlias = Texts | Numbers | Sets
 
+
+class Columns(Protocol):
+    """Columns by name; a dict is one."""
+
+    def get(self, name: str, /) -> Column | None:
+        """Return a column, None for one that is unknown in every row."""
+
+
 _NUMERIC: Final[dict[str, Callable[[Any, Any], Any]]] = {
     "==": operator.eq,
     "!=": operator.ne,
@@ -71,15 +79,15 @@ _NUMERIC: Final[dict[str, Callable[[Any, Any], Any]]] = {
 _MIRRORED: Final = {"==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 
 
-def evaluate(tree: Tree, columns: Mapping[str, Column], rows: int) -> Mask:
+def evaluate(tree: Tree, columns: Columns, rows: int) -> Mask:
     """Return where a condition is true, bool [rows].
 
-    A column that is missing from `columns` is unknown in every row.
+    A column that `columns` does not have is unknown in every row.
     """
     return _verdict(tree, columns, rows)[0]
 
 
-def _verdict(tree: Tree, columns: Mapping[str, Column], rows: int) -> _Verdict:
+def _verdict(tree: Tree, columns: Columns, rows: int) -> _Verdict:
     if isinstance(tree, Not):
         yes, no = _verdict(tree.test, columns, rows)
         return no, yes
@@ -92,7 +100,7 @@ def _verdict(tree: Tree, columns: Mapping[str, Column], rows: int) -> _Verdict:
     return _tested(tree, columns, rows)
 
 
-def _tested(test: Test, columns: Mapping[str, Column], rows: int) -> _Verdict:
+def _tested(test: Test, columns: Columns, rows: int) -> _Verdict:
     if isinstance(test, Compare):
         return _compare(test, columns, rows)
     column = columns.get(test.name.text)
@@ -104,7 +112,7 @@ def _tested(test: Test, columns: Mapping[str, Column], rows: int) -> _Verdict:
     return _contains(column, test) if isinstance(test, Contains) else _in(column, test)
 
 
-def _compare(test: Compare, columns: Mapping[str, Column], rows: int) -> _Verdict:
+def _compare(test: Compare, columns: Columns, rows: int) -> _Verdict:
     op, left, right = test.op, test.left, test.right
     if isinstance(left, Literal):
         op, left, right = _MIRRORED[op], right, left

@@ -19,12 +19,14 @@ from qianmian.experiments import Experiments, FeedParams, Layer
 from qianmian.experiments.schema import ExperimentFile
 from qianmian.releases.bundle import Bundle
 from qianmian.retrieval.sources import SourceQuotas
+from qianmian.venues.pool import PoolFile
 from serving.feed.journey import Feed
 from serving.feed.metrics import FeedMetrics
-from serving.feed.resident import ResidentRelease, World
+from serving.feed.resident import Goods, ResidentRelease, World
 from serving.feed.tokens import Placed, Signer
 from serving.feed.users import Users
 from tests.serving import tiny
+from tests.serving.conftest import VENUES
 
 Answer = dict
 
@@ -371,7 +373,8 @@ def test_venue_of_unknown_items_is_empty_and_says_so(
     feed: Feed, make_world: Callable[..., World], release: ResidentRelease
 ) -> None:
     bundle = release.bundle
-    empty = ResidentRelease.build("e", bundle, {"all": np.array([-1, -1], dtype=np.int32)})
+    venue = replace(VENUES["all"], pool=PoolFile(items=("x", "y")))
+    empty = ResidentRelease.build("e", bundle, {"all": venue}, Goods())
     answer = ask(feed, make_world(live=empty))
     assert ids(answer) == []
     assert answer["degraded"] == ["empty_pool"]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qianmian.retrieval.sources import Candidates
-from serving.feed.scoring import order, unscored, weights_for
+from serving.feed.scoring import Weights, order, unscored
 
 SCORES = st.sampled_from([0.1, 0.2, 0.3, float("nan"), float("inf"), float("-inf")]) | st.floats(
     0, 1, width=32
@@ -34,5 +34,5 @@ def test_ranking_is_a_total_order_over_finite_scores(scores: list[float], rng) -
 
 
 def test_later_objectives_replace_earlier_ones() -> None:
-    weights = weights_for(("click", "order"), {"click": 0.5, "cart": 9.0}, {"click": 0.25})
-    assert weights.tolist() == [0.25, 0.0]
+    weights = Weights.of(("click", "order"), {"click": 0.5, "cart": 9.0}, {"click": 0.25})
+    assert weights.actions.tolist() == [0.25, 0.0]

@@ -1,0 +1,97 @@
+"""A listing: what one block of a page is made from, by the block's kind, sources, filter, audience.
+
+Blocks that ask for the same share one proposal and one ranking; most pages need only one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Self
+
+import numpy as np
+
+from qianmian.contracts import columns as c
+from qianmian.experiments import FeedParams
+from qianmian.features.user_state import UserState
+from qianmian.retrieval.sources import LONGEST, SourceQuotas
+from qianmian.venues import Block
+from qianmian.venues.blocks import BlockKind
+from qianmian.venues.conditions import Condition, Mask, Texts
+from serving.feed.eligibility import NO_COUPON, NOT_IN_AUDIENCE, Eligible, in_audience
+from serving.feed.filters import BLOCK_FILTER
+from serving.feed.scoring import Ranking
+from serving.feed.shelf import Shelf
+
+_NOTHING: Final = dict.fromkeys(SourceQuotas.model_fields, 0)
+#: Sources of the kinds that live from one source alone.
+_OF_KIND: Final = {
+    BlockKind.NEW_ARRIVALS: SourceQuotas(**{**_NOTHING, "new": 300}),
+    BlockKind.BUY_AGAIN: SourceQuotas(**{**_NOTHING, "repeat": LONGEST}),
+    BlockKind.BEST_SELLERS: SourceQuotas(**_NOTHING),
+}
+#: Kinds that end with their candidates: the rest of the pool is not what they promise.
+_ENDING: Final = frozenset({BlockKind.NEW_ARRIVALS, BlockKind.BUY_AGAIN})
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What a block asks for; blocks of equal recipes share their candidates."""
+
+    kind: BlockKind
+    quotas: SourceQuotas
+    filter: Condition | None
+    audience: Condition | None
+
+    @classmethod
+    def of(cls, block: Block, params: FeedParams) -> Self:
+        """Return the recipe of a block under the feed's parameters."""
+        quotas = block.sources.apply(_OF_KIND.get(block.kind, params.sources))
+        return cls(block.kind, quotas, block.filter, block.audience)
+
+    @property
+    def fills(self) -> bool:
+        """Whether the rest of the pool may fill the block up."""
+        return self.kind not in _ENDING
+
+    def allowed(self, eligible: Eligible, shelf: Shelf, state: UserState) -> Allowed:
+        """Return what the block may show of what the shopper may see."""
+        mask, removed = eligible.mask, Counter[str]()
+        if self.audience is not None and not in_audience(self.audience, state):
+            removed[NOT_IN_AUDIENCE] = int(np.count_nonzero(mask))
+            return Allowed(np.zeros_like(mask), removed, whole=False)
+        if self.kind is BlockKind.COUPONS:
+            coupons = shelf.get(c.COUPON_ID)
+            held = coupons.codes != 0 if isinstance(coupons, Texts) else np.zeros_like(mask)
+            mask = _narrowed(mask, held, NO_COUPON, removed)
+        if self.filter is not None:
+            mask = _narrowed(mask, shelf.holds(self.filter), BLOCK_FILTER, removed)
+        return Allowed(mask, removed, whole=eligible.whole and not removed)
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """What a block may show, bool [n]; `whole` if that is all of the pool."""
+
+    mask: Mask
+    removed: Counter[str]
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The ranking of a block, and what it may show beyond that."""
+
+    ranking: Ranking
+    allowed: Mask  # bool [n], what may be shown in the block at all
+    fills: bool  # whether the rest of `allowed` fills it up
+    proposed: Mapping[str, int]  # candidates by source
+    removed: Counter[str]  # what the block's own conditions took out of the pool
+
+
+def _narrowed(mask: Mask, held: Mask, reason: str, removed: Counter[str]) -> Mask:
+    narrowed = mask & held
+    if lost := int(np.count_nonzero(mask)) - int(np.count_nonzero(narrowed)):
+        removed[reason] += lost
+    return narrowed
