@@ -70,7 +70,7 @@ def measure(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
         return VenueService.open(chosen, file.live)
 
     services = {True: open_service(logs=True), False: open_service(logs=False)}
-    venue = options.venue if options.venue in services[True].catalogue.venues else "all"
+    venue = options.venue if options.venue in services[True].book.venues else "all"
     bodies = [
         orjson.dumps(
             {"user": {"id": user}, "blocks": [{"page_size": options.page_size}]},

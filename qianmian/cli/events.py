@@ -55,7 +55,8 @@ def import_(
     from qianmian.data.store import Dataset
     from qianmian.events.accepting import Acceptance
     from qianmian.events.bulk import BulkImport, history_settings
-    from serving.catalogue import Catalogue
+    from qianmian.venues import VenueBook
+    from serving.catalogue import venue_sources
     from serving.clock import Clock, parse_clock
 
     serve = served(ctx, config)
@@ -65,11 +66,15 @@ def import_(
     before = bulk.before()
     if before.rows:
         typer.echo(f"going on after row {before.rows:,}", err=True)
-    catalogue = Catalogue.read(Dataset.open(workspace), settings.configs)
+    dataset = Dataset.open(workspace)
+    items, venues = (
+        dataset.item_ids(),
+        VenueBook.open(venue_sources(dataset, settings.configs)).venues,
+    )
     acceptance = Acceptance(
         history_settings(settings.ingest.accept),
-        known_item=lambda item_id: item_id in catalogue.item_ids,
-        known_venue=lambda venue_id: venue_id in catalogue.venues,
+        known_item=lambda item_id: item_id in items,
+        known_venue=lambda venue_id: venue_id in venues,
     )
     moment = Clock.start(parse_clock(clock) if clock else serve.live.clock).now()
     with _engine(serve) as engine, progress("import") as tell:
