@@ -49,6 +49,17 @@ class Clock:
             return self.settings.at.timestamp()
         return self._time() + self._shift
 
+    def as_text(self) -> str:
+        """Return what a clock of another process is started with to show the same time.
+
+        >>> Clock.start(parse_clock("2017-12-05")).as_text()
+        '2017-12-05T00:00:00+00:00'
+        """
+        if self.settings.mode == "system":
+            return "system"
+        now = datetime.fromtimestamp(self.now(), tz=UTC).isoformat()
+        return now if self.settings.mode == "fixed" else f"replay:{now}"
+
 
 def parse_clock(text: str) -> ClockSettings:
     """Read a clock as a command line gives it: `system`, a moment, or `replay:` and a moment.

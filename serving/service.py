@@ -52,6 +52,7 @@ from serving.ingest.metrics import IngestMetrics
 from serving.ingest.writer import GroupWriter
 from serving.listener import Listener
 from serving.settings import LiveSettings, ServeSettings
+from serving.stream_watch import StreamWatch
 
 log = logging.getLogger(__name__)
 
@@ -124,6 +125,8 @@ class VenueService:
         self.listener = Listener(
             engine.changes, every=settings.listen_seconds, on_failure=self.metrics.failed
         )
+        self.stream = StreamWatch(self.metrics.registry)
+        self.listener.subscribe(topics.STREAM, self.stream.take)
         self.listener.subscribe(
             topics.USERS, lambda changes: self.users.forget(change.key for change in changes)
         )
@@ -232,6 +235,7 @@ class VenueService:
             "now": datetime.fromtimestamp(self._clock.now(), tz=UTC).isoformat(),
             "refused": self.refused,
             "venue_files_refused": self.book.refused,
+            "stream": self.stream.state,
         }
 
     # -- releases -----------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from qianmian.config import ConfigModel
 from qianmian.errors import ConfigError
 from qianmian.events.engine import EngineSettings, SqliteEngine
 from qianmian.experiments import FeedParams
+from qianmian.stream.settings import StreamSettings
 from qianmian.workspace import CONFIGS, DEFAULT_DATASET, FEATURE_REPO, PROJECT_ROOT, Workspace
 from serving.clock import ClockSettings
 from serving.decision_log import DecisionLogSettings
@@ -54,6 +55,8 @@ class ServeSettings(ConfigModel):
     several machines need the same one."""
     engine: EngineSettings = SqliteEngine()
     """Where events and what follows from them are kept: every replica's common memory."""
+    stream: StreamSettings = StreamSettings()
+    """Rhythm of the stream process."""
     listen_seconds: Annotated[float, Field(gt=0)] = 0.05
     """How often a replica looks for changed facts (stock, features, merged visitors)."""
     ingest: IngestSettings = IngestSettings()

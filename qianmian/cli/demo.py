@@ -10,7 +10,7 @@ import typer
 from rich.columns import Columns
 
 from qianmian.cli.page_table import page_table
-from qianmian.cli.serve import check_start, chosen, until_stopped
+from qianmian.cli.serve import check_start, chosen, streaming, until_stopped
 from qianmian.cli.wide import console
 from qianmian.errors import DataError
 
@@ -51,7 +51,7 @@ def demo(
 
     from serving import cluster
 
-    with cluster.running(file) as url:
+    with streaming(ctx, file, wanted=not leave), cluster.running(file) as url:
         with httpx.Client(base_url=url, timeout=30) as client:
             client.get("/readyz").raise_for_status()
             _show_two_pages(client, f"{moment:%Y-%m-%d %H:%M} UTC")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,6 +27,12 @@ def serve(
     ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65_535, help="Port to listen on.")] = None,
+    with_stream: Annotated[
+        bool,
+        typer.Option(
+            "--stream/--no-stream", help="Start the stream process too, or run it elsewhere."
+        ),
+    ] = True,
 ) -> None:
     """Start the service on the live release and serve until stopped (Ctrl-C).
 
@@ -45,7 +52,7 @@ def serve(
     typer.echo("starting Ray Serve ...", err=True)
     from serving import cluster
 
-    with cluster.running(file) as url:
+    with streaming(ctx, file, config, wanted=with_stream), cluster.running(file) as url:
         typer.echo(f"serving {file.settings.dataset} at {url}  (API: {url}/docs)")
         until_stopped()
     typer.echo("stopped", err=True)
@@ -60,6 +67,18 @@ def served(ctx: typer.Context, config: Path | None) -> ServeFile:
     from serving.launch import SERVE_FILE, ServeFile
 
     return ServeFile.read(config or SERVE_FILE).changed(args=chosen(ctx))
+
+
+def streaming(
+    ctx: typer.Context, file: ServeFile, config: Path | None = None, *, wanted: bool = True
+) -> AbstractContextManager[object]:
+    """Return the stream process beside the service, as long as the context lasts."""
+    if not wanted:
+        return nullcontext()
+    from qianmian.cli.stream import stream_command
+    from qianmian.stream.supervise import supervised
+
+    return supervised(stream_command(ctx, file, config))
 
 
 def chosen(ctx: typer.Context) -> dict[str, str]:

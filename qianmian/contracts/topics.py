@@ -11,7 +11,7 @@ from typing import Final
 USERS: Final = "users"
 #: `venue|item` or `item` -> stock and price.
 INVENTORY: Final = "inventory"
-#: Name of a statistic -> its values by item.
+#: Item id -> its statistics as JSON by field name, and `as_of`.
 ITEM_STATISTICS: Final = "item_statistics"
 #: Subject id of a visitor -> the user it was merged into.
 IDENTITY: Final = "identity"
@@ -21,3 +21,8 @@ EXPOSURE: Final = "exposure"
 CAMPAIGNS: Final = "campaigns"
 #: Block of a venue -> what its variants have earned.
 RACING: Final = "racing"
+#: `status` -> what the stream process says of itself, as JSON (qianmian.stream.status).
+STREAM: Final = "stream"
+
+#: The moment that a value of `item_statistics` is of.
+AS_OF: Final = "as_of"

@@ -191,6 +191,8 @@ def _to_table(frame: pd.DataFrame) -> pa.Table:
 
 def _coded(column: pa.ChunkedArray) -> tuple[Int32, pa.StringArray]:
     """Codes int32 [n] that ascend with the text, and the texts ascending."""
+    if not len(column):
+        return np.zeros(0, dtype=np.int32), pa.array([], pa.string())
     encoded = _text(column).dictionary_encode().unify_dictionaries().combine_chunks()
     encoded = encoded if isinstance(encoded, pa.DictionaryArray) else encoded.chunk(0)
     texts = encoded.dictionary.cast(pa.string())

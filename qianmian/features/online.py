@@ -1,9 +1,13 @@
-"""Reading the newest features of an entity from Feast's online store.
+"""Reading and writing the newest features of an entity in Feast's online store.
 
 `get_online_features` spends 1.3 of its 1.8 ms on one user in building a response message for any
 mixture of views, versions and transformations. What it reads with is the provider's `online_read`,
 one call a view, for every online store; here that is called with the views looked up once, and its
 values are taken as they are: 0.5 ms. A test holds both to the same answers.
+
+Writing is the same from the other side: `FeatureStore.push` goes from Arrow to pandas and back and
+looks everything up anew, 8 to 18 ms for a row; the provider's `online_write_batch`, again the one
+call that every online store has, is given the rows of a view at once.
 """
 
 from __future__ import annotations
@@ -12,10 +16,14 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
+from qianmian.contracts import features as f
+from qianmian.features.columns import DataType
 from qianmian.features.feast_import import import_feast
 
 if TYPE_CHECKING:
-    from feast import FeatureStore
+    from feast import FeatureStore, FeatureView
 
 #: Features of one entity by field name.
 Row = dict[str, object]
@@ -47,6 +55,55 @@ class OnlineReader:
                 if values:
                     row.update((name, _plain(values[name])) for name in names if name in values)
         return [row if any(v is not None for v in row.values()) else None for row in rows]
+
+
+class OnlineWriter:
+    """Writes rows of views; the newest write of an entity stands."""
+
+    def __init__(self, store: FeatureStore, views: Mapping[str, Mapping[str, DataType]]) -> None:
+        """`views` holds the fields of each view with their types."""
+        self._store = store
+        self._views = views
+        self._value = _value_of()
+        self._known: dict[str, FeatureView] = {}
+
+    def write(self, view: str, key: str, rows: pa.Table) -> None:
+        """Write rows of a view, in one batch: its join key, `event_timestamp` and every field."""
+        if view not in self._known:
+            self._known[view] = self._store.get_feature_view(view)
+        entity_key = _entity_key_of(key)
+        fields = self._views[view]
+        columns = [
+            [self._value(kind, value) for value in rows[name].to_pylist()]
+            for name, kind in fields.items()
+        ]
+        values = (dict(zip(fields, row, strict=True)) for row in zip(*columns, strict=True))
+        keys = map(entity_key, rows[key].to_pylist())
+        moments = rows[f.EVENT_TIMESTAMP].to_pylist()
+        data: list[Any] = [
+            (one, features, moment, None)
+            for one, features, moment in zip(keys, values, moments, strict=True)
+        ]
+        self._store.provider.online_write_batch(
+            self._store.config, self._known[view], data, progress=None
+        )
+
+
+def _value_of() -> Callable[[DataType, Any], Any]:
+    """Makes Feast's value of a plain one."""
+    import_feast()
+    from feast.protos.feast.types import Value_pb2 as v  # noqa: PLC0415  # after the above
+
+    make: dict[DataType, Callable[[Any], Any]] = {
+        DataType.STRING: lambda value: v.Value(string_val=value),
+        DataType.FLOAT32: lambda value: v.Value(float_val=value),
+        DataType.FLOAT64: lambda value: v.Value(double_val=value),
+        DataType.STRINGS: lambda value: v.Value(string_list_val=v.StringList(val=value)),
+        DataType.INT64S: lambda value: v.Value(int64_list_val=v.Int64List(val=value)),
+        DataType.FLOAT32S: lambda value: v.Value(float_list_val=v.FloatList(val=value)),
+        DataType.FLOAT64S: lambda value: v.Value(double_list_val=v.DoubleList(val=value)),
+    }
+    return lambda kind, value: v.Value() if value is None else make[kind](value)
 
 
 def _entity_key_of(key: str) -> Callable[[str], Any]:

@@ -21,7 +21,7 @@ from qianmian.errors import FieldError, NotFoundError
 from qianmian.features.feast_store import open_store
 from qianmian.features.historical import historical_features
 from qianmian.features.materialize import Materialized, Progress, materialize
-from qianmian.features.online import OnlineReader, Row
+from qianmian.features.online import OnlineReader, OnlineWriter, Row
 from qianmian.features.schema import (
     JOIN_KEYS,
     SERVICES,
@@ -29,7 +29,6 @@ from qianmian.features.schema import (
     TIMELESS_VIEWS,
     FeatureSchema,
     entity_of,
-    push_source,
 )
 from qianmian.features.snapshot_files import moments_of
 from qianmian.workspace import FEATURE_REPO, Workspace
@@ -123,7 +122,7 @@ class FeatureRepo:
         """
         return self._items.read([item_id])[0]
 
-    def push(self, view: str, rows: pa.Table | pd.DataFrame) -> None:
+    def push(self, view: str, rows: pa.Table) -> None:
         """Write new rows of a streamed view to the online store; many at a time.
 
         `rows` holds the join key, `event_timestamp` and every field of the view. The newest write
@@ -134,9 +133,8 @@ class FeatureRepo:
         streamed = [name for name in STREAMED_VIEWS if name in self.schema.views]
         if view not in streamed:
             raise NotFoundError("streamed view", view, streamed)
-        frame = rows.to_pandas() if isinstance(rows, pa.Table) else rows
-        if len(frame):
-            self.store.push(push_source(view), frame)
+        if len(rows):
+            self._writer.write(view, JOIN_KEYS[entity_of(view)], rows)
 
     def materialize(self, at: float, progress: Progress | None = None) -> list[Materialized]:
         """Fill the online store with the newest snapshot of each view known at `at`.
@@ -151,6 +149,10 @@ class FeatureRepo:
         """Times of the snapshots (epoch seconds), ascending."""
         changing = next(view for view in self.schema.views if view not in TIMELESS_VIEWS)
         return moments_of(self.workspace.features / changing)
+
+    @cached_property
+    def _writer(self) -> OnlineWriter:
+        return OnlineWriter(self.store, self.schema.views)
 
     @cached_property
     def _users(self) -> OnlineReader:

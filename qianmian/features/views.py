@@ -16,6 +16,7 @@ import pyarrow as pa
 from qianmian.contracts import columns as c
 from qianmian.contracts import features as f
 from qianmian.contracts.events import EventType
+from qianmian.data.schemas import EARLIEST
 from qianmian.data.spec import DatasetSpec, TagColumns
 from qianmian.data.store import Dataset
 from qianmian.errors import NotFoundError
@@ -79,10 +80,23 @@ class FeatureInputs:
         return cls(
             schema=schema,
             log=log,
-            users=None if users is None else attributes(users, c.USER_ID, schema.user_columns),
-            items=None if items is None else attributes(items, c.ITEM_ID, schema.item_columns),
+            **_attributes(schema, users, items),
             venues=None if venues is None else attributes(venues, c.VENUE_ID, VENUE_KINDS),
             pools=dataset.venue_items(),
+        )
+
+    @classmethod
+    def of_stream(cls, dataset: Dataset, schema: FeatureSchema) -> FeatureInputs:
+        """Read the attributes of users and items for a schema that was built; the log is empty."""
+        nothing = EventLog.build(
+            dataset.events(list(EVENT_COLUMNS[:4]), until=EARLIEST),
+            target=EventType(dataset.spec.target),
+            time_zone=dataset.spec.time_zone,
+        )
+        return cls(
+            schema=schema,
+            log=nothing,
+            **_attributes(schema, dataset.users(), dataset.items()),
         )
 
     @cached_property
@@ -122,6 +136,15 @@ class FeatureInputs:
         if view == f.VENUE_PROFILE and self.venues is not None:
             return venue_profile(self.venues, self.pools)
         raise NotFoundError("view that does not change", view, self.schema.views)
+
+
+def _attributes(
+    schema: FeatureSchema, users: pd.DataFrame | None, items: pd.DataFrame | None
+) -> dict[str, pa.Table | None]:
+    return {
+        "users": None if users is None else attributes(users, c.USER_ID, schema.user_columns),
+        "items": None if items is None else attributes(items, c.ITEM_ID, schema.item_columns),
+    }
 
 
 def _schema(

@@ -180,7 +180,7 @@ def test_what_is_pushed_is_read(repo):
 
 def test_what_is_not_streamed_cannot_be_pushed(repo):
     with pytest.raises(NotFoundError, match="streamed view 'venue_profile'"):
-        repo.push(f.VENUE_PROFILE, pd.DataFrame())
+        repo.push(f.VENUE_PROFILE, pa.table({}))
 
 
 def test_materializing_back_in_time_leaves_nothing_of_the_future(bare):

@@ -1,0 +1,105 @@
+"""The part of the stream that keeps item statistics fresh: popularity, prices, trend.
+
+Items with new events wait; every few seconds those that waited longest are computed from all of
+their events, by the function of the snapshots, and told twice: to Feast's online store, and to the
+replicas, which put them into their resident item tables without a reload.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from time import monotonic
+
+import orjson
+import pyarrow as pa
+
+from qianmian.contracts import columns as c
+from qianmian.contracts import features as f
+from qianmian.contracts import topics
+from qianmian.events.changes import Changes
+from qianmian.events.event import StoredEvent
+from qianmian.features.event_log import EventLog
+from qianmian.features.views import FeatureInputs
+from qianmian.stream.history import History
+from qianmian.stream.users import Write, just_after, stamped
+
+
+class StatisticsPart:
+    """Item statistics from events (`stream.part.Part`)."""
+
+    def __init__(
+        self,
+        inputs: FeatureInputs,
+        history: History,
+        changes: Changes,
+        *,
+        time_zone: str,
+        write: Write,
+        every: float,
+        rows: int,
+    ) -> None:
+        """Refresh every so many seconds, reading about `rows` events.
+
+        The history is filled by the part of the user features, which must come before this one.
+        """
+        self._inputs = inputs
+        self._history = history
+        self._changes = changes
+        self._time_zone = time_zone
+        self._write = write
+        self._every = every
+        self._rows = rows
+        self._waiting: dict[str, float] = {}  # item -> time of its newest event, oldest first
+        self._next = 0.0
+        self.computed = 0  # items, since the start
+
+    def __len__(self) -> int:
+        """How many items wait."""
+        return len(self._waiting)
+
+    def restore(self, events: Sequence[StoredEvent]) -> None:
+        """Nothing: the history has them."""
+
+    def take(self, events: Sequence[StoredEvent]) -> None:
+        for event in events:
+            if event.item_id is not None:
+                newest = max(event.timestamp, self._waiting.get(event.item_id, 0.0))
+                self._waiting[event.item_id] = newest
+
+    def flush(self, now: float) -> None:
+        if not self._waiting or monotonic() < self._next:
+            return
+        self.refresh(now)
+        self._next = monotonic() + self._every
+
+    def refresh(self, now: float) -> None:
+        """Compute, write and announce the items that wait longest."""
+        batch = self._batch()
+        as_of = max(now, just_after(max(self._waiting[item] for item in batch)))
+        rows = self._history.of_items(batch)
+        log = EventLog.build(rows, target=self._inputs.log.target, time_zone=self._time_zone)
+        statistics = replace(self._inputs, log=log).compute(f.ITEM_STATISTICS, as_of)
+        self._write(f.ITEM_STATISTICS, stamped(statistics, as_of))
+        self._changes.put(topics.ITEM_STATISTICS, encoded(statistics, as_of))
+        for item in batch:
+            del self._waiting[item]
+        self.computed += len(batch)
+
+    def _batch(self) -> list[str]:
+        batch: list[str] = []
+        rows = 0
+        for item in self._waiting:
+            rows += self._history.count_of_item(item)
+            if batch and rows > self._rows:
+                break
+            batch.append(item)
+        return batch
+
+
+def encoded(statistics: pa.Table, as_of: float) -> dict[str, bytes]:
+    """Return what the topic holds of each item: its statistics as JSON, with their moment."""
+    return {
+        str(row.pop(c.ITEM_ID)): orjson.dumps({**row, topics.AS_OF: as_of})
+        for row in statistics.to_pylist()
+    }

@@ -1,0 +1,191 @@
+"""Fresh user features: events in, rows of the touched views out, into Feast's online store.
+
+The rows of a subject are computed from all of its events by the functions that compute snapshots
+(`FeatureInputs.compute`), many subjects at once. So an event that is delivered twice changes
+nothing, and neither does the order of arrival. Subjects wait their turn; what arrives for a waiting
+one costs nothing more. That is how the stream keeps up when events come faster.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from qianmian.contracts import columns as c
+from qianmian.contracts import features as f
+from qianmian.contracts.events import ACTIONS, EventType
+from qianmian.data.tables import TIME
+from qianmian.events.event import StoredEvent
+from qianmian.events.rows import MICROSECONDS, microseconds
+from qianmian.features.event_log import EventLog
+from qianmian.features.views import FeatureInputs
+from qianmian.stream.history import History
+
+_ACTED: Final = frozenset({f.USER_TAGS, f.USER_ACTIVITY, f.USER_SEQUENCE, f.USER_EXPOSURE})
+_REACHED: Final = _ACTED | {f.USER_LEDGER, f.USER_AFFINITY}
+
+#: Gives the rows of a view to the online store.
+Write = Callable[[str, pa.Table], None]
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A subject whose features are to be computed."""
+
+    views: frozenset[str]
+    newest: float  # time of its newest event
+
+
+@dataclass(frozen=True, slots=True)
+class Flushed:
+    """What one step computed and wrote."""
+
+    subjects: tuple[str, ...]
+    as_of: float
+    rows: Mapping[str, int]  # by view
+
+
+def just_after(moment: float) -> float:
+    """Return the next moment: features see events strictly before theirs.
+
+    >>> just_after(5.0)
+    5.000001
+    """
+    return (microseconds(moment) + 1) / MICROSECONDS
+
+
+class UserFeatures:
+    """Keeps the user views of the subjects up to date."""
+
+    def __init__(
+        self,
+        inputs: FeatureInputs,
+        history: History,
+        *,
+        time_zone: str,
+        write: Write,
+        members: Callable[[str], Iterable[str]] = lambda subject: (subject,),
+    ) -> None:
+        """Keep features of the events in `history`.
+
+        Args:
+            inputs: schema and attributes; its log is not read.
+            history: where events of before are; `touch` is told of those added.
+            time_zone: of the data set.
+            write: takes rows of a view.
+            members: the subjects whose events count as one subject's, itself included.
+        """
+        self._inputs = inputs
+        self._history = history
+        self._time_zone = time_zone
+        self._write = write
+        self._members = members
+        self._users = _Lookup(inputs.users, c.USER_ID)
+        self._items = _Lookup(inputs.items, c.ITEM_ID)
+        self._waiting: dict[str, _Waiting] = {}  # in the order of arrival
+
+    def __len__(self) -> int:
+        """How many subjects wait."""
+        return len(self._waiting)
+
+    def touch(self, event: StoredEvent, subject_id: str) -> None:
+        """Note that a subject has a new event."""
+        if event.item_id is not None:
+            self._wait(subject_id, self._touched_by(event.event_type), event.timestamp)
+
+    def recompute(self, subject_id: str, newest: float) -> None:
+        """Note that all views of a subject are to be computed anew, its newest event included."""
+        self._wait(subject_id, _REACHED, newest)
+
+    def flush(self, now: float, limit: int) -> Flushed:
+        """Compute and write the features of the subjects that wait longest, at most `limit`.
+
+        They are as of `now`, or of just after the newest event where a sender's clock is ahead.
+        """
+        batch = dict(zip(range(limit), self._waiting.items(), strict=False)).values()
+        waiting = dict(batch)
+        newest = max((subject.newest for subject in waiting.values()), default=now)
+        as_of = max(now, just_after(newest))
+        rows: Counter[str] = Counter()
+        for log, views, subjects in self._logs(waiting):
+            inputs = replace(
+                self._inputs,
+                log=log,
+                users=self._users.rows(subjects),
+                items=self._items.rows(log.items.to_pylist()),
+            )
+            for view in views:
+                rows[view] += self._view(view, inputs, as_of)
+        for subject_id in waiting:  # after the writes: what fails is tried again
+            del self._waiting[subject_id]
+        return Flushed(tuple(waiting), as_of, rows)
+
+    def _touched_by(self, event_type: str) -> frozenset[str]:
+        if event_type not in ACTIONS:
+            return frozenset({f.USER_EXPOSURE})
+        return _REACHED if event_type == self._target else _ACTED
+
+    @property
+    def _target(self) -> EventType:
+        return self._inputs.log.target
+
+    def _wait(self, subject_id: str, views: frozenset[str], newest: float) -> None:
+        waiting = self._waiting.get(subject_id)
+        if waiting is None:
+            self._waiting[subject_id] = _Waiting(views, newest)
+        else:
+            waiting.views |= views
+            waiting.newest = max(waiting.newest, newest)
+
+    def _logs(
+        self, waiting: Mapping[str, _Waiting]
+    ) -> Iterable[tuple[EventLog, list[str], list[str]]]:
+        """The log of the subjects with the same views, these views, and those subjects."""
+        for views in dict.fromkeys(subject.views for subject in waiting.values()):
+            subjects = [one for one, subject in waiting.items() if subject.views == views]
+            present = [view for view in self._inputs.schema.views if view in views]
+            yield self._log(subjects), present, subjects
+
+    def _log(self, subject_ids: Sequence[str]) -> EventLog:
+        owner = {
+            member: subject_id for subject_id in subject_ids for member in self._members(subject_id)
+        }
+        rows = self._history.of_subjects(owner)
+        if any(member != subject_id for member, subject_id in owner.items()):
+            users = pc.index_in(rows[c.USER_ID], pa.array(list(owner)))
+            owners = pa.array(list(owner.values())).take(users.combine_chunks())
+            rows = rows.set_column(rows.column_names.index(c.USER_ID), c.USER_ID, owners)
+        return EventLog.build(rows, target=self._target, time_zone=self._time_zone)
+
+    def _view(self, view: str, inputs: FeatureInputs, as_of: float) -> int:
+        rows = inputs.compute(view, as_of)
+        if len(rows):
+            self._write(view, stamped(rows, as_of))
+        return len(rows)
+
+
+def stamped(rows: pa.Table, as_of: float) -> pa.Table:
+    """Return the rows of a view with the moment they are of, for the online store."""
+    moments = pa.array(np.full(len(rows), microseconds(as_of))).cast(TIME)
+    return rows.append_column(f.EVENT_TIMESTAMP, moments)
+
+
+class _Lookup:
+    """Rows of a table of attributes by id."""
+
+    def __init__(self, table: pa.Table | None, key: str) -> None:
+        self._table = table
+        ids = [] if table is None else table[key].to_pylist()
+        self._place = {entity_id: place for place, entity_id in enumerate(ids)}
+
+    def rows(self, ids: Iterable[str]) -> pa.Table | None:
+        if self._table is None:
+            return None
+        places = [place for one in ids if (place := self._place.get(one)) is not None]
+        return self._table.take(pa.array(places, pa.int64()))

@@ -1,0 +1,158 @@
+"""Events in, fresh features out: the whole stream over a real log and a real online store."""
+
+import orjson
+import pytest
+
+from qianmian.contracts import features as f
+from qianmian.contracts import topics
+from qianmian.errors import EventStoreError
+from qianmian.stream.process import GROUP, alone
+from qianmian.stream.status import read_status
+from tests.stream.conftest import NOW, sent
+
+
+def test_the_next_read_sees_what_was_ordered(shop):
+    before = shop.user("u1")
+    streaming = shop.start()
+    shop.send(sent(1, "u1", "i19"), sent(2, "u1", "i18", "click"))
+    assert streaming.drain() == 2
+    after = shop.user("u1")
+    assert after[f.RECENT_ITEM_IDS][:2] == ["i18", "i19"]
+    assert after[f.LEDGER_ITEM_IDS][0] == "i19"
+    assert after[f.TARGET_COUNT_TOTAL] > before[f.TARGET_COUNT_TOTAL]
+    assert after[f.LEDGER_AS_OF] >= NOW + 2  # just after the newest event, whose clock is ahead
+    assert set(shop.engine.changes.get(topics.USERS)) == {"u1"}
+    assert shop.engine.events.lag(GROUP) == 0
+
+
+def test_users_and_items_that_nobody_knew(shop):
+    streaming = shop.start()
+    shop.send(
+        sent(1, "visitor:d-7", "i01", "click"),
+        sent(2, "visitor:d-7", "brand new", "order", value=4.0, quantity=2.0),
+    )
+    streaming.drain()
+    row = shop.user("visitor:d-7")
+    assert row[f.RECENT_ITEM_IDS] == ["brand new", "i01"]
+    assert row[f.MEAN_PRICE] == 2.0
+    assert row["life_cycle"] == "new"
+    told = shop.engine.changes.get(topics.ITEM_STATISTICS)
+    assert orjson.loads(told["brand new"])[f.TARGET_COUNT_TOTAL] == 1.0
+
+
+def test_an_impression_changes_exposure_alone(shop):
+    before = shop.user("u2")
+    streaming = shop.start()
+    shop.send(
+        sent(1, "u2", "i01", "impression"),
+        sent(2, "u2", "i01", "impression"),
+        sent(3, "u2", "i02", "dislike"),
+    )
+    streaming.drain()
+    after = shop.user("u2")
+    assert after[f.EXPOSED_ITEM_IDS][0] == "i01"
+    assert after[f.EXPOSED_COUNTS][0] == 2
+    assert after[f.DISLIKED_ITEM_IDS] == ["i02"]
+    shown = set(after) & {f.EXPOSED_ITEM_IDS, f.EXPOSED_COUNTS, f.EXPOSED_AT}
+    same = set(after) - shown - {f.DISLIKED_ITEM_IDS, f.DISLIKED_AT}
+    assert {name: after[name] for name in same} == {name: before[name] for name in same}
+
+
+def test_a_stream_that_died_before_its_commit_does_the_work_again_to_no_effect(shop, monkeypatch):
+    shop.send(*(sent(n, f"u{n % 5}", f"i{n % 7:02d}") for n in range(40)))
+    dying = shop.start(read_events=25)
+    dying.stream.step()
+    monkeypatch.setattr(shop.engine.events, "commit", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        dying.stream.step()  # written, told, and dead before the checkpoint
+    monkeypatch.undo()
+    rows = [shop.user(f"u{n}") for n in range(5)]
+    again = shop.start()
+    assert again.drain() == 15
+    assert [shop.user(f"u{n}") for n in range(5)] == rows
+
+
+def test_a_stream_goes_on_with_what_came_before(shop):
+    shop.send(sent(1, "fresh", "i01"), sent(2, "fresh", "i02"))
+    assert shop.start().drain() == 2
+    shop.send(sent(3, "fresh", "i03"))
+    assert shop.start().drain() == 1
+    assert shop.user("fresh")[f.LEDGER_ITEM_IDS] == ["i03", "i02", "i01"]
+
+
+def test_many_events_of_a_subject_are_one_computation(shop):
+    shop.send(*(sent(n, f"busy{n % 3}", f"i{n % 20:02d}") for n in range(900)))
+    streaming = shop.start()
+    streaming.drain()
+    status = read_status(shop.engine.changes)
+    assert status is not None
+    assert (status.events, status.subjects, status.lag_events) == (900, 3, 0)
+    assert not status.running
+
+
+def test_what_cannot_be_written_now_is_written_later(shop, monkeypatch):
+    streaming = shop.start()
+    shop.send(sent(1, "u3", "i05"))
+    put = shop.engine.changes.put
+    failing = [EventStoreError("no space left")]
+
+    def once(topic, values):
+        if failing:
+            raise failing.pop()
+        put(topic, values)
+
+    monkeypatch.setattr(shop.engine.changes, "put", once)
+    with pytest.raises(EventStoreError):
+        streaming.stream.step()
+    assert shop.engine.events.lag(GROUP) == 1
+    assert streaming.stream.step() == 1
+    assert set(shop.engine.changes.get(topics.USERS)) == {"u3"}
+    assert shop.user("u3")[f.LEDGER_ITEM_IDS].count("i05") == 1
+
+
+def test_merged_visitors_count_as_the_user(shop):
+    streaming = shop.start()
+    shop.send(sent(1, "visitor:d", "i11"), sent(2, "u4", "i12"))
+    streaming.drain()
+    assert "i11" not in shop.user("u4")[f.LEDGER_ITEM_IDS][:2]
+    shop.engine.changes.put(topics.IDENTITY, {"visitor:d": b"u4"})
+    again = shop.start()
+    shop.send(sent(3, "visitor:d", "i13"))
+    again.drain()
+    assert shop.user("u4")[f.LEDGER_ITEM_IDS][:3] == ["i13", "i12", "i11"]
+
+
+def test_a_merge_alone_moves_the_history(shop):
+    streaming = shop.start()
+    shop.send(sent(1, "visitor:d", "i11"))
+    streaming.drain()
+    shop.engine.changes.put(topics.IDENTITY, {"visitor:d": b"u4"})
+    streaming.stream._parts[0]._next = 0.0
+    streaming.drain()
+    streaming.drain()
+    assert shop.user("u4")[f.LEDGER_ITEM_IDS][0] == "i11"
+
+
+def test_filling_the_online_store_anew_loses_nothing_of_the_stream(shop):
+    from qianmian.features.store import FeatureRepo
+    from tests.features.conftest import TRAIN_END
+
+    streaming = shop.start()
+    shop.send(sent(1, "u1", "i19"))
+    streaming.drain()
+    (shop.workspace.feast / "materialized.json").unlink()
+    FeatureRepo.open(shop.workspace).materialize(TRAIN_END)
+    assert shop.user("u1")[f.LEDGER_ITEM_IDS][0] != "i19"
+    shop.start().drain()
+    assert shop.user("u1")[f.LEDGER_ITEM_IDS][0] == "i19"
+
+
+def test_one_stream_for_each_data_set(shop):
+    with (
+        alone(shop.workspace.events),
+        pytest.raises(EventStoreError, match="another stream of this data set is running"),
+        alone(shop.workspace.events),
+    ):
+        pass
+    with alone(shop.workspace.events):
+        pass
