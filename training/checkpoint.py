@@ -1,13 +1,13 @@
 """Checkpoints of a training run: a killed run goes on where it was, and gives the same release.
 
 After each moment the two-tower trainer (weights and optimizer states), the generators and the
-proposals made so far are on disk. Everything else is read again from the feature store.
+examples made so far are on disk. Everything else is read again from the feature store.
 """
 
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -60,28 +60,23 @@ class Checkpoint:
         torch.set_rng_state(state["torch"])
         return Progressed(moment=state["moment"], warm=state["warm"])
 
-    def keep_proposals(self, moment: float, examples: Examples) -> None:
-        """Write the proposals of a moment."""
+    def keep_examples(self, moment: float, examples: Examples) -> None:
+        """Write the examples that were made at a moment."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        fresh = self._folder / ".proposals.npz"
-        np.savez(
-            fresh,
-            features=examples.features,
-            labels=examples.labels,
-            weights=examples.weights,
-            starts=examples.starts,
-            moments=examples.moments,
-        )
-        fresh.replace(self._proposals(moment))
+        fresh = self._folder / ".examples.npz"
+        np.savez(fresh, **{field.name: getattr(examples, field.name) for field in fields(Examples)})
+        fresh.replace(self._examples(moment))
 
-    def proposals(self, moment: float) -> Examples:
-        """Read the proposals of a moment that was learned before."""
-        with np.load(self._proposals(moment)) as arrays:
-            return Examples(**arrays)
+    def examples(self, moment: float) -> list[Examples]:
+        """Read the examples of a moment that was learned before, if any were made there."""
+        if not self._examples(moment).exists():
+            return []
+        with np.load(self._examples(moment)) as arrays:
+            return [Examples(**arrays)]
 
     def clear(self) -> None:
         """Remove everything: the run is finished."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _proposals(self, moment: float) -> Path:
-        return self._folder / f"proposals-{moment:.0f}.npz"
+    def _examples(self, moment: float) -> Path:
+        return self._folder / f"examples-{moment:.0f}.npz"

@@ -26,6 +26,7 @@ from qianmian.features.item_table import Int32, ItemTable
 from qianmian.features.store import FeatureRepo
 from qianmian.features.user_state import UserState
 from training.actions import Actions
+from training.exposures import Exposures
 
 
 class History:
@@ -65,6 +66,8 @@ class History:
                 "some; choose another target or an earlier part of the data in dataset.yaml"
             )
         self._first_event = _first_times(user_codes, at, len(self.user_ids))
+        self._dataset = dataset
+        self._has_impressions = bool((types == EventType.IMPRESSION.value).any())
 
     @property
     def targets(self) -> Actions:
@@ -75,6 +78,15 @@ class History:
     def predicted(self) -> tuple[EventType, ...]:
         """The actions that get a probability head: those that the data holds, target included."""
         return tuple(self.actions)
+
+    def exposures(self, *, window_hours: float) -> Exposures | None:
+        """Logged pages before the cut, labelled by the predicted actions; None where none were."""
+        if not self._has_impressions:
+            return None
+        exposures = Exposures.read(
+            self._dataset, self.catalogue, self.predicted, window_hours=window_hours
+        )
+        return exposures.between(-np.inf, self.cut)
 
     def known_users(self, moment: float) -> Int32:
         """Codes of users with an event before a moment."""

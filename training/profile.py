@@ -49,6 +49,16 @@ class NeighboursProfile(ConfigModel):
     regularization: float = Field(default=300.0, gt=0)
 
 
+class ImpressionsProfile(ConfigModel):
+    """How the ranker learns from logged pages."""
+
+    window_hours: float = Field(default=24.0, gt=0, description="an action within it is its page's")
+    min_pages: int = Field(default=200, ge=1, description="fewer logged pages are left out")
+    max_pages: int = Field(default=200_000, ge=1, description="the newest of them are learned")
+    max_weight: float = Field(default=10.0, ge=1, description="1 / propensity is clipped there")
+    places: int = Field(default=100, ge=1, description="places with a bias of their own")
+
+
 class RankerProfile(ConfigModel):
     """Knobs of the ranker and its training."""
 
@@ -60,6 +70,7 @@ class RankerProfile(ConfigModel):
         default=SourceQuotas(repeat=160, neighbours=120, two_tower=150, trending=80, new=20),
         description="proposed for training; wider than in serving, to draw negatives from",
     )
+    impressions: ImpressionsProfile = ImpressionsProfile()
     negatives: int = Field(default=96, ge=1, description="kept for each user and moment")
     epochs: int = Field(default=4, ge=1)
     groups_per_batch: int = Field(default=64, ge=1)

@@ -1,10 +1,12 @@
 """What the ranker learns from: candidates as retrieval proposed them, and what followed.
 
+`training.shown` adds what was really shown, once impressions are logged.
+
 For each user of a moment the same sources and the same ranking features as in serving are run on
 what was known then; an action within the horizon labels its candidate. Negatives are subsampled
 and carry the number of candidates that they stand for, so probabilities stay unbiased.
 
-Shapes: `R` kept candidates of all groups, `G` groups (a user at a moment), `F` features,
+Shapes: `R` kept candidates of all groups, `G` groups (a user at a moment, or a page), `F` features,
 `A` actions.
 """
 
@@ -34,6 +36,8 @@ class Examples:
     weights: Float32  # [R] candidates that each row stands for
     starts: npt.NDArray[np.int64]  # [G + 1] first row of each group, then R
     moments: npt.NDArray[np.float64]  # [G] epoch seconds at which each group was proposed
+    positions: Int32  # [R] place on the page, from 1; 0 for what was proposed and not shown
+    shown: npt.NDArray[np.bool_]  # [G] whether the group is a logged page
 
     @classmethod
     def join(cls, parts: Iterable[Examples]) -> Examples:
@@ -46,6 +50,8 @@ class Examples:
             weights=np.concatenate([p.weights for p in parts]),
             starts=np.concatenate([[0], np.cumsum(sizes)]),
             moments=np.concatenate([p.moments for p in parts]),
+            positions=np.concatenate([p.positions for p in parts]),
+            shown=np.concatenate([p.shown for p in parts]),
         )
 
     def groups(self, chosen: npt.NDArray[np.bool_]) -> Examples:
@@ -58,6 +64,8 @@ class Examples:
             weights=self.weights[rows],
             starts=np.concatenate([[0], np.cumsum(sizes[chosen])]),
             moments=self.moments[chosen],
+            positions=self.positions[rows],
+            shown=self.shown[chosen],
         )
 
 
@@ -90,6 +98,8 @@ def examples_at(
         weights=np.concatenate([weights for _, _, weights in groups]),
         starts=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
         moments=np.full(len(groups), moment),
+        positions=np.zeros(sum(sizes), dtype=np.int32),
+        shown=np.zeros(len(groups), dtype=np.bool_),
     )
 
 

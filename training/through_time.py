@@ -21,17 +21,20 @@ from qianmian.retrieval.neighbours import Neighbours
 from qianmian.retrieval.sources import Pool
 from training.actions import items_by_user
 from training.checkpoint import Checkpoint, Progressed
+from training.exposures import Exposures
 from training.history import History, weekly
 from training.neighbours import fit_neighbours
 from training.profile import TrainingProfile
 from training.proposals import Examples, examples_at, labels_after
 from training.run import Run, codes_at
+from training.shown import shown_examples
 from training.two_tower import Week
 
 
 def fit_two_tower(run: Run, checkpoint: Checkpoint | None) -> Examples:
-    """Train through time; returns the proposals made on the way, labelled."""
+    """Train through time; returns the proposals made and the pages met on the way, labelled."""
     history, profile = run.history, run.profile
+    logged = logged_pages(run)
     proposing = ranker_moments(history, profile)
     reached = checkpoint.restore(run.trainer, run.rng) if checkpoint else None
     if reached:
@@ -43,16 +46,21 @@ def fit_two_tower(run: Run, checkpoint: Checkpoint | None) -> Examples:
         week = read_week(run, start, end)
         if checkpoint and reached and start <= reached.moment:
             past += [week] if week else []
-            parts += [checkpoint.proposals(start)] if start in proposing else []
+            parts += checkpoint.examples(start)
             continue
+        made: list[Examples] = []
         if start in proposing:
             if not warm:
                 warm_up(run, past)
                 warm = True
-            parts.append(proposals(run, start))
-            run.progress(f"proposed candidates as of {_day(start)} ({len(parts)}/{len(proposing)})")
+            made.append(proposals(run, start))
+            number = proposing.index(start) + 1
+            run.progress(f"proposed candidates as of {_day(start)} ({number}/{len(proposing)})")
+        made += logged_in(run, logged, start, end) if warm else []
+        if made:
+            parts.append(Examples.join(made))
             if checkpoint:
-                checkpoint.keep_proposals(start, parts[-1])
+                checkpoint.keep_examples(start, parts[-1])
         if week and warm:
             learn(run, week, past)
             run.progress(f"two-tower learned the week of {_day(start)}")
@@ -136,6 +144,56 @@ def proposals(run: Run, moment: float) -> Examples:
         labels=labels_after(history, moment, run.profile.ranker.horizon_days),
         profile=run.profile.ranker,
         rng=run.rng,
+    )
+
+
+def logged_pages(run: Run) -> Exposures | None:
+    """The pages that the ranker learns from, None where too few were logged."""
+    knobs = run.profile.ranker.impressions
+    exposures = run.history.exposures(window_hours=knobs.window_hours)
+    if exposures is None:
+        return None
+    pages = exposures.pages
+    if pages < knobs.min_pages:
+        run.progress(
+            f"{pages:,} logged pages are left out: expected ranker.impressions.min_pages="
+            f"{knobs.min_pages:,} or more"
+        )
+        return None
+    return exposures.newest(knobs.max_pages)
+
+
+def logged_in(run: Run, logged: Exposures | None, start: float, end: float) -> list[Examples]:
+    """The pages of a week, described by what was known at its start; nothing where none were."""
+    pages = logged.between(start, end) if logged is not None else None
+    if not pages:
+        return []
+    described = shown(run, start, pages)
+    run.progress(f"described {pages.pages:,} logged pages of the week of {_day(start)}")
+    return [described]
+
+
+def shown(run: Run, moment: float, pages: Exposures) -> Examples:
+    """Logged pages after a moment, described by what was known at the moment."""
+    history = run.history
+    items = history.items(moment)
+    codes = codes_at(run, moment)
+    vectors = run.trainer.item_vectors(torch.from_numpy(item_dense(items, moment)), codes)
+    users = np.unique(pages.users.astype(str)).astype(object)
+    states = list(history.states_of(f.RANKER_SERVICE, users, moment))
+    inputs = run.encoder.encode(((state, moment) for state in states), len(states))
+    user_vectors = run.trainer.user_vectors(inputs, len(states), codes)
+    return shown_examples(
+        pages,
+        {state.user_id: (state, v) for state, v in zip(states, user_vectors, strict=True)},
+        pool=Pool.build(
+            items,
+            vectors,
+            neighbours_at(run, moment),
+            np.union1d(seen_items(history, moment), pages.items),
+        ),
+        features=RankingFeatures(items, vectors, run.encoder.affinity_columns, moment),
+        profile=run.profile.ranker,
     )
 
 

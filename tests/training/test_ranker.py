@@ -1,0 +1,141 @@
+"""The ranker on made examples, whose truth is known."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from training.profile import RankerProfile
+from training.proposals import Examples
+from training.ranker import fit_ranker
+
+PAGE, WIDTH = 10, 4
+DAY = 86_400.0
+PROFILE = RankerProfile.model_validate(
+    {"hidden": [4], "epochs": 4, "groups_per_batch": 64, "lr": 2e-2, "dropout": 0.0}
+)
+
+
+def proposed(rng, *, groups=200, actions=2, moments=(0.0,)):
+    rows = groups * PAGE
+    features = rng.normal(size=(rows, WIDTH)).astype(np.float32)
+    labels = np.zeros((rows, actions), dtype=np.float32)
+    labels[:, -1] = rng.random(rows) < sigmoid(-2 + features[:, 1])
+    return Examples(
+        features=features,
+        labels=labels,
+        weights=np.ones(rows, dtype=np.float32),
+        starts=np.arange(0, rows + 1, PAGE),
+        moments=np.repeat(np.array(moments), groups // len(moments)),
+        positions=np.zeros(rows, dtype=np.int32),
+        shown=np.zeros(groups, dtype=bool),
+    )
+
+
+def pages(rng, *, groups=3000, examination=1.0):
+    """Pages ordered by what is wanted, but noisily; places are looked at as p ** -examination."""
+    features = rng.normal(size=(groups, PAGE, WIDTH)).astype(np.float32)
+    order = np.argsort(-(features[..., 0] + rng.normal(size=(groups, PAGE))), axis=1)
+    features = np.take_along_axis(features, order[..., None], axis=1)
+    positions = np.tile(np.arange(1, PAGE + 1, dtype=np.int32), groups)
+    features = features.reshape(-1, WIDTH)
+    chance = sigmoid(-2.5 + 0.8 * features[:, 0]) * positions ** -float(examination)
+    labels = np.zeros((len(features), 2), dtype=np.float32)
+    labels[:, 0] = rng.random(len(features)) < chance
+    return Examples(
+        features=features,
+        labels=labels,
+        weights=np.ones(len(features), dtype=np.float32),
+        starts=np.arange(0, len(features) + 1, PAGE),
+        moments=np.arange(groups) * 60.0,
+        positions=positions,
+        shown=np.ones(groups, dtype=bool),
+    )
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def fit(examples, told=None):
+    torch.manual_seed(5)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # small matrices: a second thread costs more than it brings
+    ranker = fit_ranker(
+        examples,
+        PROFILE,
+        target=1,
+        repeat=WIDTH - 1,
+        rng=np.random.default_rng(5),
+        progress=(told if told is not None else []).append,
+    )
+    torch.set_num_threads(threads)
+    return ranker.model
+
+
+def chances(ranker, features):
+    with torch.no_grad():
+        return ranker.probabilities(torch.from_numpy(features)).numpy()
+
+
+def test_clicks_on_pages_teach_the_click_head_free_of_the_place():
+    rng = np.random.default_rng(0)
+    told = []
+    ranker = fit(Examples.join([proposed(rng), pages(rng)]), told)
+    fresh = rng.normal(size=(4000, WIDTH)).astype(np.float32)
+    click = chances(ranker, fresh)[:, 0]
+    truth = sigmoid(-2.5 + 0.8 * fresh[:, 0])  # were it looked at for sure, as the first place is
+    assert np.corrcoef(click, truth)[0, 1] > 0.93
+    assert click.mean() == pytest.approx(truth.mean(), rel=0.2)
+    line = next(message for message in told if "by place" in message)
+    pairs = (pair.split(": ") for pair in line.split("first: ")[1].split(", "))
+    learned = {int(place): float(chance) for place, chance in pairs}
+    assert learned[2] == pytest.approx(1 / 2, abs=0.12)
+    assert learned[5] == pytest.approx(1 / 5, abs=0.08)
+    assert learned[10] == pytest.approx(1 / 10, abs=0.06)
+
+
+def test_the_target_is_still_that_of_the_proposals():
+    rng = np.random.default_rng(1)
+    with_pages = fit(Examples.join([proposed(rng), pages(rng)]))
+    fresh = rng.normal(size=(4000, WIDTH)).astype(np.float32)
+    truth = sigmoid(-2 + fresh[:, 1])
+    order = chances(with_pages, fresh)[:, 1]
+    assert np.corrcoef(order, truth)[0, 1] > 0.85
+    assert order.mean() == pytest.approx(truth.mean(), rel=0.2)
+
+
+def test_clicks_that_were_impossible_teach_nothing():
+    """Proposals that nobody was shown hold no click: they must not pull the click head down."""
+    rng = np.random.default_rng(2)
+    few, many = (
+        fit(Examples.join([proposed(np.random.default_rng(3), groups=n), pages(rng, groups=300)]))
+        for n in (50, 500)
+    )
+    fresh = rng.normal(size=(2000, WIDTH)).astype(np.float32)
+    ratio = chances(many, fresh)[:, 0].mean() / chances(few, fresh)[:, 0].mean()
+    assert 0.6 < ratio < 1.6
+
+
+def test_pages_do_not_disturb_the_calibration_by_a_rehearsal():
+    rng = np.random.default_rng(4)
+    apart = (0.0, 40 * DAY)
+    told = []
+    fit(Examples.join([proposed(rng, moments=apart), pages(rng, groups=100)]), told)
+    assert any("rehearsal" in message for message in told)
+
+
+def test_without_pages_there_is_no_bias_to_learn():
+    told = []
+    fit(proposed(np.random.default_rng(6)), told)
+    assert not any("by place" in message for message in told)
+
+
+def test_pages_without_places_teach_all_the_same():
+    rng = np.random.default_rng(7)
+    logged = pages(rng, groups=600, examination=0.0)
+    logged = replace(logged, positions=np.zeros_like(logged.positions))
+    ranker = fit(Examples.join([proposed(rng), logged]))
+    fresh = rng.normal(size=(2000, WIDTH)).astype(np.float32)
+    assert np.corrcoef(chances(ranker, fresh)[:, 0], sigmoid(fresh[:, 0]))[0, 1] > 0.8

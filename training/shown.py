@@ -1,0 +1,88 @@
+"""What the ranker learns from logged pages: each shown item as it was described then.
+
+For the user of a page the same sources run and the same ranking features are computed as in
+serving, on the snapshot before the page and at the page's moment; of all candidates the rows of the
+shown ones are kept. Where a page was put together by chance, a row weighs the inverse of its
+propensity, so that what is seldom shown counts like what is shown often.
+
+Shapes: `R` shown items of all pages, `F` features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from qianmian.features.item_table import Float32, Int32
+from qianmian.features.ranking_features import RankingFeatures
+from qianmian.features.user_state import UserState
+from qianmian.retrieval.sources import FALLBACK, SOURCE_CODE, Candidates, Pool, propose
+from training.exposures import Exposures
+from training.profile import RankerProfile
+from training.proposals import Examples
+
+
+def shown_examples(
+    exposures: Exposures,
+    users: dict[str, tuple[UserState, Float32]],
+    *,
+    pool: Pool,
+    features: RankingFeatures,
+    profile: RankerProfile,
+) -> Examples:
+    """Describe every page; `users` holds state and vector as of the snapshot before it."""
+    starts = np.flatnonzero(np.diff(exposures.page, prepend=-1))
+    bounds = np.append(starts, len(exposures))
+    rows = np.concatenate(list(_pages(exposures, bounds, users, pool, features, profile)))
+    weight = np.minimum(1.0 / exposures.propensity, profile.impressions.max_weight)
+    return Examples(
+        features=rows,
+        labels=exposures.labels,
+        weights=weight.astype(np.float32),
+        starts=bounds.astype(np.int64),
+        moments=exposures.at[starts],
+        positions=exposures.position,
+        shown=np.ones(len(starts), dtype=np.bool_),
+    )
+
+
+def _pages(
+    exposures: Exposures,
+    bounds: np.ndarray,
+    users: dict[str, tuple[UserState, Float32]],
+    pool: Pool,
+    features: RankingFeatures,
+    profile: RankerProfile,
+) -> Iterator[Float32]:
+    proposed: dict[str, Candidates] = {}
+    for start, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+        user = str(exposures.users[start])
+        state, vector = users[user]
+        if user not in proposed:
+            proposed[user] = propose(state, vector, pool, profile.quotas)
+        items = exposures.items[start:end]
+        candidates = with_shown(proposed[user], items, state, vector, pool)
+        described = features.compute(state, candidates, float(exposures.at[start]))
+        place = {item: row for row, item in enumerate(candidates.items.tolist())}
+        yield described[[place[item] for item in items.tolist()]]
+
+
+def with_shown(
+    candidates: Candidates, items: Int32, state: UserState, vector: Float32, pool: Pool
+) -> Candidates:
+    """The candidates, and behind them what was shown without being among them."""
+    more = np.setdiff1d(items, candidates.items).astype(np.int32)
+    if not len(more):
+        return candidates
+    places = np.searchsorted(pool.items, more)
+    return Candidates(
+        items=np.concatenate([candidates.items, more]),
+        source=np.concatenate(
+            [candidates.source, np.full(len(more), SOURCE_CODE[FALLBACK], dtype=np.int8)]
+        ),
+        retrieval=np.concatenate([candidates.retrieval, pool.vectors[places] @ vector]),
+        neighbour=np.concatenate(
+            [candidates.neighbour, pool.neighbours.scores(state.ledger)[more]]
+        ),
+    )
