@@ -7,7 +7,6 @@ from typing import Final
 USER_ID: Final = "user_id"
 ITEM_ID: Final = "item_id"
 VENUE_ID: Final = "venue_id"
-SUBJECT_ID: Final = "subject_id"  # whose event it is: the user, else the visitor
 
 # events
 EVENT_ID: Final = "event_id"

@@ -18,6 +18,7 @@ import pandas as pd
 
 from qianmian.contracts import columns as c
 from qianmian.contracts.events import EVENT_CODE
+from qianmian.contracts.subjects import is_visitor
 
 Bool = npt.NDArray[np.bool_]
 Float64 = npt.NDArray[np.float64]
@@ -35,8 +36,6 @@ class Logged(Protocol):
     def timestamp(self) -> float: ...
     @property
     def subject_id(self) -> str: ...
-    @property
-    def user_id(self) -> str | None: ...
     @property
     def visitor_id(self) -> str | None: ...
     @property
@@ -58,7 +57,7 @@ class Seen(NamedTuple):
     kind: int  # contracts.events.EVENT_CODE
     at: float  # epoch seconds
     subject: str
-    user: str
+    user: str  # the subject where it is an account
     device: str
     item: str
     order: str
@@ -73,7 +72,7 @@ class Seen(NamedTuple):
             kind=EVENT_CODE[event.event_type],  # type: ignore[index]  # a StrEnum's text
             at=event.timestamp,
             subject=event.subject_id,
-            user=event.user_id or "",
+            user=account(event.subject_id),
             device=event.visitor_id or "",
             item=event.item_id or "",
             order=event.order_id or "",
@@ -82,21 +81,31 @@ class Seen(NamedTuple):
         )
 
 
+def account(subject_id: str) -> str:
+    """Return the account that a subject is, "" for a device.
+
+    >>> account("u1"), account("visitor:d-7")
+    ('u1', '')
+    """
+    return "" if is_visitor(subject_id) else subject_id
+
+
 def seen_in(frame: pd.DataFrame) -> Iterator[Seen]:
     """Rows of a table in the data contract's columns; optional ones may be absent.
 
-    The subject is `subject_id` where the table has it, else `user_id`.
+    The archive keeps an event's subject as its user.
     """
     at = frame[c.TIMESTAMP].to_numpy(dtype="datetime64[us]").astype(np.int64) * 1e-6
     kinds = frame[c.EVENT_TYPE].astype(str).map({str(k): v for k, v in EVENT_CODE.items()})
-    subject = c.SUBJECT_ID if c.SUBJECT_ID in frame else c.USER_ID
+    subject = _texts(frame, c.USER_ID)
     recommendation, venue = _texts(frame, c.RECOMMENDATION_ID), _texts(frame, c.VENUE_ID)
     columns = (
         _texts(frame, c.EVENT_ID),
         kinds.tolist(),
         at.tolist(),
-        *(_texts(frame, name) for name in (subject, c.USER_ID, c.VISITOR_ID)),
-        *(_texts(frame, name) for name in (c.ITEM_ID, c.ORDER_ID)),
+        subject,
+        [account(subject_id) for subject_id in subject],
+        *(_texts(frame, name) for name in (c.VISITOR_ID, c.ITEM_ID, c.ORDER_ID)),
         [page or place for page, place in zip(recommendation, venue, strict=True)],
         _texts(frame, c.SHARED_BY),
     )
