@@ -8,7 +8,7 @@ def stored(kind, n, **more):
     given = {
         "event_id": f"{kind}{n}",
         "event_type": kind,
-        "timestamp": 1_700_000_000.25 + n,
+        "timestamp": 1_700_000_000.25 + 0.25 * n,
         "received_at": 0.0,
         "subject_id": "u1",
         "item_id": f"i{n}",
@@ -18,7 +18,7 @@ def stored(kind, n, **more):
 
 EVENTS = [
     *(stored("cart", n) for n in range(30)),
-    stored("order", 40, order_id="o", recommendation_id="r"),
+    stored("order", 40, subject_id="u2", order_id="o", recommendation_id="r"),
     stored("click", 41, subject_id="visitor:d1", visitor_id="d1", shared_by="u9", venue_id="v"),
     stored("click", 42, subject_id="u9", user_id="u9", visitor_id="d1"),
 ]
