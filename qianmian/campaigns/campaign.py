@@ -14,6 +14,7 @@ from qianmian.campaigns.pacing import SpendPlan
 from qianmian.campaigns.schema import Billing, CampaignFile, Curve, Pricing, Reserve
 from qianmian.campaigns.wallet import Terms
 from qianmian.contracts.events import EventType
+from qianmian.venues.conditions import Condition
 
 #: What each kind of billing pays for, and for how long after the showing by default.
 BILLED: Final[Mapping[Billing, Activity | None]] = {
@@ -71,7 +72,7 @@ class Campaign:
     worst_case: bool
     window: float
     cap: FrequencyCap | None
-    audience: Mapping[str, frozenset[str]]
+    audience: Condition | None
 
     @classmethod
     def of(cls, file: CampaignFile) -> Campaign:
@@ -105,7 +106,7 @@ class Campaign:
             cap=FrequencyCap(frequency.impressions, frequency.hours * 3600.0)
             if frequency
             else None,
-            audience={tag: frozenset(values) for tag, values in file.audience.items()},
+            audience=file.audience,
         )
 
     def runs(self, now: float) -> bool:

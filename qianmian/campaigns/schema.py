@@ -13,7 +13,8 @@ from pydantic import AwareDatetime, Field, model_validator
 
 from qianmian.config import ConfigModel
 from qianmian.contracts.api import Id
-from qianmian.venues.schema import Word
+from qianmian.venues.conditions import Audience
+from qianmian.venues.schema import VenueId, Word
 
 HOURS: Final = 24
 Money = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
@@ -93,7 +94,7 @@ class CampaignFile(ConfigModel):
     """What the page writes on its items."""
     datasets: tuple[str, ...] = ()
     """Data sets it runs on; empty means all."""
-    venues: tuple[Id, ...] = ()
+    venues: tuple[VenueId, ...] = ()
     """Venues it runs in; empty means all."""
     blocks: tuple[Word, ...] = ()
     """Blocks it runs in; empty means all."""
@@ -122,8 +123,8 @@ class CampaignFile(ConfigModel):
     """How the budget is spread."""
     frequency: FrequencyFile | None = None
     """How often one shopper may see it."""
-    audience: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    """User tags and the values that qualify; a shopper must meet each tag."""
+    audience: Audience | None = None
+    """Who may see it: a condition on user tags; a shopper of whom a tag is not known does not."""
 
     @model_validator(mode="after")
     def _sound(self) -> Self:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import count
 from threading import Thread
 
 import pytest
@@ -18,23 +19,26 @@ from qianmian.campaigns.ledger import (
     Usage,
     Verdict,
 )
-from tests.conformance.ledgers import LEDGERS
+from qianmian.campaigns.purse import Purse, open_purse
+from qianmian.workspace import Workspace
 
 NOW = 1_700_000_000.25
+NUMBERS = count()
 Again = Callable[[], BudgetLedger]
 
 
-@pytest.fixture(params=LEDGERS)
-def again(request, tmp_path) -> Iterator[Again]:
-    opened: list[BudgetLedger] = []
+@pytest.fixture
+def again(settings_of_engine, tmp_path) -> Iterator[Again]:
+    opened: list[Purse] = []
+    workspace = Workspace(tmp_path, f"budget-{next(NUMBERS)}")
 
     def open_() -> BudgetLedger:
-        opened.append(LEDGERS[request.param](tmp_path))
-        return opened[-1]
+        opened.append(open_purse(settings_of_engine, workspace))
+        return opened[-1].ledger
 
     yield open_
-    for ledger in opened:
-        ledger.shut()
+    for purse in opened:
+        purse.shut()
 
 
 @pytest.fixture

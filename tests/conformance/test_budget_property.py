@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import hypothesis.strategies as st
-import pytest
 from hypothesis import settings
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -19,9 +19,12 @@ from hypothesis.stateful import (
 )
 
 from qianmian.campaigns.ledger import Activity, BudgetLedger, SponsoredEvent, Verdict
+from qianmian.campaigns.purse import open_purse
 from qianmian.campaigns.wallet import Terms, Wallet
-from tests.conformance.ledgers import LEDGERS, OpenLedger
+from qianmian.events.engine import EngineSettings
+from qianmian.workspace import Workspace
 
+NUMBERS = count()
 BUDGET = 1_000
 WINDOW = 60.0
 CAMPAIGN = "bread"
@@ -33,12 +36,14 @@ replicas = st.integers(0, REPLICAS - 1)
 class Budget(RuleBasedStateMachine):
     """Replicas with wallets on one ledger, shoppers, and the stream; all of them unreliable."""
 
-    open: OpenLedger
+    engine: EngineSettings
 
     def __init__(self) -> None:
         super().__init__()
         self.folder = TemporaryDirectory()
-        self.ledger: BudgetLedger = self.open(Path(self.folder.name))
+        workspace = Workspace(Path(self.folder.name), f"property-{next(NUMBERS)}")
+        self.purse = open_purse(self.engine, workspace)
+        self.ledger: BudgetLedger = self.purse.ledger
         self.now = 1_700_000_000.0
         self.wallets: dict[int, Wallet] = {}
         self.started = 0
@@ -145,13 +150,12 @@ class Budget(RuleBasedStateMachine):
             assert 0 <= balance.held <= BUDGET - balance.spent
 
     def teardown(self) -> None:
-        self.ledger.shut()
+        self.purse.shut()
         self.folder.cleanup()
 
 
-@pytest.mark.parametrize("engine", LEDGERS)
-def test_never_over_budget(engine: str) -> None:
-    machine = type("BudgetOf" + engine, (Budget,), {"open": staticmethod(LEDGERS[engine])})
+def test_never_over_budget(settings_of_engine: EngineSettings) -> None:
+    machine = type("BudgetOnEngine", (Budget,), {"engine": settings_of_engine})
     run_state_machine_as_test(
-        machine, settings=settings(max_examples=20, stateful_step_count=30, deadline=None)
+        machine, settings=settings(max_examples=15, stateful_step_count=30, deadline=None)
     )

@@ -1,0 +1,176 @@
+"""How often a shopper was shown each campaign: what frequency caps look at, across replicas.
+
+What a replica shows counts at once in its own memory and is written to the store at the next
+refresh, so another replica knows of it within about a second. Showings older than the longest cap
+are dropped.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Protocol
+from uuid import uuid4
+
+from qianmian.events.sqlite_file import SqliteFile
+
+_VERSION: Final = 1
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS showings (subject TEXT NOT NULL, campaign TEXT NOT NULL, at REAL);
+CREATE INDEX IF NOT EXISTS showings_by_subject ON showings (subject);
+CREATE INDEX IF NOT EXISTS showings_by_time ON showings (at)
+"""
+#: No cap looks further back.
+LONGEST_SECONDS: Final = 90 * 86_400.0
+
+
+class Showing(NamedTuple):
+    """A campaign was shown to a subject."""
+
+    subject: str
+    campaign: str
+    at: float
+
+
+class FrequencyStore(Protocol):
+    """Showings by subject, durable and shared."""
+
+    def add(self, showings: Sequence[Showing]) -> None:
+        """Remember showings."""
+
+    def of(self, subject: str) -> list[Showing]:
+        """Return the showings to a subject."""
+
+    def forget(self, subjects: Sequence[str]) -> int:
+        """Drop all showings to some subjects; returns how many there were."""
+
+    def trim(self, before: float) -> None:
+        """Drop what is older."""
+
+    def shut(self) -> None:
+        """Let go of the connection."""
+
+
+class SqliteFrequency:
+    """`FrequencyStore` in a SQLite file."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = SqliteFile(path, schema=_SCHEMA, version=_VERSION)
+
+    def add(self, showings: Sequence[Showing]) -> None:
+        if showings:
+            with self._file.writing() as db:
+                db.executemany("INSERT INTO showings VALUES (?, ?, ?)", showings)
+
+    def of(self, subject: str) -> list[Showing]:
+        with self._file.reading() as db:
+            rows = db.execute("SELECT * FROM showings WHERE subject = ?", (subject,)).fetchall()
+        return [Showing(*row) for row in rows]
+
+    def forget(self, subjects: Sequence[str]) -> int:
+        with self._file.writing() as db:
+            gone = db.executemany(
+                "DELETE FROM showings WHERE subject = ?", [(subject,) for subject in subjects]
+            ).rowcount
+        self._file.checkpoint()
+        return gone
+
+    def trim(self, before: float) -> None:
+        with self._file.writing() as db:
+            db.execute("DELETE FROM showings WHERE at < ?", (before,))
+
+    def shut(self) -> None:
+        self._file.close()
+
+
+class RedisFrequency:
+    """`FrequencyStore` in Redis: a sorted set for each subject, gone with its last showing."""
+
+    def __init__(self, link: Any) -> None:
+        """`link` is a `qianmian.events.redis_link.RedisLink`."""
+        self._link = link
+
+    def add(self, showings: Sequence[Showing]) -> None:
+        with self._link.using() as client:
+            pipe = client.pipeline(transaction=False)
+            for showing in showings:
+                key = self._key(showing.subject)
+                member = json.dumps([showing.campaign, showing.at, uuid4().hex])
+                pipe.zadd(key, {member: showing.at})
+                pipe.zremrangebyscore(key, "-inf", showing.at - LONGEST_SECONDS)
+                pipe.expire(key, round(LONGEST_SECONDS))
+            pipe.execute()
+
+    def of(self, subject: str) -> list[Showing]:
+        with self._link.using() as client:
+            members = client.zrange(self._key(subject), 0, -1)
+        read = (json.loads(member) for member in members)
+        return [Showing(subject, campaign, at) for campaign, at, _ in read]
+
+    def forget(self, subjects: Sequence[str]) -> int:
+        with self._link.using() as client:
+            gone = sum(client.zcard(self._key(subject)) for subject in subjects)
+            if subjects:
+                client.delete(*map(self._key, subjects))
+        return int(gone)
+
+    def trim(self, before: float) -> None:
+        """Leave it to Redis: a set ends by itself, and loses what is old when it grows."""
+        del before
+
+    def shut(self) -> None:
+        self._link.close()
+
+    def _key(self, subject: str) -> str:
+        return str(self._link.key(f"showings:{subject}"))
+
+
+class FrequencyMemory:
+    """The store with what this replica has shown since it last wrote; safe for several threads."""
+
+    def __init__(self, store: FrequencyStore) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self._fresh: dict[str, list[Showing]] = defaultdict(list)
+
+    def count(self, subject: str, now: float, spans: Mapping[str, float]) -> dict[str, int]:
+        """Return how often each campaign was shown within its span of seconds before now.
+
+        Raises:
+            EventStoreError: the store does not answer.
+        """
+        kept = self._store.of(subject)
+        with self._lock:
+            kept += self._fresh.get(subject, ())
+        counts = dict.fromkeys(spans, 0)
+        for showing in kept:
+            if showing.campaign in spans and now - showing.at < spans[showing.campaign]:
+                counts[showing.campaign] += 1
+        return counts
+
+    def show(self, showings: Iterable[Showing]) -> None:
+        """Count showings from now on."""
+        with self._lock:
+            for showing in showings:
+                self._fresh[showing.subject].append(showing)
+
+    def write(self) -> None:
+        """Write what is fresh to the store.
+
+        Raises:
+            EventStoreError: the store does not answer; what is fresh stays counted here.
+        """
+        with self._lock:
+            fresh = [showing for showings in self._fresh.values() for showing in showings]
+        if not fresh:
+            return
+        self._store.add(fresh)
+        with self._lock:
+            for showing in fresh:
+                left = self._fresh[showing.subject]
+                left.remove(showing)
+                if not left:
+                    del self._fresh[showing.subject]

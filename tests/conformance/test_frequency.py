@@ -1,0 +1,50 @@
+"""What every store of showings does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+
+import pytest
+
+from qianmian.campaigns.frequency import FrequencyMemory, FrequencyStore, Showing
+from qianmian.campaigns.purse import open_purse
+from qianmian.workspace import Workspace
+
+NOW = 1_700_000_000.5
+NUMBERS = count()
+SHOWN = [Showing("u1", "bread", NOW), Showing("u1", "milk", NOW - 90), Showing("u2", "bread", NOW)]
+
+
+@pytest.fixture
+def store(settings_of_engine, tmp_path) -> Iterator[FrequencyStore]:
+    purse = open_purse(settings_of_engine, Workspace(tmp_path, f"showings-{next(NUMBERS)}"))
+    yield purse.showings
+    purse.shut()
+
+
+def test_showings_are_kept_by_subject(store: FrequencyStore) -> None:
+    store.add(SHOWN)
+    store.add([SHOWN[0]])
+    assert sorted(store.of("u1")) == sorted([SHOWN[0], SHOWN[0], SHOWN[1]])
+    assert store.of("u3") == []
+
+
+def test_a_forgotten_subject_was_shown_nothing(store: FrequencyStore) -> None:
+    store.add(SHOWN)
+    assert store.forget(["u1", "u3"]) == 2
+    assert store.of("u1") == []
+    assert store.of("u2") == [SHOWN[2]]
+
+
+def test_what_was_just_shown_counts_before_it_is_written(store: FrequencyStore) -> None:
+    here, elsewhere = FrequencyMemory(store), FrequencyMemory(store)
+    spans = {"bread": 60.0, "milk": 60.0}
+    here.show(SHOWN)
+    assert here.count("u1", NOW + 1, spans) == {"bread": 1, "milk": 0}
+    assert elsewhere.count("u1", NOW + 1, spans) == {"bread": 0, "milk": 0}
+    here.write()
+    here.write()
+    assert elsewhere.count("u1", NOW + 1, spans) == {"bread": 1, "milk": 0}
+    assert here.count("u1", NOW + 1, spans) == {"bread": 1, "milk": 0}
+    assert here.count("u1", NOW + 60, spans) == {"bread": 0, "milk": 0}
