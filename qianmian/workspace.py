@@ -61,6 +61,11 @@ class Workspace:
         """The decision log: segments of what was shown to whom and why."""
         return self.path / "decisions"
 
+    @property
+    def venues(self) -> Path:
+        """Venue files as they were last taken over, for a service that starts on a broken one."""
+        return self.path / "venues"
+
     @staticmethod
     def datasets(root: Path) -> list[str]:
         """Names of the data sets imported below `root`."""

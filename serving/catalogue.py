@@ -55,8 +55,8 @@ class Catalogue:
         )
 
 
-def venue_sources(dataset: Dataset, configs: Path) -> Sources:
-    """Return where the venues of a data set come from."""
+def venue_sources(dataset: Dataset, configs: Path, *, kept: Path | None = None) -> Sources:
+    """Return where the venues of a data set come from; sound files are copied to `kept`."""
     spec = dataset.spec
     return Sources(
         folder=configs / "venues",
@@ -65,6 +65,7 @@ def venue_sources(dataset: Dataset, configs: Path) -> Sources:
         context=conditions_of(spec),
         has_margin=c.MARGIN in spec.items.numeric,
         segments=frozenset(spec.users.categorical),
+        kept=kept,
     )
 
 

@@ -30,6 +30,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from qianmian.contracts.api import RECOMMEND_REQUEST, RecommendRequest
 from qianmian.errors import FieldError, VenueNotFoundError
 from serving.ingest.route import events_endpoint
+from serving.inventory import inventory_endpoint
 from serving.openapi import MAX_USERS, document
 from serving.problems import invalid_body, invalid_field, not_found, problem
 from serving.service import NotReadyError, VenueService
@@ -69,6 +70,7 @@ def build_app(service: VenueService) -> ASGIApp:
     routes = [
         Route("/v1/venues/{venue_id}:recommend", door.routed_recommend, methods=["POST"]),
         Route("/v1/events", events_endpoint(service), methods=["POST"]),
+        Route("/v1/inventory", inventory_endpoint(service), methods=["POST"]),
         Route("/v1/venues", door.venues),
         Route("/v1/users", door.users),
         Route("/healthz", door.healthz),

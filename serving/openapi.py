@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from pydantic.json_schema import models_json_schema
 
-from qianmian.contracts import api, event_api
+from qianmian.contracts import api, event_api, inventory_api
 
 MAX_USERS: Final = 200
 
@@ -16,6 +16,9 @@ _MODELS: Final = (
     api.RecommendResponse,
     event_api.EventsRequest,
     event_api.EventsResponse,
+    inventory_api.InventoryRequest,
+    inventory_api.InventoryRow,
+    inventory_api.InventoryResponse,
     api.VenueList,
     api.UserList,
     api.Readiness,
@@ -46,6 +49,7 @@ def document() -> dict[str, Any]:
         "paths": {
             "/v1/venues/{venue_id}:recommend": {"post": _recommend()},
             "/v1/events": {"post": _events()},
+            "/v1/inventory": {"post": _inventory()},
             "/v1/venues": {
                 "get": _get("listVenues", "Every venue with its phase now", "VenueList")
             },
@@ -118,6 +122,36 @@ def _events() -> dict[str, Any]:
             "413": _problem("The body is too large"),
             "422": _problem("The body is no batch of events"),
             "503": _problem("The log cannot be written now: nothing was kept, send it again"),
+        },
+    }
+
+
+_INVENTORY_EXAMPLE: Final = {
+    "rows": [
+        {"item_id": "1082185", "stock": 0},
+        {"item_id": "1029743", "venue_id": "18", "price": 2.49},
+    ]
+}
+
+
+def _inventory() -> dict[str, Any]:
+    return {
+        "operationId": "pushInventory",
+        "summary": "Tell stock, prices and sale windows as they change",
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": _ref("InventoryRequest"),
+                    "example": _INVENTORY_EXAMPLE,
+                }
+            },
+        },
+        "responses": {
+            "202": _json("The accepted rows are on the disk", "InventoryResponse"),
+            "413": _problem("The body is too large"),
+            "422": _problem("The body is no list of rows"),
+            "503": _problem("Nothing can be written now: nothing was kept, send it again"),
         },
     }
 

@@ -157,7 +157,7 @@ class VenueService:
             settings,
             live,
             catalogue=Catalogue.read(dataset),
-            book=VenueBook.open(venue_sources(dataset, settings.configs)),
+            book=VenueBook.open(venue_sources(dataset, settings.configs, kept=workspace.venues)),
             users=FeatureRepo.open(workspace, settings.feature_repo),
             engine=open_engine(settings.engine, workspace),
             schema=lambda: current_schema(workspace),

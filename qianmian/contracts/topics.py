@@ -9,7 +9,7 @@ from typing import Final
 
 #: Subject id -> when its online features changed: replicas read the subject anew.
 USERS: Final = "users"
-#: `venue|item` or `item` -> stock and price.
+#: `field|venue|item`, the venue empty for all -> stock, price or moment; see `venues.inventory`.
 INVENTORY: Final = "inventory"
 #: Item id -> its statistics as JSON by field name, and `as_of`.
 ITEM_STATISTICS: Final = "item_statistics"

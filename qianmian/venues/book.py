@@ -3,10 +3,13 @@
 Every data set has the venue `all`, its whole catalogue, even if it has no venue of its own.
 `refresh` looks whether a file changed, which costs a `stat` a file. A changed file takes effect if
 it is sound; one with faults is refused, what was read of it last stays, and `refused` tells why.
+Sound files are copied aside, so a service that starts while one is broken goes on with what held.
 """
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,12 +18,14 @@ from typing import Final, Self
 
 import pandas as pd
 
-from qianmian.config import Finding, load_yaml
+from qianmian.config import Finding, parse_yaml, read_text
 from qianmian.contracts import columns as c
 from qianmian.errors import ConfigError, suggest
 from qianmian.venues.resolve import Row, outside, resolve
 from qianmian.venues.schema import VenueFile
 from qianmian.venues.venue import Venue
+
+log = logging.getLogger(__name__)
 
 DEFAULT_FILE: Final = "default.yaml"
 _Stamp = tuple[int, int, int]  # modified, size, inode
@@ -33,7 +38,8 @@ class Sources:
     `folder` is `configs/venues`; `rows` is `venues.parquet`, or None if the data set has none;
     `context` holds the columns that conditions may name
     (`qianmian.venues.vocabulary.conditions_of`), without it only their grammar is checked;
-    `segments` are the user tags by which popularity can be kept apart, None for any.
+    `segments` are the user tags by which popularity can be kept apart, None for any; `kept` is
+    where sound files are copied to, None for nowhere.
     """
 
     folder: Path
@@ -42,6 +48,7 @@ class Sources:
     context: Mapping[str, object] | None = None
     has_margin: bool = True
     segments: frozenset[str] | None = None
+    kept: Path | None = None
     known: Mapping[str, Row] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -61,9 +68,38 @@ class Sources:
             ConfigError: it holds faults, or is for a venue that neither the data set knows nor the
                 file describes.
         """
+        text = read_text(path)
+        file = self._parse(text, path, default)
+        if self.kept is not None:
+            self._keep(text, self.kept / path.name)
+        return file
+
+    def last_good(self, path: Path, default: VenueFile) -> VenueFile | None:
+        """Return what a file said when it was last sound, None if that is not known."""
+        if self.kept is None:
+            return None
+        try:
+            return self._parse(read_text(self.kept / path.name), path, default)
+        except ConfigError:
+            return None
+
+    def _parse(self, text: str, path: Path, default: VenueFile) -> VenueFile:
         stem = None if path.name == DEFAULT_FILE else path.stem
         check = partial(self._faults, stem, default)
-        return load_yaml(path, VenueFile, context=self.context, check=check)
+        return parse_yaml(text, str(path), VenueFile, context=self.context, check=check)
+
+    @staticmethod
+    def _keep(text: str, copy: Path) -> None:
+        """Copy a sound file aside; that it cannot be is no reason to refuse it."""
+        draft = copy.with_name(f".{copy.name}.{os.getpid()}")
+        try:
+            if copy.exists() and copy.read_text(encoding="utf-8") == text:
+                return
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            draft.write_text(text, encoding="utf-8")
+            draft.replace(copy)
+        except OSError as error:
+            log.warning("no copy of a sound venue file was kept: %s", error)
 
     def _faults(self, stem: str | None, default: VenueFile, file: VenueFile) -> Iterator[Finding]:
         """Faults of one file, in itself and beside the data set."""
@@ -107,11 +143,12 @@ class VenueBook:
         """Read all files.
 
         Raises:
-            ConfigError: some of them hold faults; all are listed.
+            ConfigError: some of them hold faults, and what they said before is not known; all
+                faults are listed.
         """
         book = cls({}, sources)
         book.refresh()
-        if book.refused:
+        if any(path not in book._read for path in book._faulty):
             raise ConfigError("\n".join(book.refused.values()))
         return book
 
@@ -141,6 +178,8 @@ class VenueBook:
                 self._read[path] = sources.read(path, default)
             except ConfigError as error:
                 self._faulty[path] = str(error)
+                if path not in self._read and (last := sources.last_good(path, default)):
+                    self._read[path] = last
             else:
                 self._faulty.pop(path, None)
         before, self.venues = self.venues, self._resolved(sources)

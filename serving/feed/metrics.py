@@ -68,6 +68,9 @@ class FeedMetrics:
             "Venue files that are not in force as they stand",
             registry=registry,
         )
+        self._inventory = Counter(
+            "qianmian_inventory_rows", "Rows of POST /v1/inventory", ["outcome"], registry=registry
+        )
         self._releases: list[Gauge] = []
         self._arm_counters: dict[Arm, Counter] = {}  # looking labels up costs more than counting
         self._response_counters: dict[tuple[str, int], Counter] = {}
@@ -124,6 +127,11 @@ class FeedMetrics:
     def venue_files_refused(self, count: int) -> None:
         """Set how many venue files hold faults now."""
         self._venue_faults.set(count)
+
+    def inventory(self, accepted: int, rejected: int) -> None:
+        """Book the rows of one push."""
+        self._inventory.labels("accepted").inc(accepted)
+        self._inventory.labels("rejected").inc(rejected)
 
     def cache(self, hits: int, misses: int) -> None:
         """Set what the user cache has seen."""

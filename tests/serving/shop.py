@@ -35,6 +35,7 @@ def service(
     home: Path,
     live: LiveSettings | None = None,
     configs: Path | None = None,
+    book: VenueBook | None = None,
     **settings_changed: object,
 ) -> VenueService:
     """A service on the releases below `home`; there may be none."""
@@ -48,7 +49,7 @@ def service(
     return VenueService(
         settings,
         live or live_at(),
-        book=VenueBook(VENUES),
+        book=book or VenueBook(VENUES),
         catalogue=Catalogue(
             Goods({"sale": SALE_ITEMS}, {"sale": Offers(coupons={SALE_ITEMS[0]: "c-9"})}),
             tuple((user, 3) for user in sorted(tiny.USERS)),
