@@ -130,7 +130,7 @@ def test_a_service_that_starts_on_a_broken_file_goes_on_with_what_held(folder: F
     [
         (
             "eligibility:\n  filter: 'categry == \"A\"'\n",
-            "sale.yaml:2: eligibility.filter='categry == \"A\"': expected a column of items at column",
+            "sale.yaml:2: eligibility.filter='categry == \"A\"': expected a column of items",
         ),
         (
             "blocks:\n  main:\n    audience: 'age < 5'\n",
