@@ -147,6 +147,10 @@ class ItemExplanation(_Contract):
     """Weight of each term of `score`: actions, and price and margin where the venue weighs them."""
     values: dict[str, float | None]
     """What an order is worth by price and margin, where they have a weight; null if unknown."""
+    rank: int | None
+    """Place by score alone, before any rule, from 1; null for an item that was not ranked."""
+    moved_by: list[str]
+    """Rules that moved the item away from there: `diversity`, `exploration`, or a rule in words."""
 
 
 class RankedItem(_Contract):
@@ -159,14 +163,24 @@ class RankedItem(_Contract):
     """Sum of action probabilities, each times its weight."""
     source: str
     """What proposed the item."""
-    slot: Literal["organic"]
-    """Kind of the place."""
+    slot: Literal["organic", "pinned", "sponsored"]
+    """Kind of the place: ranked, put there by the venue, or paid for."""
     reason: str
     """Why this shopper sees it, as a word."""
     propensity: Annotated[float, Field(gt=0, le=1)]
     """Probability with which the item was put in this place."""
     item: ItemDetails
     explain: ItemExplanation | None = None
+
+
+class SkippedSlot(_Contract):
+    """An item that could not stand in the place that was meant for it."""
+
+    item_id: str | None
+    """Null if the release does not know the item."""
+    position: int
+    slot: str
+    reason: str
 
 
 class BlockExplanation(_Contract):
@@ -179,6 +193,10 @@ class BlockExplanation(_Contract):
     own conditions, of the candidates by everything else."""
     examples: dict[str, list[str]]
     """Some items that the rules of eligibility took out, by reason."""
+    relaxed: list[str]
+    """Rules that could not all hold on this page and were let go, in words."""
+    skipped: list[SkippedSlot]
+    """Pins and other fixed slots that stayed organic."""
 
 
 class RankedBlock(_Contract):

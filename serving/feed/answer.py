@@ -5,6 +5,7 @@ Only the items that are shown are touched one by one; everything before this was
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -14,22 +15,24 @@ from zlib import crc32
 import numpy as np
 
 from qianmian.experiments import Arm
+from qianmian.features.item_table import Float32
 from qianmian.retrieval.sources import (
     FALLBACK,
     NEIGHBOURS,
     NEW,
     REPEAT,
+    SOURCE_CODE,
     SOURCES,
     TRENDING,
     TWO_TOWER,
 )
 from qianmian.venues import Phase, Venue
 from serving.feed.eligibility import Eligible
+from serving.feed.page import PINNED, UNRANKED, Page
 from serving.feed.query import Query
 from serving.feed.resident import ResidentRelease
 from serving.feed.scoring import Weights, value_of
-from serving.feed.select import Page
-from serving.feed.tokens import Attribution, PageToken, Signer
+from serving.feed.tokens import ORGANIC, Attribution, PageToken, Signer, Special
 from serving.feed.trace import Trace
 
 Answer = dict[str, Any]
@@ -42,11 +45,9 @@ REASONS: Final = {
     TRENDING: "many_choose_it_now",
     NEW: "just_arrived",
     FALLBACK: "popular_in_this_venue",
+    PINNED: "chosen_by_this_venue",
 }
-
-#: Placement is deterministic, so an item was put where it stands with certainty.
-PROPENSITY: Final = 1.0
-_ORGANIC: Final = "organic"
+_FALLBACK: Final = np.int8(SOURCE_CODE[FALLBACK])
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +65,8 @@ class Made:
 def build(made: Made, trace: Trace, signer: Signer, recommendation_id: str) -> Answer:
     """Return the answer, tokens signed; the caller adds `timing_ms`."""
     query, release = made.query, made.release
-    shown = [page.items for page in made.pages]
-    hashes = release.item_hashes[np.array([i for items in shown for i in items], dtype=np.int32)]
+    shown = [item for page in made.pages for item in page.items]
+    hashes = release.item_hashes[np.array(shown, dtype=np.int32)]
     origin = _origin(release, made.arms)
     if any(page.plan.origin not in {None, origin} for page in made.pages):
         trace.degrade("page_order_changed")
@@ -78,11 +79,11 @@ def build(made: Made, trace: Trace, signer: Signer, recommendation_id: str) -> A
         at=query.now,
         page_view_id=query.page_view_id,
         blocks=tuple(
-            (page.plan.block_id, page.plan.offset + 1, len(items))
-            for page, items in zip(made.pages, shown, strict=True)
+            (page.plan.block_id, page.plan.offset + 1, len(page.items)) for page in made.pages
         ),
         items=hashes,
-        propensities=np.full(len(hashes), PROPENSITY, dtype=np.float32),
+        propensities=_propensities(made.pages),
+        special=_special(made.pages),
     )
     seen = np.union1d(query.shown, hashes) if len(query.shown) else np.sort(hashes)
     return {
@@ -98,21 +99,22 @@ def build(made: Made, trace: Trace, signer: Signer, recommendation_id: str) -> A
             {
                 "block_id": page.plan.block_id,
                 "title": page.plan.title,
-                "items": _items(made, page, items),
+                "items": _items(made, page),
                 "next_page_token": signer.page(
                     PageToken(
                         venue_id=query.venue.id,
                         block_id=page.plan.block_id,
-                        offset=page.plan.offset + len(items),
+                        offset=page.plan.offset + len(page.items),
                         origin=origin,
                         shown=seen,
+                        before=release.item_hashes[list(page.before)],
                     )
                 )
                 if page.more
                 else None,
                 **(_block_explanation(made, page, trace) if query.explain else {}),
             }
-            for page, items in zip(made.pages, shown, strict=True)
+            for page in made.pages
         ],
     }
 
@@ -129,28 +131,29 @@ def venue_info(venue: Venue, phase: Phase) -> Answer:
     }
 
 
-def _items(made: Made, page: Page, items: list[int]) -> list[Answer]:
+def _items(made: Made, page: Page) -> list[Answer]:
     ranking, table = page.listing.ranking, made.release.bundle.items
     details = made.release.pools[made.query.venue.id].details
-    position = page.plan.offset
-    scores = ranking.score[page.rows].tolist() + [0.0] * len(page.filled)
-    codes = ranking.source[page.rows].tolist()
-    sources = [SOURCES[code] for code in codes] + [FALLBACK] * len(page.filled)
-    answer: list[Answer] = [
-        {
-            "item_id": table.item_ids[item],
-            "position": place,
-            "score": score,
-            "source": source,
-            "slot": _ORGANIC,
-            "reason": REASONS[source],
-            "propensity": PROPENSITY,
-            "item": details[item],
-        }
-        for place, (item, score, source) in enumerate(
-            zip(items, scores, sources, strict=True), start=position + 1
+    # UNRANKED is the last row: no score, and the source of what fills up a page
+    scores = np.append(ranking.score, np.float32(0))[page.rows].tolist()
+    sources = np.append(ranking.source, _FALLBACK)[page.rows].tolist()
+    answer: list[Answer] = []
+    for place, (item, row) in enumerate(zip(page.items, page.rows, strict=True)):
+        fixed = page.fixed.get(place)
+        slot = ORGANIC if fixed is None else fixed.kind
+        source = SOURCES[sources[place]] if fixed is None or row != UNRANKED else slot
+        answer.append(
+            {
+                "item_id": table.item_ids[item],
+                "position": page.plan.offset + place + 1,
+                "score": scores[place],
+                "source": source,
+                "slot": slot,
+                "reason": REASONS.get(source if fixed is None else slot, slot),
+                "propensity": page.propensity(place),
+                "item": details[item],
+            }
         )
-    ]
     if made.query.explain:
         for entry, explanation in zip(answer, _explanations(made, page), strict=True):
             entry["explain"] = explanation
@@ -158,28 +161,27 @@ def _items(made: Made, page: Page, items: list[int]) -> list[Answer]:
 
 
 def _explanations(made: Made, page: Page) -> list[Answer]:
-    ranking = page.listing.ranking
+    ranking, names = page.listing.ranking, made.weights.names
     weights = made.weights.by_name()
     shelf = made.release.pools[made.query.venue.id].shelf
     worth = {str(term): value_of(term, shelf) for term in made.weights.values}
-    explained: list[Answer] = [
-        {
-            "retrieval_score": retrieval,
-            "probabilities": dict(zip(made.weights.names, probabilities, strict=False)),
-        }
-        for retrieval, probabilities in zip(
-            ranking.retrieval[page.rows].tolist(),
-            ranking.probabilities[page.rows].tolist(),
-            strict=True,
+    explained: list[Answer] = []
+    for place, (item, row) in enumerate(zip(page.items, page.rows, strict=True)):
+        ranked = row != UNRANKED
+        chances = ranking.probabilities[row].tolist() if ranked else []
+        explained.append(
+            {
+                "retrieval_score": float(ranking.retrieval[row]) if ranked else None,
+                "probabilities": dict(zip(names, chances, strict=False)),
+                "weights": weights,
+                "values": {
+                    term: None if np.isnan(values[item]) else round(float(values[item]), 4)
+                    for term, values in worth.items()
+                },
+                "rank": row + 1 if ranked else None,
+                "moved_by": list(page.moved_by[place]) if page.moved_by else [],
+            }
         )
-    ]
-    explained += [{"retrieval_score": None, "probabilities": {}} for _ in page.filled]
-    for entry, item in zip(explained, page.items, strict=True):
-        entry["weights"] = weights
-        entry["values"] = {
-            term: None if np.isnan(values[item]) else round(float(values[item]), 4)
-            for term, values in worth.items()
-        }
     return explained
 
 
@@ -195,8 +197,38 @@ def _block_explanation(made: Made, page: Page, trace: Trace) -> Answer:
                 reason: item_ids[items].tolist()
                 for reason, items in made.eligible.examples(pool.pool.member).items()
             },
+            "relaxed": list(page.relaxed),
+            "skipped": [
+                {
+                    "item_id": item_ids[one.slot.item] if one.slot.item >= 0 else None,
+                    "position": one.position,
+                    "slot": one.slot.kind,
+                    "reason": one.reason,
+                }
+                for one in page.skipped
+            ],
         }
     }
+
+
+def _propensities(pages: Sequence[Page]) -> Float32:
+    """Return the propensity of every item of an answer, in order."""
+    count = sum(len(page.items) for page in pages)
+    if not any(page.propensities for page in pages):
+        return np.ones(count, dtype=np.float32)
+    each = (page.propensity(place) for page in pages for place in range(len(page.items)))
+    return np.fromiter(each, dtype=np.float32, count=count)
+
+
+def _special(pages: Sequence[Page]) -> dict[int, Special]:
+    """Return what the slots are that are not organic, by row of the answer's items."""
+    special: dict[int, Special] = {}
+    first = 0
+    for page in pages:
+        for place, slot in page.fixed.items():
+            special[first + place] = slot.special
+        first += len(page.items)
+    return special
 
 
 def _origin(release: ResidentRelease, arms: tuple[Arm, ...]) -> int:

@@ -12,6 +12,7 @@ import numpy as np
 
 from qianmian.decisions.frames import Facts, frame
 from serving.feed.answer import Made
+from serving.feed.page import UNRANKED
 
 _UNKNOWN: Final = np.nan
 
@@ -32,11 +33,12 @@ class Decision:
             actions = ()  # no ranker scored
         parts = []
         for page in made.pages:
-            scored = page.listing.ranking.probabilities
+            scored, rows = page.listing.ranking.probabilities, np.array(page.rows, dtype=np.intp)
+            chances = np.full((len(rows), len(actions)), _UNKNOWN, dtype=np.float32)
             if scored.shape[1]:
-                parts.append(scored.take(page.rows, axis=0).tobytes())
-            blank = len(page.filled) + (0 if scored.shape[1] else len(page.rows))
-            parts.append(np.full((blank, len(actions)), _UNKNOWN, dtype=np.float32).tobytes())
+                ranked = rows != UNRANKED
+                chances[ranked] = scored[rows[ranked]]
+            parts.append(chances.tobytes())
         facts = Facts(
             decided_at=query.now,
             subject_id=query.user_id,

@@ -113,7 +113,8 @@ class Feed:
         }
         trace.stage("rank")
 
-        pages = select(query, [listings[recipe] for recipe in recipes], release, pool)
+        asked = [listings[recipe] for recipe in recipes]
+        pages = select(query, asked, release, pool, eligible)
         made = Made(query, arms, release, weights, pages, eligible)
         answer = build(made, trace, self._signer, self._new_id())
         trace.stage("answer")
@@ -148,7 +149,7 @@ class Feed:
             candidates = popular(pool, len(pool.of_all.items), allowed.mask, trace)
             ranking = order(candidates, unscored(candidates), candidates.retrieval)
             listings.append(Listing(ranking, allowed.mask, True, {}, allowed.removed))  # noqa: FBT003
-        pages = select(query, listings, release, pool)
+        pages = select(query, listings, release, pool, eligible)
         made = Made(query, (), release, Weights.even(names), pages, eligible)
         answer = build(made, trace, self._signer, self._new_id())
         trace.total()

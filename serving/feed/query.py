@@ -26,6 +26,7 @@ class BlockPlan:
     exclude_item_ids: tuple[str, ...]
     filter: BlockFilter | None  # what the request asks for; the venue's own is in `block`
     block: Block
+    before: UInt32  # hashes of the block's last items on the pages before, in their order
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class Query:
     now: float
     user_id: str | None
     visitor_id: str | None
+    session_id: str | None
     page_view_id: str | None
     explain: bool
     blocks: tuple[BlockPlan, ...]
@@ -81,6 +83,7 @@ def understand(world: World, venue_id: str, request: RecommendRequest, signer: S
                 exclude_item_ids=block.exclude_item_ids,
                 filter=block.filter,
                 block=default,
+                before=token.before if token else _NOTHING,
             )
         )
     now = world.clock.now()
@@ -90,6 +93,7 @@ def understand(world: World, venue_id: str, request: RecommendRequest, signer: S
         now=now,
         user_id=request.user.id,
         visitor_id=request.user.visitor_id,
+        session_id=request.session_id,
         page_view_id=request.page_view_id,
         explain=request.params.explain,
         blocks=tuple(plans),

@@ -26,6 +26,8 @@ from qianmian.venues.inventory import Inventory
 from serving.clock import Clock
 from serving.feed.details import ItemDetails
 from serving.feed.eligibility import Eligibility
+from serving.feed.rerank.rulebook import RuleBook
+from serving.feed.rerank.warm import warm
 from serving.feed.shelf import ItemColumns, ItemFacts, Offers, Shelf, by_item
 from serving.feed.tokens import UInt32, item_hashes
 
@@ -78,6 +80,7 @@ class ResidentRelease:
     bundle: Bundle
     pools: Mapping[str, VenuePool]
     item_hashes: UInt32  # [n]
+    rules: RuleBook
     columns: ItemColumns
 
     @classmethod
@@ -86,6 +89,9 @@ class ResidentRelease:
     ) -> Self:
         """Lay out the pools of the venues."""
         columns = ItemColumns(bundle.items, goods.facts)
+        hashes = item_hashes(bundle.items.item_ids)
+        rules = RuleBook(bundle.items, bundle.vectors, hashes)
+        warm(rules)
         return cls(
             id=release_id,
             bundle=bundle,
@@ -93,7 +99,8 @@ class ResidentRelease:
                 venue_id: _venue_pool(venue, bundle, columns, goods)
                 for venue_id, venue in venues.items()
             },
-            item_hashes=item_hashes(bundle.items.item_ids),
+            item_hashes=hashes,
+            rules=rules,
             columns=columns,
         )
 

@@ -47,13 +47,17 @@ def item_hashes(item_ids: Iterable[str]) -> UInt32:
 
 @dataclass(frozen=True, slots=True)
 class PageToken:
-    """Where a block goes on: items shown so far on the page (sorted hashes) and in the block."""
+    """Where a block goes on: items shown so far on the page (sorted hashes) and in the block.
+
+    `before` holds hashes of the block's last items in their order: as many as its rules look back.
+    """
 
     venue_id: str
     block_id: str
     offset: int
     origin: int
     shown: UInt32
+    before: UInt32
 
 
 class Placed(NamedTuple):
@@ -126,8 +130,10 @@ class Signer:
         """Return the token, or None when too many items were shown to go on."""
         if len(token.shown) > MAX_SHOWN:
             return None
-        head = [token.venue_id, token.block_id, token.offset, token.origin]
-        sealed = self._seal.close(_PAGE, _payload(head, token.shown))
+        count = len(token.shown)
+        head = [token.venue_id, token.block_id, token.offset, token.origin, count]
+        hashes = np.concatenate([token.shown, token.before])
+        sealed = self._seal.close(_PAGE, _payload(head, hashes))
         return sealed if len(sealed) <= MAX_PAGE_TOKEN else None
 
     def open_page(self, text: str, *, field: str) -> PageToken:
@@ -142,8 +148,9 @@ class Signer:
             raise FieldError(
                 field, _short(text), "a page token of this service", _REMEDY
             ) from error
-        venue_id, block_id, offset, origin = head
-        return PageToken(venue_id, block_id, offset, origin, _hashes(rest))
+        venue_id, block_id, offset, origin, count = head
+        hashes = _hashes(rest)
+        return PageToken(venue_id, block_id, offset, origin, hashes[:count], hashes[count:])
 
     def attribution(self, what: Attribution) -> str:
         """Return the token of an answer."""

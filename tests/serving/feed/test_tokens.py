@@ -18,8 +18,11 @@ from serving.feed.tokens import Attribution, PageToken, Signer, Special, item_ha
 SIGNER = Signer(Seal.of_secret(b"0123456789abcdef"), dataset="shop")
 
 
+BEFORE = np.array([9, 1, 9], dtype=np.uint32)
+
+
 def token(shown: int = 3, venue: str = "18") -> PageToken:
-    return PageToken(venue, "main", 20, 7, np.arange(shown, dtype=np.uint32))
+    return PageToken(venue, "main", 20, 7, np.arange(shown, dtype=np.uint32), BEFORE)
 
 
 @given(
@@ -27,16 +30,19 @@ def token(shown: int = 3, venue: str = "18") -> PageToken:
     block=st.text(max_size=50),
     offset=st.integers(0, 10**6),
     shown=st.lists(st.integers(0, 2**32 - 1), max_size=50),
+    before=st.lists(st.integers(0, 2**32 - 1), max_size=9),
 )
 def test_page_token_comes_back_as_it_went(
-    venue: str, block: str, offset: int, shown: list[int]
+    venue: str, block: str, offset: int, shown: list[int], before: list[int]
 ) -> None:
-    sent = PageToken(venue, block, offset, 12, np.array(shown, dtype=np.uint32))
+    hashes = [np.array(one, dtype=np.uint32) for one in (shown, before)]
+    sent = PageToken(venue, block, offset, 12, *hashes)
     text = SIGNER.page(sent)
     assert text is not None
     got = SIGNER.open_page(text, field="page_token")
     assert (got.venue_id, got.block_id, got.offset) == (venue, block, offset)
     assert got.shown.tolist() == shown
+    assert got.before.tolist() == before
 
 
 @given(position=st.integers(0, 200), change=st.integers(1, 255))

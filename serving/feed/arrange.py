@@ -1,0 +1,238 @@
+"""Pages by rules: fixed slots put where they belong, the rest laid out by `serving.feed.rerank`.
+
+eligible pins and other fixed slots -> what each block may choose from -> lay out -> pages
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Final
+
+import numpy as np
+
+from qianmian.contracts import features as f
+from qianmian.features.item_table import Int32
+from qianmian.features.user_state import SECONDS_PER_DAY
+from qianmian.venues.rules import Exploration
+from serving.feed.eligibility import Eligible
+from serving.feed.filters import BLOCK_FILTER, IN_ANOTHER_BLOCK, Mask
+from serving.feed.page import (
+    NO_SUCH_PLACE,
+    NOT_IN_POOL,
+    PINNED,
+    PLACE_TAKEN,
+    UNKNOWN_ITEM,
+    UNRANKED,
+    Choice,
+    FixedSlot,
+    FixedSlots,
+    Page,
+    Skipped,
+)
+from serving.feed.query import BlockPlan, Query
+from serving.feed.rerank.arrays import FIXED, FREE
+from serving.feed.rerank.layout import Layout, Vacancy, lay_out
+from serving.feed.rerank.reasons import moved_by, relaxed
+from serving.feed.rerank.rulebook import Bound
+from serving.feed.resident import ResidentRelease, VenuePool
+from serving.feed.tokens import Special
+
+#: The same request draws the same for this long.
+_DRAW_SECONDS: Final = 3_600
+
+
+@dataclass(slots=True)
+class _Fixed:
+    """The fixed slots of one block."""
+
+    here: dict[int, FixedSlot] = field(default_factory=dict)  # by slot of this page, from 0
+    reserved: list[int] = field(default_factory=list)  # items of these and of later pages
+    skipped: list[Skipped] = field(default_factory=list)
+
+
+def arrange(
+    query: Query,
+    choices: Sequence[Choice],
+    rules: Sequence[Bound],
+    release: ResidentRelease,
+    pool: VenuePool,
+    eligible: Eligible,
+    fixed: FixedSlots,
+) -> list[Page]:
+    """Fill every block of a request by its rules."""
+    placed = _place_fixed(choices, rules, pool, eligible, fixed)
+    vacancies = [
+        _vacancy(choice, bound, there.here, query, release)
+        for choice, bound, there in zip(choices, rules, placed, strict=True)
+    ]
+    reserved = np.array([item for there in placed for item in there.reserved], dtype=np.int32)
+    layouts = lay_out(
+        vacancies,
+        reserved,
+        release.rules,
+        pool.shelf.holds,
+        lambda items, exploration: _fresh(items, exploration, query.now, release),
+    )
+    unmet = relaxed(layouts)
+    return [
+        _page(choice, there, layout, query, broken)
+        for choice, there, layout, broken in zip(choices, placed, layouts, unmet, strict=True)
+    ]
+
+
+def _place_fixed(
+    choices: Sequence[Choice],
+    rules: Sequence[Bound],
+    pool: VenuePool,
+    eligible: Eligible,
+    fixed: FixedSlots,
+) -> list[_Fixed]:
+    """Put pins, then what else is fixed, into their places, each item once."""
+    placed: list[_Fixed] = []
+    on_page: set[int] = set()
+    for choice, bound in zip(choices, rules, strict=True):
+        there = _Fixed()
+        for position, slot in _wanted(bound, fixed.get(choice.plan.block_id, {})):
+            place = position - choice.plan.offset - 1
+            if place < 0:
+                continue
+            reason = _why_not(slot.item, choice, pool, eligible)
+            if reason is None and slot.item in on_page:
+                reason = IN_ANOTHER_BLOCK
+            if reason is None and place in there.here:
+                reason = PLACE_TAKEN
+            if reason is not None:
+                there.skipped.append(Skipped(slot, position, reason))
+                continue
+            on_page.add(slot.item)
+            there.reserved.append(slot.item)
+            if place < choice.plan.page_size:
+                there.here[place] = slot
+        placed.append(there)
+    return placed
+
+
+def _wanted(bound: Bound, fixed: Mapping[int, FixedSlot]) -> Iterator[tuple[int, FixedSlot]]:
+    for position, item in bound.pins:
+        yield position, FixedSlot(item, Special(PINNED))
+    yield from fixed.items()
+
+
+def _why_not(item: int, choice: Choice, pool: VenuePool, eligible: Eligible) -> str | None:
+    """Return why an item may not stand in a fixed slot of a block, None if it may."""
+    if item < 0:
+        return UNKNOWN_ITEM
+    if not pool.pool.member[item]:
+        return NOT_IN_POOL
+    if not choice.listing.allowed[item]:
+        judged = (reason for reason, out in eligible.judged() if out[item])
+        return next(judged, None) or next(iter(choice.listing.removed), BLOCK_FILTER)
+    alone = np.array([item], dtype=np.int32)
+    return next((one.reason for one in choice.filters if not one.keep(alone)[0]), None)
+
+
+def _vacancy(
+    choice: Choice,
+    rules: Bound,
+    fixed: Mapping[int, FixedSlot],
+    query: Query,
+    release: ResidentRelease,
+) -> Vacancy:
+    plan, ranking = choice.plan, choice.listing.ranking
+    rows = np.flatnonzero(choice.kept)
+    return Vacancy(
+        rules=rules,
+        slots=plan.page_size,
+        offset=plan.offset,
+        items=ranking.items[rows],
+        scores=ranking.score[rows],
+        source=ranking.source[rows],
+        rest=choice.rest,
+        fixed={place: slot.item for place, slot in fixed.items()},
+        before=release.rules.indices_of(plan.before),
+        seed=_seed(query, plan) if rules.exploration else 0,
+    )
+
+
+def _seed(query: Query, plan: BlockPlan) -> int:
+    """Return the seed of a block's draws: the same request gets the same page."""
+    asked = (
+        query.venue.id,
+        query.user_id,
+        query.visitor_id,
+        query.session_id,
+        query.page_view_id,
+        int(query.now // _DRAW_SECONDS),
+        plan.block_id,
+        plan.offset,
+    )
+    digest = blake2b(repr(asked).encode(), digest_size=8)
+    digest.update(query.shown.tobytes())
+    return int.from_bytes(digest.digest(), "big")
+
+
+def _fresh(items: Int32, exploration: Exploration, now: float, release: ResidentRelease) -> Mask:
+    """Return which items are new to the shop or hardly shown yet."""
+    table = release.bundle.items
+    fresh = np.zeros(len(items), dtype=np.bool_)
+    if exploration.new_within_days is not None:
+        fresh |= table.first_seen_at[items] > now - exploration.new_within_days * SECONDS_PER_DAY
+    if exploration.impressions_below is not None:
+        fresh |= table.statistic(f.IMPRESSION_COUNT)[items] < exploration.impressions_below
+    return fresh
+
+
+def _page(
+    choice: Choice,
+    there: _Fixed,
+    layout: Layout,
+    query: Query,
+    broken: Sequence[str],
+) -> Page:
+    """Read a layout; the page ends at the first slot that nothing was left for."""
+    plan, ranking = choice.plan, choice.listing.ranking
+    empty = np.flatnonzero(layout.rows == FREE)
+    end = int(empty[0]) if len(empty) else plan.page_size
+    kept = np.flatnonzero(choice.kept)
+    row_of = {int(item): row for row, item in enumerate(ranking.items)} if there.here else {}
+    items: list[int] = []
+    rows: list[int] = []
+    for place, row in enumerate(layout.rows[:end].tolist()):
+        if row == FIXED:
+            item = there.here[place].item
+            rows.append(row_of.get(item, UNRANKED))
+        else:
+            item = int(layout.items[row])
+            at = int(layout.kept[row])
+            rows.append(int(kept[at]) if at >= 0 else UNRANKED)
+        items.append(item)
+    fixed = {place: slot for place, slot in there.here.items() if place < end}
+    propensities = layout.propensity[:end].tolist()
+    for place, slot in fixed.items():
+        propensities[place] = slot.propensity
+    late = [
+        Skipped(slot, plan.offset + place + 1, NO_SUCH_PLACE)
+        for place, slot in there.here.items()
+        if place >= end
+    ]
+    elsewhere = len(layout.vacancy.items) - np.count_nonzero(layout.kept >= 0)
+    if elsewhere:
+        choice.removed[IN_ANOTHER_BLOCK] += int(elsewhere)
+    shown = layout.sequence[layout.sequence != FREE]
+    memory = layout.vacancy.rules.memory
+    return Page(
+        plan=plan,
+        listing=choice.listing,
+        items=items,
+        rows=rows,
+        more=layout.more and not len(empty),
+        removed=choice.removed,
+        fixed=fixed,
+        skipped=[*there.skipped, *late],
+        propensities=propensities,
+        before=shown[-memory:].tolist() if memory else [],
+        moved_by=moved_by(layout)[:end] if query.explain else [],
+        relaxed=broken,
+    )
