@@ -94,7 +94,7 @@ class Connection:
         if len(self._received) < end + len(_HEAD_END) + length:
             return False
         tally.latencies.append(perf_counter() - self._began)
-        tally.errors += b" 200 " not in head[:16]
+        tally.errors += b" 20" not in head[:12]
         return True
 
     def close(self) -> None:
