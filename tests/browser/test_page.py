@@ -7,6 +7,7 @@ import json
 import httpx
 import pytest
 
+from serving.service import VenueService
 from tests.browser.conftest import View, eventually, resize
 
 pytestmark = pytest.mark.browser
@@ -227,3 +228,21 @@ def test_a_phone_shows_one_column_and_a_bit_of_the_next(view: View) -> None:
     assert second["x"] < 390
     width = view.driver.execute_script("return document.documentElement.scrollWidth")
     assert width == 390, "the page itself never scrolls sideways"
+
+
+def test_what_was_seen_and_clicked_is_told_with_its_attribution(
+    view: View, shop: VenueService
+) -> None:
+    def told(event_type: str) -> set[tuple[str, int | None, str]]:
+        events, _ = shop.engine.events.newest(1_000)
+        return {
+            (event.item_id, event.position, event.attributed)
+            for event in events
+            if event.event_type == event_type and event.user_id == "u7"
+        }
+
+    view.open("?venue=sale&user=u7")
+    first = view.item_ids(1)[0]
+    eventually(lambda: (first, 1, "token") in told("impression"))
+    view.one(f'[data-item="{first}"] h4').click()
+    eventually(lambda: told("click") == {(first, 1, "token")})

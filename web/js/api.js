@@ -69,6 +69,34 @@
  * @property {RankedBlock[]} blocks
  * @property {Record<string, number>} timing_ms
  *
+ * @typedef {"impression" | "click" | "favorite" | "cart" | "order" | "share" | "coupon" | "dislike"} EventType
+ *
+ * @typedef {object} ShopEvent  What somebody did, or was shown.
+ * @property {string} event_id  New for each event; sent again it has the effect of once.
+ * @property {EventType} event_type
+ * @property {string} timestamp  ISO 8601 with the UTC offset.
+ * @property {string} item_id
+ * @property {string} [user_id]
+ * @property {string} [visitor_id]
+ * @property {string} [session_id]
+ * @property {string} [page_view_id]
+ * @property {string} [order_id]
+ * @property {string} [venue_id]
+ * @property {string} [block_id]
+ * @property {number} [position]
+ * @property {number} [quantity]
+ * @property {number} [value]
+ * @property {number} [list_value]
+ * @property {string} [currency]
+ * @property {string} [coupon_id]
+ * @property {string} [shared_by]
+ * @property {string} [attribution_token]  Of the answer that showed the item, unchanged.
+ *
+ * @typedef {object} EventsResponse
+ * @property {number} accepted
+ * @property {number} duplicates
+ * @property {{ index: number, event_id: string | null, error: string }[]} rejected
+ *
  * @typedef {{ id: string, events: number }} KnownUser
  *
  * @typedef {object} Readiness
@@ -89,6 +117,8 @@
  *
  * @typedef {{ signal?: AbortSignal }} CallOptions
  */
+
+const EVENTS = "v1/events";
 
 /** The service refused: `problem` says what and how to mend it. */
 export class ProblemError extends Error {
@@ -136,6 +166,29 @@ export class VenueClient {
   async recommend(venueId, request, options) {
     const path = `v1/venues/${encodeURIComponent(venueId)}:recommend`;
     return this.#ask(path, { ...options, body: request });
+  }
+
+  /**
+   * Tell what was shown and done; up to 500 events, each judged on its own.
+   *
+   * @param {ShopEvent[]} events
+   * @param {CallOptions} [options]
+   * @returns {Promise<EventsResponse>}
+   * @throws {ProblemError | UnreachableError}
+   */
+  async sendEvents(events, options) {
+    return this.#ask(EVENTS, { ...options, body: { events } });
+  }
+
+  /**
+   * Tell it while the page is being left: nothing is answered.
+   *
+   * @param {ShopEvent[]} events  Few: browsers take 64 KiB.
+   * @returns {boolean} Whether the browser will send them.
+   */
+  beaconEvents(events) {
+    const body = new Blob([JSON.stringify({ events })], { type: "application/json" });
+    return navigator.sendBeacon(new URL(EVENTS, this.#base), body);
   }
 
   /**

@@ -13,6 +13,7 @@
 import { VenueClient } from "./api.js";
 import { compare } from "./compare.js";
 import { button, byId, element } from "./dom.js";
+import { EventTracker } from "./events.js";
 import { ShopperPage } from "./page.js";
 import {
   coldVisitor,
@@ -32,6 +33,7 @@ const SUGGESTED = 5; // of these, one click away
 const AT_FIRST = 2; // shown when the address names none
 
 const client = new VenueClient();
+const tracker = new EventTracker(client);
 const parts = {
   service: byId("service", HTMLElement),
   choose: byId("choose", HTMLFormElement),
@@ -78,7 +80,7 @@ async function start() {
   parts.trouble.hidden = true;
   try {
     const [service, ...lists] = await Promise.all([
-      client.readiness(),
+      tracker.sync(),
       client.venues(),
       client.users(KNOWN),
     ]);
@@ -210,6 +212,7 @@ function renderPages() {
 function open(shopper) {
   return new ShopperPage({
     client,
+    tracker,
     shopper,
     about: about(shopper),
     onRemove: () => remove(shopper),

@@ -5,9 +5,11 @@
  */
 
 /** @import { RecommendResponse, User, VenueClient } from "./api.js" */
+/** @import { EventTracker } from "./events.js" */
 /** @import { Shopper } from "./state.js" */
 
 import { button, element } from "./dom.js";
+import { newId } from "./events.js";
 import { itemEntry, sourceMark } from "./item.js";
 import { trouble } from "./trouble.js";
 import { asWords, phaseName, shopperName, showTime } from "./words.js";
@@ -15,6 +17,7 @@ import { asWords, phaseName, shopperName, showTime } from "./words.js";
 /**
  * @typedef {object} PageOptions
  * @property {VenueClient} client
+ * @property {EventTracker} tracker
  * @property {Shopper} shopper
  * @property {string} about  What is known of the shopper.
  * @property {() => void} onRemove
@@ -27,7 +30,9 @@ export class ShopperPage {
   entries = new Map();
 
   #client;
+  #tracker;
   #onAnswer;
+  #view = newId();
   #venue = "";
   /** @type {Map<string, number>} */
   #sources = new Map();
@@ -39,8 +44,9 @@ export class ShopperPage {
   #story = element("div");
 
   /** @param {PageOptions} options */
-  constructor({ client, shopper, about, onRemove, onAnswer }) {
+  constructor({ client, tracker, shopper, about, onRemove, onAnswer }) {
     this.#client = client;
+    this.#tracker = tracker;
     this.shopper = shopper;
     this.#onAnswer = onAnswer;
     this.element = element(
@@ -73,6 +79,7 @@ export class ShopperPage {
    */
   async load(venue) {
     this.#venue = venue;
+    this.#view = newId();
     this.entries.clear();
     this.#sources.clear();
     for (const part of [this.#made, this.#facts, this.#story]) part.replaceChildren();
@@ -104,8 +111,8 @@ export class ShopperPage {
     this.#end.replaceChildren();
     this.element.setAttribute("aria-busy", "true");
     try {
-      const user = this.#user();
-      const answer = await this.#client.recommend(this.#venue, { user, ...request }, { signal });
+      const question = { user: this.#user(), page_view_id: this.#view, ...request };
+      const answer = await this.#client.recommend(this.#venue, question, { signal });
       this.#show(answer);
     } catch (error) {
       if (signal.aborted) return; // another call took its place
@@ -130,6 +137,13 @@ export class ShopperPage {
       this.entries.set(ranked.item_id, entry);
       this.#sources.set(ranked.source, (this.#sources.get(ranked.source) ?? 0) + 1);
       this.#list.append(entry);
+      this.#tracker.watch(entry, {
+        user: this.#user(),
+        page_view_id: this.#view,
+        answer,
+        block_id: block.block_id,
+        ranked,
+      });
     }
     this.#made.replaceChildren(...[...this.#sources].map(([name, n]) => sourceMark(name, n)));
     this.#facts.replaceChildren(...facts(answer));
