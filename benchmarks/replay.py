@@ -38,12 +38,12 @@ from qianmian.features.online import OnlineReader
 from qianmian.features.schema import JOIN_KEYS, FeatureSchema, entity_of
 from qianmian.features.store import FeatureRepo
 from qianmian.features.views import EVENT_COLUMNS, FeatureInputs
+from qianmian.identity.mapping import Identity
 from qianmian.stream.features import FeaturePart
 from qianmian.stream.history import History
 from qianmian.stream.process import Stream
 from qianmian.stream.settings import StreamSettings
 from qianmian.stream.statistics import StatisticsPart
-from qianmian.stream.subjects import Subjects
 from qianmian.stream.users import UserFeatures, just_after
 from qianmian.workspace import DEFAULT_DATASET, Workspace
 
@@ -114,7 +114,7 @@ class _Judge:
         now = [0.0]
         settings = StreamSettings(read_events=2_000)
         users = UserFeatures(self._inputs, history, time_zone=self._time_zone, write=self._write)
-        features = FeaturePart(history, users, Subjects(), engine.changes, at_once=64)
+        features = FeaturePart(history, users, Identity(), engine.changes, at_once=64)
         statistics = StatisticsPart(
             self._inputs,
             history,

@@ -31,6 +31,26 @@ class FieldError(QianmianError):
         super().__init__(f"{field}={value!r}: expected {expected}{tail}")
 
 
+class ForgottenError(FieldError):
+    """Somebody who asked to be forgotten is named; the message does not say who."""
+
+    def __init__(self, field: str) -> None:
+        super().__init__(
+            field,
+            "(erased)",
+            "somebody who did not ask to be forgotten",
+            "allow the id again with POST /v1/users/{id}:allow, if it is to be known again",
+        )
+
+
+class ConflictError(QianmianError):
+    """What is asked for contradicts what is; `kind` names the sort of problem. Names nobody."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        self.kind = kind
+        super().__init__(message)
+
+
 class ConfigError(QianmianError):
     """A configuration file holds faults; all of them are listed."""
 

@@ -57,6 +57,11 @@ class Workspace:
         return self.path / "releases"
 
     @property
+    def identity(self) -> Path:
+        """The secret of pseudonyms and receipts, and erasures with their receipts."""
+        return self.path / "identity"
+
+    @property
     def decisions(self) -> Path:
         """The decision log: segments of what was shown to whom and why."""
         return self.path / "decisions"

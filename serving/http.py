@@ -71,6 +71,7 @@ def build_app(service: VenueService) -> ASGIApp:
         Route("/v1/venues/{venue_id}:recommend", door.routed_recommend, methods=["POST"]),
         Route("/v1/events", events_endpoint(service), methods=["POST"]),
         Route("/v1/inventory", inventory_endpoint(service), methods=["POST"]),
+        *service.people.routes(),
         Route("/v1/venues", door.venues),
         Route("/v1/users", door.users),
         Route("/healthz", door.healthz),

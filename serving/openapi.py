@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from pydantic.json_schema import models_json_schema
 
-from qianmian.contracts import api, event_api, inventory_api
+from qianmian.contracts import api, event_api, inventory_api, people_api
 
 MAX_USERS: Final = 200
 
@@ -19,6 +19,10 @@ _MODELS: Final = (
     inventory_api.InventoryRequest,
     inventory_api.InventoryRow,
     inventory_api.InventoryResponse,
+    people_api.MergeRequest,
+    people_api.MergeResponse,
+    people_api.UnmergeRequest,
+    people_api.UnmergeResponse,
     api.VenueList,
     api.UserList,
     api.Readiness,
@@ -50,6 +54,8 @@ def document() -> dict[str, Any]:
             "/v1/venues/{venue_id}:recommend": {"post": _recommend()},
             "/v1/events": {"post": _events()},
             "/v1/inventory": {"post": _inventory()},
+            "/v1/users:merge": {"post": _merge()},
+            "/v1/users:unmerge": {"post": _unmerge()},
             "/v1/venues": {
                 "get": _get("listVenues", "Every venue with its phase now", "VenueList")
             },
@@ -154,6 +160,41 @@ def _inventory() -> dict[str, Any]:
             "503": _problem("Nothing can be written now: nothing was kept, send it again"),
         },
     }
+
+
+def _merge() -> dict[str, Any]:
+    return {
+        "operationId": "mergeVisitor",
+        "summary": "Let a device count as an account: histories join",
+        "requestBody": {"required": True, **_json_body("MergeRequest")},
+        "responses": {
+            "200": _json("They count as one, everywhere within a second", "MergeResponse"),
+            "409": _problem("The device is merged into another account"),
+            "413": _problem("The body is too large"),
+            "422": _problem("A field cannot be used"),
+            "503": _problem("The engine does not answer: nothing was changed"),
+        },
+    }
+
+
+def _unmerge() -> dict[str, Any]:
+    return {
+        "operationId": "unmergeVisitor",
+        "summary": "Let a merged device count as itself again",
+        "requestBody": {"required": True, **_json_body("UnmergeRequest")},
+        "responses": {
+            "200": _json("Both have their own history again", "UnmergeResponse"),
+            "404": _problem("The device is not merged"),
+            "409": _problem("The grace period is over"),
+            "413": _problem("The body is too large"),
+            "422": _problem("A field cannot be used"),
+            "503": _problem("The engine does not answer: nothing was changed"),
+        },
+    }
+
+
+def _json_body(model: str) -> dict[str, Any]:
+    return {"content": {"application/json": {"schema": _ref(model)}}}
 
 
 def _get(

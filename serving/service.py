@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from time import monotonic
+from time import monotonic, time
 from typing import Any, Final, Protocol
 
 import orjson
@@ -27,9 +27,11 @@ from qianmian.data.store import Dataset
 from qianmian.errors import ConfigError, NotFoundError, QianmianError, ReleaseError
 from qianmian.events.accepting import Acceptance
 from qianmian.events.engine import Engine, open_engine
-from qianmian.events.identify import Identify, plainly
+from qianmian.events.identify import Identify
 from qianmian.experiments import Experiments, load_experiments
 from qianmian.features.store import FeatureRepo
+from qianmian.identity.gate import Gate
+from qianmian.identity.merging import Merger
 from qianmian.releases.bundle import Bundle
 from qianmian.releases.schema import current_schema
 from qianmian.releases.store import ReleaseStore
@@ -51,6 +53,7 @@ from serving.ingest.door import Ingest
 from serving.ingest.metrics import IngestMetrics
 from serving.ingest.writer import GroupWriter
 from serving.listener import Listener
+from serving.people import People
 from serving.settings import LiveSettings, ServeSettings
 from serving.stream_watch import StreamWatch
 
@@ -121,7 +124,14 @@ class VenueService:
         self._seal = Seal(self._keys.ring, reread=self._changed_keys)
         signer = Signer(self._seal, dataset=settings.dataset)
         self._attribute = Attributor(signer, max_age=settings.ingest.token_days * _DAY)
-        self.identify: Identify = plainly
+        self.gate = Gate.open(settings.privacy, workspace, engine.changes)
+        self.identify: Identify = self.gate.event
+        self.people = People(
+            self.gate,
+            Merger(
+                engine.changes, grace_seconds=settings.privacy.merge_grace_days * _DAY, clock=time
+            ),
+        )
         self.listener = Listener(
             engine.changes, every=settings.listen_seconds, on_failure=self.metrics.failed
         )
@@ -131,12 +141,17 @@ class VenueService:
             topics.USERS, lambda changes: self.users.forget(change.key for change in changes)
         )
         self.listener.subscribe(topics.INVENTORY, catalogue.goods.pushed.take)
+        self.listener.subscribe(
+            topics.IDENTITY, lambda changes: self.users.forget(self.gate.identity.apply(changes))
+        )
+        self.listener.subscribe(topics.FORGOTTEN, self.gate.tombstones.apply)
         self.ingest = self._open_door()
         self._feed = Feed(
             users=self.users,
             signer=signer,
             metrics=self.metrics,
             new_id=lambda: secrets.token_urlsafe(12),
+            ask=self.gate.page,
         )
         self._experiments = self._read_experiments(live)
         self.refresh()
@@ -170,6 +185,7 @@ class VenueService:
             known_item=lambda item_id: item_id in self.catalogue.item_ids,
             known_venue=lambda venue_id: venue_id in self.book.venues,
             identify=self.identify,
+            mentioned=self.gate.other,
             attribute=self._attribute,
         )
         writer = GroupWriter(self.engine.events, on_written=metrics.written)

@@ -15,6 +15,7 @@ from qianmian.config import ConfigModel
 from qianmian.errors import ConfigError
 from qianmian.events.engine import EngineSettings, SqliteEngine
 from qianmian.experiments import FeedParams
+from qianmian.identity.gate import PrivacySettings
 from qianmian.stream.settings import StreamSettings
 from qianmian.workspace import CONFIGS, DEFAULT_DATASET, FEATURE_REPO, PROJECT_ROOT, Workspace
 from serving.clock import ClockSettings
@@ -48,6 +49,8 @@ class ServeSettings(ConfigModel):
     """Threads of each model."""
     cache: CacheSettings = CacheSettings()
     """The user cache."""
+    privacy: PrivacySettings = PrivacySettings()
+    """How ids of people are treated."""
     decision_log: DecisionLogSettings = DecisionLogSettings()
     """What is written down of each answer."""
     signing_key_file: Path | None = None

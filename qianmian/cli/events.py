@@ -55,6 +55,7 @@ def import_(
     from qianmian.data.store import Dataset
     from qianmian.events.accepting import Acceptance
     from qianmian.events.bulk import BulkImport, history_settings
+    from qianmian.identity.gate import Gate
     from qianmian.venues import VenueBook
     from serving.catalogue import venue_sources
     from serving.clock import Clock, parse_clock
@@ -71,13 +72,16 @@ def import_(
         dataset.item_ids(),
         VenueBook.open(venue_sources(dataset, settings.configs)).venues,
     )
-    acceptance = Acceptance(
-        history_settings(settings.ingest.accept),
-        known_item=lambda item_id: item_id in items,
-        known_venue=lambda venue_id: venue_id in venues,
-    )
     moment = Clock.start(parse_clock(clock) if clock else serve.live.clock).now()
     with _engine(serve) as engine, progress("import") as tell:
+        gate = Gate.open(settings.privacy, workspace, engine.changes)
+        acceptance = Acceptance(
+            history_settings(settings.ingest.accept),
+            known_item=lambda item_id: item_id in items,
+            known_venue=lambda venue_id: venue_id in venues,
+            identify=gate.event,
+            mentioned=gate.other,
+        )
         report = bulk.run(
             acceptance,
             engine.events,

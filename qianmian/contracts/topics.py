@@ -13,8 +13,10 @@ USERS: Final = "users"
 INVENTORY: Final = "inventory"
 #: Item id -> its statistics as JSON by field name, and `as_of`.
 ITEM_STATISTICS: Final = "item_statistics"
-#: Subject id of a visitor -> the user it was merged into.
+#: Subject id of a visitor -> the user it was merged into, and when (`qianmian.identity.mapping`).
 IDENTITY: Final = "identity"
+#: Keyed hash of a subject that asked to be forgotten -> when.
+FORGOTTEN: Final = "forgotten"
 #: What has been shown how often.
 EXPOSURE: Final = "exposure"
 #: Campaign id -> what it has spent and how it is paced.

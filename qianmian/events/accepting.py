@@ -21,7 +21,7 @@ from qianmian.config.document import show_path
 from qianmian.config.faults import describe
 from qianmian.contracts import columns as c
 from qianmian.contracts.event_api import EVENTS_REQUEST, Event, EventsRequest
-from qianmian.errors import FieldError
+from qianmian.errors import FieldError, ForgottenError
 from qianmian.events.attribution import Attribute, by_nothing
 from qianmian.events.event import UNKNOWN_ITEM, UNKNOWN_VENUE, StoredEvent
 from qianmian.events.identify import Identify, plainly
@@ -34,6 +34,7 @@ _DAY: Final = 86_400.0
 INVALID: Final = "invalid"
 TOO_OLD: Final = "too_old"
 IN_THE_FUTURE: Final = "in_the_future"
+FORGOTTEN: Final = "forgotten"
 
 
 class AcceptanceSettings(ConfigModel):
@@ -81,14 +82,19 @@ class Acceptance:
         known_item: Callable[[str], bool],
         known_venue: Callable[[str], bool],
         identify: Identify = plainly,
+        mentioned: Callable[[str | None], str | None] = lambda user_id: user_id,
         attribute: Attribute = by_nothing,
     ) -> None:
-        """`identify` says whose an event is, `attribute` what its token says of it."""
+        """`identify` says whose an event is, `attribute` what its token says of it.
+
+        `mentioned` gives the stored id of another user that an event names.
+        """
         self._horizon = settings.horizon_days * _DAY
         self._skew = settings.skew_seconds
         self._known_item = known_item
         self._known_venue = known_venue
         self._identify = identify
+        self._mentioned = mentioned
         self._attribute = attribute
 
     def judge(self, body: bytes, now: float) -> Judged:
@@ -130,6 +136,8 @@ class Acceptance:
             )
         try:
             who = self._identify(event.user_id, event.visitor_id)
+        except ForgottenError as error:
+            raise _RefusedError(FORGOTTEN, str(error)) from error
         except FieldError as error:
             raise _RefusedError(INVALID, str(error)) from error
         origin = self._attribute(event, now)
@@ -154,7 +162,7 @@ class Acceptance:
             list_value=event.list_value,
             currency=event.currency,
             coupon_id=event.coupon_id,
-            shared_by=event.shared_by,
+            shared_by=self._mentioned(event.shared_by),
             recommendation_id=origin.recommendation_id,
             release=origin.release,
             phase=origin.phase,

@@ -6,7 +6,7 @@ its newest value; who follows gets what changed since. The names are `qianmian.c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 
@@ -26,6 +26,21 @@ class Changes(Protocol):
 
     def put(self, topic: str, values: Mapping[str, bytes | None]) -> None:
         """Set keys of a topic, all in one step and durably; None deletes a key."""
+
+    def swap(self, topic: str, key: str, *, expected: bytes | None, value: bytes | None) -> bool:
+        """Set a key if it holds what is expected (None: nothing), in one step and durably.
+
+        Returns whether it did.
+        """
+
+    def value(self, topic: str, key: str) -> bytes | None:
+        """Return what a key holds, None where it holds nothing."""
+
+    def purge(self, topic: str, keys: Sequence[str]) -> int:
+        """Remove keys without a trace, their bytes included; returns how many there were.
+
+        Who follows the topic is not told: delete them first, and give it time to learn of that.
+        """
 
     def since(self, cursor: int, limit: int = 10_000) -> tuple[list[Change], int]:
         """Return up to `limit` changes behind a cursor, oldest first, and the next cursor.

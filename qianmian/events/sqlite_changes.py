@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sqlite3
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from qianmian.events.changes import Change
@@ -36,6 +37,31 @@ class SqliteChanges:
                 [(topic, key, value) for key, value in values.items()],
             )
 
+    def swap(self, topic: str, key: str, *, expected: bytes | None, value: bytes | None) -> bool:
+        with self._file.writing() as connection:
+            if _value(connection, topic, key) != expected:
+                return False
+            connection.execute(
+                "INSERT OR REPLACE INTO changes (topic, key, value) VALUES (?, ?, ?)",
+                (topic, key, value),
+            )
+        return True
+
+    def value(self, topic: str, key: str) -> bytes | None:
+        with self._file.reading() as connection:
+            return _value(connection, topic, key)
+
+    def purge(self, topic: str, keys: Sequence[str]) -> int:
+        with self._file.writing() as connection:
+            removed = sum(
+                connection.execute(
+                    "DELETE FROM changes WHERE topic = ? AND key = ?", (topic, key)
+                ).rowcount
+                for key in keys
+            )
+        self._file.checkpoint()
+        return removed
+
     def since(self, cursor: int, limit: int = 10_000) -> tuple[list[Change], int]:
         with self._file.reading() as connection:
             rows = connection.execute(
@@ -57,3 +83,10 @@ class SqliteChanges:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _value(connection: sqlite3.Connection, topic: str, key: str) -> bytes | None:
+    row = connection.execute(
+        "SELECT value FROM changes WHERE topic = ? AND key = ?", (topic, key)
+    ).fetchone()
+    return row[0] if row else None

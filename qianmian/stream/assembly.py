@@ -20,6 +20,7 @@ from qianmian.events.engine import Engine
 from qianmian.events.store import BEGINNING
 from qianmian.features.store import FeatureRepo
 from qianmian.features.views import EVENT_COLUMNS, FeatureInputs
+from qianmian.identity.mapping import Identity
 from qianmian.stream.features import FeaturePart
 from qianmian.stream.history import History
 from qianmian.stream.part import Part
@@ -29,7 +30,7 @@ from qianmian.stream.reporter import Reporter
 from qianmian.stream.settings import StreamSettings
 from qianmian.stream.statistics import StatisticsPart
 from qianmian.stream.status import read_status
-from qianmian.stream.subjects import SubjectPart, Subjects
+from qianmian.stream.subjects import SubjectPart
 from qianmian.stream.users import UserFeatures
 from qianmian.workspace import FEATURE_REPO, Workspace
 
@@ -79,12 +80,12 @@ def assemble(
     inputs = FeatureInputs.of_stream(dataset, repo.schema)
     time_zone = dataset.spec.time_zone
     history = History(_events(dataset))
-    subjects = Subjects()
+    identity = Identity()
     users = UserFeatures(
-        inputs, history, time_zone=time_zone, write=repo.push, members=subjects.members
+        inputs, history, time_zone=time_zone, write=repo.push, members=identity.members
     )
     features = FeaturePart(
-        history, users, subjects, engine.changes, at_once=settings.subjects_at_once
+        history, users, identity, engine.changes, at_once=settings.subjects_at_once
     )
     statistics = StatisticsPart(
         inputs,
@@ -95,7 +96,7 @@ def assemble(
         every=settings.statistics_seconds,
         rows=settings.statistics_rows,
     )
-    merges = SubjectPart(subjects, engine.changes, recompute=features.recompute)
+    merges = SubjectPart(identity, engine.changes, recompute=features.recompute)
     merges.follow()
     refills = RefillPart(workspace, recompute_since=features.recompute_since)
     parts: list[Part] = [merges, refills, features, statistics]

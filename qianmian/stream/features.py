@@ -14,8 +14,8 @@ import orjson
 from qianmian.contracts import topics
 from qianmian.events.changes import Changes
 from qianmian.events.event import StoredEvent
+from qianmian.identity.mapping import Identity
 from qianmian.stream.history import History
-from qianmian.stream.subjects import Subjects
 from qianmian.stream.users import Flushed, UserFeatures
 
 
@@ -26,7 +26,7 @@ class FeaturePart:
         self,
         history: History,
         users: UserFeatures,
-        subjects: Subjects,
+        identity: Identity,
         changes: Changes,
         *,
         at_once: int,
@@ -34,7 +34,7 @@ class FeaturePart:
         """`at_once` subjects are computed and written together."""
         self._history = history
         self._users = users
-        self._subjects = subjects
+        self._identity = identity
         self._changes = changes
         self._at_once = at_once
         self._newest: dict[str, float] = {}  # subject with events of the service -> its newest
@@ -56,12 +56,12 @@ class FeaturePart:
     def take(self, events: Sequence[StoredEvent]) -> None:
         self.restore(events)
         for event in events:
-            self._users.touch(event, self._subjects.canonical(event.subject_id))
+            self._users.touch(event, self._identity.canonical(event.subject_id))
 
     def recompute(self, subject_ids: Iterable[str]) -> None:
         """Have all views of some subjects computed at the next flush."""
-        for subject_id in dict.fromkeys(map(self._subjects.canonical, subject_ids)):
-            members = self._subjects.members(subject_id)
+        for subject_id in dict.fromkeys(map(self._identity.canonical, subject_ids)):
+            members = self._identity.members(subject_id)
             newest = max(self._newest.get(member, 0.0) for member in members)
             self._users.recompute(subject_id, newest)
 

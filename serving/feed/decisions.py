@@ -41,7 +41,7 @@ class Decision:
             parts.append(chances.tobytes())
         facts = Facts(
             decided_at=query.now,
-            subject_id=query.user_id,
+            subject_id=query.subject_id,
             page_view_id=query.page_view_id,
             candidates=sum(len(listing.ranking) for listing in listings),
             actions=actions,

@@ -22,6 +22,7 @@ from qianmian.contracts.api import RecommendRequest
 from qianmian.errors import QianmianError
 from qianmian.experiments import FeedParams
 from qianmian.features.user_state import UserState
+from qianmian.identity.gate import Ask, plain_asker
 from qianmian.retrieval.sources import FALLBACK, SOURCES, Candidates
 from qianmian.venues.blocks import BlockKind
 from serving.feed.answer import Answer, Made, build
@@ -58,8 +59,16 @@ class Feed:
     """Answers requests for venue pages."""
 
     def __init__(
-        self, *, users: Users, signer: Signer, metrics: FeedMetrics, new_id: Callable[[], str]
+        self,
+        *,
+        users: Users,
+        signer: Signer,
+        metrics: FeedMetrics,
+        new_id: Callable[[], str],
+        ask: Ask = plain_asker,
     ) -> None:
+        """`ask` says whose page it is."""
+        self._ask = ask
         self._users = users
         self._signer = signer
         self._metrics = metrics
@@ -88,7 +97,7 @@ class Feed:
         self, world: World, venue_id: str, request: RecommendRequest
     ) -> tuple[Answer, Made]:
         trace = Trace()
-        query = understand(world, venue_id, request, self._signer)
+        query = understand(world, venue_id, request, self._signer, self._ask)
         arms = world.experiments.assign(query.user_id, query.visitor_id)
         params = world.experiments.params(arms)
         release = self._release(world, params, trace)
@@ -134,7 +143,7 @@ class Feed:
         """
         trace = Trace()
         trace.degrade("request_path_failed")
-        query = understand(world, venue_id, request, self._signer)
+        query = understand(world, venue_id, request, self._signer, self._ask)
         plain = tuple(replace(b, filter=None, exclude_item_ids=()) for b in query.blocks)
         query = replace(query, blocks=plain, explain=False)
         release = world.release
@@ -175,12 +184,12 @@ class Feed:
         return weights
 
     def _hydrate(self, query: Query, release: ResidentRelease, trace: Trace) -> HydratedUser:
-        user_id = query.user_id
-        if user_id is None:
+        subject_id = query.subject_id
+        if subject_id is None:
             return self._users.nobody(release)
         return trace.attempt(
             "user_features_unavailable",
-            lambda: self._users.user(user_id, release),
+            lambda: self._users.user(subject_id, release),
             lambda: self._users.nobody(release),
         )
 

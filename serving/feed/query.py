@@ -9,6 +9,7 @@ import numpy as np
 from qianmian.contracts import columns as c
 from qianmian.contracts.api import BlockFilter, RecommendRequest
 from qianmian.errors import FieldError, VenueNotFoundError
+from qianmian.identity.gate import Ask, plain_asker
 from qianmian.venues import Block, Phase, Venue
 from serving.feed.resident import World
 from serving.feed.tokens import PageToken, Signer, UInt32
@@ -36,6 +37,7 @@ class Query:
     venue: Venue
     phase: Phase
     now: float
+    subject_id: str | None  # whose page it is; a merged visitor's user
     user_id: str | None
     visitor_id: str | None
     session_id: str | None
@@ -46,8 +48,10 @@ class Query:
     region: str | None  # where the shopper is, if the page knows
 
 
-def understand(world: World, venue_id: str, request: RecommendRequest, signer: Signer) -> Query:
-    """Read a validated request.
+def understand(
+    world: World, venue_id: str, request: RecommendRequest, signer: Signer, ask: Ask = plain_asker
+) -> Query:
+    """Read a validated request; `ask` says whose page it is.
 
     Raises:
         VenueNotFoundError: no such venue.
@@ -87,12 +91,14 @@ def understand(world: World, venue_id: str, request: RecommendRequest, signer: S
             )
         )
     now = world.clock.now()
+    asker = ask(request.user.id, request.user.visitor_id)
     return Query(
         venue=venue,
         phase=venue.phase_at(now),
         now=now,
-        user_id=request.user.id,
-        visitor_id=request.user.visitor_id,
+        subject_id=asker.subject_id,
+        user_id=asker.user_id,
+        visitor_id=asker.visitor_id,
         session_id=request.session_id,
         page_view_id=request.page_view_id,
         explain=request.params.explain,

@@ -65,3 +65,41 @@ def test_the_values_of_a_topic(changes: Changes) -> None:
     assert changes.get("nothing") == {}
     changes.put("stock", {"i2": b"again"})
     assert changes.get("stock")["i2"] == b"again"
+
+
+def test_a_key_is_set_only_from_what_is_expected(changes: Changes) -> None:
+    assert changes.value("who", "v") is None
+    assert not changes.swap("who", "v", expected=b"a", value=b"b")
+    assert changes.swap("who", "v", expected=None, value=b"")
+    assert changes.value("who", "v") == b""
+    assert not changes.swap("who", "v", expected=None, value=b"b")
+    assert changes.swap("who", "v", expected=b"", value=b"b")
+    assert changes.swap("who", "v", expected=b"b", value=None)
+    assert changes.value("who", "v") is None
+    assert changes.swap("who", "v", expected=None, value=b"c")
+    found, _ = changes.since(0)
+    assert found == [Change("who", "v", b"c")]
+
+
+def test_of_many_who_set_a_key_one_does(changes: Changes, open_again: Callable[[], Engine]) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    def claim(number: int) -> bool:
+        mine = b"%d" % number
+        return open_again().changes.swap("who", "v", expected=None, value=mine)
+
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(claim, range(16)))
+    assert sum(won) == 1
+    assert changes.value("who", "v") == b"%d" % won.index(True)
+
+
+def test_purged_keys_leave_no_trace(changes: Changes) -> None:
+    changes.put("who", {"v1": b"1", "v2": b"2", "v3": b"3"})
+    changes.put("who", {"v1": None})
+    _, cursor = changes.since(0)
+    assert changes.purge("who", ["v1", "v2", "never there"]) == 2
+    assert changes.get("who") == {"v3": b"3"}
+    assert changes.since(0)[0] == [Change("who", "v3", b"3")]
+    changes.put("who", {"v4": b"4"})
+    assert changes.since(cursor)[0] == [Change("who", "v4", b"4")]

@@ -6,6 +6,7 @@ import pytest
 from qianmian.contracts import features as f
 from qianmian.contracts import topics
 from qianmian.errors import EventStoreError
+from qianmian.identity.merging import Merger
 from qianmian.stream.process import GROUP, alone
 from qianmian.stream.status import read_status
 from tests.stream.conftest import NOW, sent
@@ -110,12 +111,16 @@ def test_what_cannot_be_written_now_is_written_later(shop, monkeypatch):
     assert shop.user("u3")[f.LEDGER_ITEM_IDS].count("i05") == 1
 
 
+def merger(shop):
+    return Merger(shop.engine.changes, grace_seconds=60, clock=lambda: 0.0)
+
+
 def test_merged_visitors_count_as_the_user(shop):
     streaming = shop.start()
     shop.send(sent(1, "visitor:d", "i11"), sent(2, "u4", "i12"))
     streaming.drain()
     assert "i11" not in shop.user("u4")[f.LEDGER_ITEM_IDS][:2]
-    shop.engine.changes.put(topics.IDENTITY, {"visitor:d": b"u4"})
+    merger(shop).merge("d", "u4")
     again = shop.start()
     shop.send(sent(3, "visitor:d", "i13"))
     again.drain()
@@ -126,11 +131,29 @@ def test_a_merge_alone_moves_the_history(shop):
     streaming = shop.start()
     shop.send(sent(1, "visitor:d", "i11"))
     streaming.drain()
-    shop.engine.changes.put(topics.IDENTITY, {"visitor:d": b"u4"})
+    merger(shop).merge("d", "u4")
     streaming.stream._parts[0]._next = 0.0
     streaming.drain()
     streaming.drain()
     assert shop.user("u4")[f.LEDGER_ITEM_IDS][0] == "i11"
+
+
+def test_taking_a_merge_apart_gives_both_their_own_history_again(shop):
+    streaming = shop.start()
+    shop.send(sent(1, "visitor:d", "i11"), sent(2, "u4", "i12"))
+    streaming.drain()
+    before = shop.user("u4")[f.LEDGER_ITEM_IDS]
+    merger(shop).merge("d", "u4")
+    again = shop.start()
+    shop.send(sent(3, "visitor:d", "i13"))
+    again.drain()
+    assert shop.user("u4")[f.LEDGER_ITEM_IDS][:3] == ["i13", "i12", "i11"]
+    merger(shop).unmerge("d")
+    again.stream._parts[0]._next = 0.0
+    again.drain()
+    again.drain()
+    assert shop.user("u4")[f.LEDGER_ITEM_IDS] == before
+    assert shop.user("visitor:d")[f.LEDGER_ITEM_IDS] == ["i13", "i11"]
 
 
 def test_filling_the_online_store_anew_loses_nothing_of_the_stream(shop):
