@@ -7,7 +7,7 @@ with assembled(workspace, engine, settings, now=clock.now) as streaming:
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -67,8 +67,11 @@ def assemble(
     *,
     now: Callable[[], float],
     feature_repo: Path = FEATURE_REPO,
+    others: Sequence[Part] = (),
 ) -> Streaming:
     """Read what was imported and archived, and take the stream up at its checkpoint.
+
+    `others` are parts besides features and statistics.
 
     Raises:
         NotFoundError: the data set was never imported.
@@ -99,7 +102,7 @@ def assemble(
     merges = SubjectPart(identity, engine.changes, recompute=features.recompute)
     merges.follow()
     refills = RefillPart(workspace, recompute_since=features.recompute_since)
-    parts: list[Part] = [merges, refills, features, statistics]
+    parts: list[Part] = [merges, refills, features, statistics, *others]
     stream = Stream(engine.events, parts, now=now, settings=settings)
     status = read_status(engine.changes)
     refills.start(status.online if status else None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
 
@@ -114,8 +114,21 @@ class Races:
         return odds
 
 
+def led_by(query: Query, outcomes: Sequence[Raced]) -> Query:
+    """Return the query with its blocks in the order of the races; others keep their places."""
+    blocks = list(query.blocks)
+    for raced in outcomes:
+        if raced.file.creatives:
+            continue
+        places = [place for place, plan in enumerate(blocks) if plan.block_id in raced.order]
+        by_id = {plan.block_id: plan for plan in blocks}
+        for place, block_id in zip(places, raced.order, strict=True):
+            blocks[place] = by_id[block_id]
+    return replace(query, blocks=tuple(blocks))
+
+
 def _seed(query: Query, race: str, version: int, recommendation_id: str) -> int:
-    asks = (query.user_id, query.visitor_id, query.page_view_id)
+    asks = (query.user_id, query.visitor_id, query.session_id, query.page_view_id)
     who = asks if any(asks) else (recommendation_id,)
     text = repr((query.venue.id, race, version, *who)).encode()
     return int.from_bytes(blake2b(text, digest_size=8).digest(), "big")

@@ -12,7 +12,7 @@ Shapes: `M` items of campaigns, `A` actions, `n` items of the catalogue.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,15 +29,15 @@ from qianmian.contracts.subjects import subject_of
 from qianmian.features.item_table import Float32, Int32
 from qianmian.retrieval.sources import FALLBACK, SOURCE_CODE, Candidates
 from serving.feed.eligibility import NOT_IN_AUDIENCE, in_audience
-from serving.feed.filters import Filter, Mask, apply
+from serving.feed.filters import Filter, Mask, apply, not_listed
+from serving.feed.listing import Listing
 from serving.feed.market import Market
+from serving.feed.page import PLACE_TAKEN, FixedSlot, filters_of
 from serving.feed.query import BlockPlan, Query
 from serving.feed.resident import ResidentRelease
 from serving.feed.scoring import Ranking
-from serving.feed.tokens import Special
+from serving.feed.tokens import SPONSORED, Special
 from serving.feed.users import HydratedUser
-
-SPONSORED: Final = "sponsored"
 
 #: Why a campaign did not take part, besides the reasons of filters.
 CAPPED: Final = "capped"
@@ -49,18 +49,8 @@ _ITEMS_BID: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Placement:
-    """A sold place: the item that stands in it, and what the token and the page say of it."""
-
-    item: int
-    campaign: Campaign
-    special: Special
-    propensity: float
-
-
-@dataclass(frozen=True, slots=True)
 class Offer:
-    """One block with places for sale: what it may show, and its organic ranking."""
+    """The places for sale on one block's page: what they may show, and the organic ranking."""
 
     plan: BlockPlan
     places: Sequence[int]  # positions on this page
@@ -68,6 +58,30 @@ class Offer:
     allowed: Mask  # bool [n]
     filters: Sequence[Filter]
     ranking: Ranking
+
+
+def offers_of(query: Query, listings: Sequence[Listing], release: ResidentRelease) -> list[Offer]:
+    """Return the places for sale on the pages that a request asks for; pins come first.
+
+    Where nothing ranked the organic items, nothing is for sale: relevance could not be judged.
+    """
+    offers = []
+    for plan, listing in zip(query.blocks, listings, strict=True):
+        file = query.venue.sponsored.get(plan.block_id)
+        if file is None or not listing.ranking.probabilities.size:
+            continue
+        pins = plan.block.rules.pins
+        pinned = {pin.position for pin in pins}
+        last = plan.offset + plan.page_size
+        places = [p for p in file.positions if plan.offset < p <= last and p not in pinned]
+        if not places:
+            continue
+        filters = filters_of(query, plan, (), release)
+        if pins:
+            items = release.bundle.items.indices_of(pin.item_id for pin in pins)
+            filters.append(not_listed(PLACE_TAKEN, items))
+        offers.append(Offer(plan, places, file, listing.allowed, filters, listing.ranking))
+    return offers
 
 
 class Sales:
@@ -90,22 +104,27 @@ class Sales:
         self._actions = release.bundle.actions
         self.left_out: Counter[str] = Counter()  # campaigns, by reason
 
-    def sell(self, offers: Sequence[Offer]) -> dict[str, dict[int, Placement]]:
-        """Return what was sold, by block and position."""
+    def sell(self, offers: Sequence[Offer]) -> dict[str, dict[int, FixedSlot]]:
+        """Return what was sold, by block and position.
+
+        Raises:
+            EventStoreError: the showings that frequency caps count cannot be read.
+        """
         running = self._willing(self._market.running(self._query.venue.id, self._query.now))
-        sold: dict[str, dict[int, Placement]] = {}
-        taken_items: set[int] = set()
+        sold: dict[str, dict[int, FixedSlot]] = {}
+        taken: set[int] = set()
         for offer in offers:
             here = [c for c in running if not c.blocks or offer.plan.block_id in c.blocks]
             if not here:
                 continue
-            placements = self._auction(offer, here, taken_items)
-            block = dict(zip(offer.places, placements, strict=False))
-            sold[offer.plan.block_id] = block
-            taken_items |= {placement.item for placement in block.values()}
-            gone = {placement.campaign.id for placement in block.values()}
+            wins = self._auction(offer, here, taken)
+            gone = {win.campaign.id for win in wins}
             running = [campaign for campaign in running if campaign.id not in gone]
-        self._remember(sold)
+            taken |= {win.item for win in wins}
+            sold[offer.plan.block_id] = {
+                place: self._slot(win) for place, win in zip(offer.places, wins, strict=False)
+            }
+            self._remember(wins)
         return sold
 
     def _willing(self, running: Sequence[Campaign]) -> list[Campaign]:
@@ -122,9 +141,7 @@ class Sales:
         self._leave_out(CAPPED, len(capped))
         return [campaign for campaign in willing if campaign.id not in capped]
 
-    def _auction(
-        self, offer: Offer, running: Sequence[Campaign], taken: set[int]
-    ) -> list[Placement]:
+    def _auction(self, offer: Offer, running: Sequence[Campaign], taken: set[int]) -> list[Sold]:
         bids: list[Bid] = []
         items, chances = self._chances()
         may = offer.allowed[items]
@@ -132,7 +149,7 @@ class Sales:
         may &= ~np.isin(items, np.fromiter(taken, dtype=np.int32, count=len(taken)))
         for campaign in running:
             bids += self._bids(campaign, offer, items, chances, may)
-        sold = sell(
+        return sell(
             bids,
             self._market.campaigns,
             places=len(offer.places),
@@ -141,7 +158,6 @@ class Sales:
             draw=self._draw,
             now=self._query.now,
         )
-        return [self._placement(one) for one in sold]
 
     def _bids(
         self, campaign: Campaign, offer: Offer, items: Int32, chances: Float32, may: Mask
@@ -208,23 +224,22 @@ class Sales:
         """Return the column of an action, -1 where the release does not predict it."""
         return self._actions.index(action) if action in self._actions else -1
 
-    def _placement(self, sold: Sold) -> Placement:
+    def _slot(self, sold: Sold) -> FixedSlot:
         campaign = sold.campaign
         billed = BILLED[campaign.billing]
         until = self._query.now + campaign.window
         sale = (sold.lease_id, sold.price, "" if billed is None else str(billed), until)
         special = Special(SPONSORED, campaign.id, sale)
-        return Placement(sold.item, campaign, special, sold.propensity)
+        return FixedSlot(sold.item, special, sold.propensity, campaign.label)
 
-    def _remember(self, sold: Mapping[str, Mapping[int, Placement]]) -> None:
+    def _remember(self, sold: Sequence[Sold]) -> None:
         subject = subject_of(self._query.user_id, self._query.visitor_id)
         if subject is None:
             return
         self._market.showings.show(
-            Showing(subject, placement.campaign.id, self._query.now)
-            for block in sold.values()
-            for placement in block.values()
-            if placement.campaign.cap is not None
+            Showing(subject, one.campaign.id, self._query.now)
+            for one in sold
+            if one.campaign.cap is not None
         )
 
     def _leave_out(self, reason: str, campaigns: int) -> None:
