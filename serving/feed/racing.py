@@ -128,7 +128,7 @@ def led_by(query: Query, outcomes: Sequence[Raced]) -> Query:
 
 
 def _seed(query: Query, race: str, version: int, recommendation_id: str) -> int:
-    asks = (query.user_id, query.visitor_id, query.session_id, query.page_view_id)
+    asks = (query.subject_id, query.session_id, query.page_view_id)
     who = asks if any(asks) else (recommendation_id,)
     text = repr((query.venue.id, race, version, *who)).encode()
     return int.from_bytes(blake2b(text, digest_size=8).digest(), "big")

@@ -25,7 +25,6 @@ from qianmian.campaigns.money import CPM_IMPRESSIONS, micros
 from qianmian.campaigns.places import SponsoredFile
 from qianmian.campaigns.selling import Sold, sell
 from qianmian.contracts.events import EventType
-from qianmian.contracts.subjects import subject_of
 from qianmian.features.item_table import Float32, Int32
 from qianmian.retrieval.sources import FALLBACK, SOURCE_CODE, Candidates
 from serving.feed.eligibility import NOT_IN_AUDIENCE, in_audience
@@ -133,7 +132,7 @@ class Sales:
         willing = [c for c in running if c.audience is None or in_audience(c.audience, state)]
         self._leave_out(NOT_IN_AUDIENCE, len(running) - len(willing))
         spans = {c.id: c.cap.seconds for c in willing if c.cap is not None}
-        subject = subject_of(self._query.user_id, self._query.visitor_id)
+        subject = self._query.subject_id
         if not spans or subject is None:
             return willing
         counts = self._market.showings.count(subject, self._query.now, spans)
@@ -233,7 +232,7 @@ class Sales:
         return FixedSlot(sold.item, special, sold.propensity, campaign.label)
 
     def _remember(self, sold: Sequence[Sold]) -> None:
-        subject = subject_of(self._query.user_id, self._query.visitor_id)
+        subject = self._query.subject_id
         if subject is None:
             return
         self._market.showings.show(
