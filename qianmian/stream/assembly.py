@@ -31,7 +31,10 @@ from qianmian.stream.settings import StreamSettings
 from qianmian.stream.statistics import StatisticsPart
 from qianmian.stream.status import read_status
 from qianmian.stream.subjects import SubjectPart
+from qianmian.stream.trust import TrustPart
 from qianmian.stream.users import UserFeatures
+from qianmian.trust.rules import TRUST, load_rules
+from qianmian.trust.store import FLAGS_FILE, FlagStore
 from qianmian.workspace import FEATURE_REPO, Workspace
 
 log = logging.getLogger(__name__)
@@ -67,13 +70,15 @@ def assemble(
     *,
     now: Callable[[], float],
     feature_repo: Path = FEATURE_REPO,
+    rules: Path = TRUST,
     others: Sequence[Part] = (),
 ) -> Streaming:
     """Read what was imported and archived, and take the stream up at its checkpoint.
 
-    `others` are parts besides features and statistics.
+    `rules` is the folder of the trust files, `others` are further parts.
 
     Raises:
+        ConfigError: a trust file has faults.
         NotFoundError: the data set was never imported.
         FeatureStoreError: its features were not built.
         EventStoreError: the engine cannot be used.
@@ -102,7 +107,10 @@ def assemble(
     merges = SubjectPart(identity, engine.changes, recompute=features.recompute)
     merges.follow()
     refills = RefillPart(workspace, recompute_since=features.recompute_since)
-    parts: list[Part] = [merges, refills, features, statistics, *others]
+    trust = TrustPart(
+        load_rules(workspace.dataset, rules), FlagStore(workspace.events / FLAGS_FILE)
+    )
+    parts: list[Part] = [merges, refills, features, statistics, trust, *others]
     stream = Stream(engine.events, parts, now=now, settings=settings)
     status = read_status(engine.changes)
     refills.start(status.online if status else None)
