@@ -72,7 +72,8 @@ def user_rows(repo: FeatureRepo, users: Sequence[str], moment: float) -> dict[st
             {c.USER_ID: names, f.EVENT_TIMESTAMP: pd.Timestamp(moment, unit="s", tz="UTC")}
         ),
     )
-    return {str(row[c.USER_ID]): row for row in rows.to_dict("records")}
+    found: list[dict[str, object]] = rows.to_dict("records")  # type: ignore[assignment]
+    return {str(row[c.USER_ID]): row for row in found}
 
 
 class Judge:
@@ -91,7 +92,8 @@ class Judge:
 
         A release without a click head orders by its target: that is what it would be served by.
         """
-        clicks, orders = [], []
+        clicks: list[float] = []
+        orders: list[float] = []
         for session in sessions:
             known = self._bundle.items.indices_of(session.items)
             scores = self._page_scores(session, known[known >= 0], rows.get(session.user))
