@@ -47,6 +47,16 @@ class Workspace:
         return self.path / "events"
 
     @property
+    def archive(self) -> Path:
+        """Events of the service as Parquet by day: what a retrain reads beside the import."""
+        return self.path / "archive"
+
+    @property
+    def split_file(self) -> Path:
+        """Where the split falls, once it was moved from where the import put it."""
+        return self.path / "split.yaml"
+
+    @property
     def training(self) -> Path:
         """Training state: prepared inputs, checkpoints, evaluation output."""
         return self.path / "training"

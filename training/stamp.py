@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from qianmian.contracts import columns as c
+from qianmian.data.store import Dataset
 from qianmian.releases.store import ReleaseStore
 from qianmian.workspace import Workspace
 from training.profile import TrainingProfile
@@ -19,6 +20,7 @@ def fingerprint(workspace: Workspace, profile: TrainingProfile, schema: dict[str
         (workspace.data / c.IMPORT_FILE).read_text(encoding="utf-8"),
         (workspace.data / c.DATASET_FILE).read_text(encoding="utf-8"),
         json.dumps(schema, sort_keys=True),
+        Dataset.open(workspace).since_import(),
         profile.model_dump_json(),
         source_hash(),
     ]

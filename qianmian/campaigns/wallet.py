@@ -116,9 +116,8 @@ class Wallet:
             usages = [held.usage(done=True) for held in settling]
             usages += [held.usage(done=False) for held in going if held.changed()]
             requests = self._requests(terms, now)
-        if usages:
-            self._ledger.report(usages)
-        granted = self._ledger.lease(self._holder, requests, now) if requests else []
+        self._ledger.report(usages)
+        granted = self._ledger.lease(self._holder, requests, now)
         with self._lock:
             self._done = [held for held in self._done if held not in settling]
             for lease in granted:

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from qianmian.cli.state import CliState
 from qianmian.contracts import columns as c
+from qianmian.errors import FieldError
 from qianmian.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -132,6 +133,41 @@ def list_(ctx: typer.Context, as_json: AsJson = False) -> None:
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         typer.echo("  ".join(cells).rstrip())
+
+
+@app.command()
+def split(
+    ctx: typer.Context,
+    train_end: Annotated[
+        str | None,
+        typer.Option(help="First moment that training may not see: ISO 8601, UTC by default."),
+    ] = None,
+    test_end: Annotated[
+        str | None, typer.Option(help="First moment after the test; as long after as before.")
+    ] = None,
+    reset: Annotated[
+        bool, typer.Option("--reset", help="Back to where the import put it.")
+    ] = False,
+) -> None:
+    """Show or move where training ends, so that a retrain sees what was archived since.
+
+    `features build`, `train` and `evaluate` go by it from then on. The imported data stays.
+    """
+    from qianmian.data.splitting import move_split, reset_split
+    from qianmian.data.store import Dataset
+    from serving.clock import parse_moment
+
+    workspace = CliState.of(ctx).workspace
+    if reset:
+        reset_split(workspace)
+    elif train_end is not None:
+        end = None if test_end is None else parse_moment(test_end, field="test_end")
+        move_split(workspace, parse_moment(train_end, field="train_end"), end)
+    elif test_end is not None:
+        raise FieldError("test_end", test_end, "--train-end beside it")
+    found = Dataset.open(workspace).spec.split
+    typer.echo(f"training sees events before {found.train_end:%F %T} UTC")
+    typer.echo(f"the test goes from there to {found.test_end:%F %T} UTC")
 
 
 def _show(summary: Summary) -> None:

@@ -150,40 +150,31 @@ def status(ctx: typer.Context, config: Config = None, as_json: AsJson = False) -
 
 
 @app.command()
-def flags(
-    ctx: typer.Context,
-    config: Config = None,
-    reason: Annotated[str | None, typer.Option(help="Only flags of this reason.")] = None,
-    last: Annotated[int, typer.Option("--last", "-n", min=0, help="Flags to list.")] = 20,
-    as_json: AsJson = False,
-) -> None:
-    """List events that are not trusted, with the reason, and how many there are of each.
+def archive(ctx: typer.Context, config: Config = None, as_json: AsJson = False) -> None:
+    """Move every event that the stream has worked in from the log to the archive, now.
 
-    They stay in the log; training and metrics leave them out. configs/trust/ says what is looked
-    for.
+    The stream does so by itself, window by window. What is archived is part of the data set: the
+    next `features build` and `train` see it, as far as it lies before the end of training
+    (`qianmian data split` moves that).
     """
-    from dataclasses import asdict
+    from qianmian.data.store import Dataset
+    from qianmian.identity.mapping import Identity
+    from qianmian.stream.archiver import Archiver
 
-    from qianmian.errors import NotFoundError
-    from qianmian.trust.kinds import KINDS
-    from qianmian.trust.store import FLAGS_FILE, FlagStore
-
-    if reason is not None and reason not in KINDS:
-        raise NotFoundError("reason", reason, KINDS)
-    store = FlagStore(served(ctx, config).settings.workspace().events / FLAGS_FILE)
-    counts, newest = store.counts(), store.newest(last, reason)
+    serve = served(ctx, config)
+    archive = Dataset.open(serve.settings.workspace()).archive
+    with _engine(serve) as engine:
+        owners = Identity.load(engine.changes).owners
+        archiver = Archiver(engine.events, archive, serve.settings.stream.archive, owners=owners)
+        moved = archiver.archive_all()
+        left = engine.events.size()
+    manifest = archive.manifest()
     if as_json:
-        listed = [asdict(flag) for flag in newest]
-        typer.echo(json.dumps({"events": store.total(), "reasons": counts, "flags": listed}))
+        facts = {"archived": moved, "left": left, "events": manifest.rows}
+        typer.echo(json.dumps({**facts, "parts": len(manifest.parts)}))
         return
-    typer.echo(f"{store.total():,} events are not trusted")
-    for name, count in counts.items():
-        typer.echo(f"  {name}: {count:,}")
-    for flag in newest:
-        typer.echo(
-            f"{_moment(flag.at)}  {flag.event_type:<10}  {flag.subject_id}  {flag.event_id}  "
-            f"{flag.reason}"
-        )
+    typer.echo(f"archived {moved:,} events; {left:,} are left in the log")
+    typer.echo(f"{manifest.rows:,} events in {len(manifest.parts):,} files below {archive.folder}")
 
 
 def _engine(serve: ServeFile) -> Engine:

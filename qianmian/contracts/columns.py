@@ -34,6 +34,8 @@ SLOT: Final = "slot"  # kind of the place: organic, pinned, sponsored, ...
 CAMPAIGN_ID: Final = "campaign_id"
 ATTRIBUTED: Final = "attributed"  # how the event is bound to an answer: token, none, forged, ...
 QUARANTINE: Final = "quarantine"  # why the event is kept apart, null for a sound one
+UNKNOWN_ITEM: Final = "unknown_item"
+UNKNOWN_VENUE: Final = "unknown_venue"
 SPLIT: Final = "split"
 
 # items

@@ -98,6 +98,7 @@ def install(workspace: Workspace, tables: Tables, spec: DatasetSpec, record: Imp
             if workspace.data.exists():
                 workspace.data.rename(old)
             new.rename(workspace.data)
+            workspace.split_file.unlink(missing_ok=True)  # it was the other data's
         finally:
             _clear_leftovers(workspace.path)
 

@@ -20,7 +20,8 @@ import pyarrow.parquet as pq
 
 from qianmian.config import load_yaml
 from qianmian.contracts import columns as c
-from qianmian.data.spec import DatasetSpec
+from qianmian.data.archive import Archive
+from qianmian.data.spec import DatasetSpec, Split
 from qianmian.errors import DataError, FieldError, NotFoundError
 from qianmian.workspace import Workspace
 
@@ -31,6 +32,7 @@ class Dataset:
 
     folder: Path
     spec: DatasetSpec
+    archive: Archive
 
     @classmethod
     def open(cls, workspace: Workspace) -> Dataset:
@@ -46,36 +48,51 @@ class Dataset:
             if not (workspace.data / file).is_file():
                 raise DataError(f"{workspace.data / file}: missing; import the data set again")
         spec = load_yaml(workspace.data / c.DATASET_FILE, DatasetSpec)
-        return cls(workspace.data, spec)
+        if workspace.split_file.is_file():
+            split = load_yaml(workspace.split_file, Split)
+            spec = spec.model_copy(update={"split": split})
+        return cls(workspace.data, spec, Archive(workspace.archive))
+
+    def since_import(self) -> str:
+        """Return what changes when training comes to see other data than was imported.
+
+        Empty as long as no event of the training period was archived and the split was not moved.
+        """
+        split, manifest = self.spec.split, self.archive.manifest()
+        end = split.train_end.timestamp() if split.by == "time" else float("inf")
+        imported = load_yaml(self.folder / c.DATASET_FILE, DatasetSpec).split
+        moved = "" if split == imported else split.model_dump_json()
+        return moved + manifest.digest(end)
 
     def events(
         self,
         columns: Sequence[str] | None = None,
         until: datetime | float | None = None,
         since: datetime | float | None = None,
+        *,
+        merged: bool = True,
     ) -> pd.DataFrame:
-        """Return the events of `[since, until)`, sorted by time.
+        """Return the events of `[since, until)`, sorted by time: imported ones and archived ones.
 
-        `columns` limits what is read; those that the data set lacks are refused with
-        `DataError`. Moments are aware datetimes or seconds since the epoch. `timestamp` is
-        datetime64[us, UTC], text columns are categoricals, numbers are NumPy's.
+        Archived ones that wait for their item or venue to be known are left out; those of merged
+        visitors are their users', unless `merged` is False. `columns` limits what is read; those
+        that the data set lacks are refused with `DataError`. Moments are aware datetimes or
+        seconds since the epoch. `timestamp` is datetime64[us, UTC], text columns are
+        categoricals, numbers are NumPy's.
         """
         file = pq.ParquetFile(self.folder / c.EVENTS_FILE)
-        names = self._names(file, columns)
-        text = [n for n in names if pa.types.is_string(file.schema_arrow.field(n).type)]
-        conditions = []
-        if since is not None:
-            conditions.append(pc.field(c.TIMESTAMP) >= _moment("since", since))
-        if until is not None:
-            conditions.append(pc.field(c.TIMESTAMP) < _moment("until", until))
-        condition = conditions[0] if conditions else None
-        for further in conditions[1:]:
-            condition &= further
-        table = pq.read_table(
-            self.folder / c.EVENTS_FILE, columns=names, filters=condition, read_dictionary=text
-        )
+        names = self._names(columns)
+        first = None if since is None else _moment("since", since)
+        end = None if until is None else _moment("until", until)
+        present = [n for n in names if n in file.schema_arrow.names]
+        archived = self._archived(names, first, end, merged=merged)
+        if archived is None:
+            table = self._imported(file, present, first, end)
+        else:
+            dated = list(dict.fromkeys([*present, c.TIMESTAMP]))
+            table = _joined(self._imported(file, dated, first, end), archived, names)
         frame: pd.DataFrame = table.to_pandas(split_blocks=True, self_destruct=True)
-        for name in text:
+        for name in frame.select_dtypes("category"):
             frame[name] = frame[name].cat.remove_unused_categories()
         return frame
 
@@ -94,7 +111,8 @@ class Dataset:
 
     def event_columns(self) -> list[str]:
         """Return the names of the events' columns, without reading them."""
-        return list(pq.read_schema(self.folder / c.EVENTS_FILE).names)
+        imported: list[str] = pq.read_schema(self.folder / c.EVENTS_FILE).names
+        return list(dict.fromkeys([*imported, *self.archive.columns()]))
 
     def users(self) -> pd.DataFrame | None:
         """Return one row for each user with tags: `user_id` and the columns of the spec."""
@@ -131,8 +149,8 @@ class Dataset:
             kept[name] = kept[name].cat.remove_unused_categories()
         return kept
 
-    def _names(self, file: pq.ParquetFile, columns: Sequence[str] | None) -> list[str]:
-        known: list[str] = file.schema_arrow.names
+    def _names(self, columns: Sequence[str] | None) -> list[str]:
+        known = self.event_columns()
         if columns is None:
             return known
         if missing := sorted(set(columns) - set(known)):
@@ -142,12 +160,90 @@ class Dataset:
             )
         return list(columns)
 
+    def _imported(
+        self,
+        file: pq.ParquetFile,
+        names: Sequence[str],
+        since: pa.Scalar | None,
+        until: pa.Scalar | None,
+    ) -> pa.Table:
+        text = [n for n in names if pa.types.is_string(file.schema_arrow.field(n).type)]
+        conditions = []
+        if since is not None:
+            conditions.append(pc.field(c.TIMESTAMP) >= since)
+        if until is not None:
+            conditions.append(pc.field(c.TIMESTAMP) < until)
+        condition = conditions[0] if conditions else None
+        for further in conditions[1:]:
+            condition &= further
+        return pq.read_table(
+            self.folder / c.EVENTS_FILE, columns=names, filters=condition, read_dictionary=text
+        )
+
+    def _archived(
+        self,
+        names: Sequence[str],
+        since: pa.Scalar | None,
+        until: pa.Scalar | None,
+        *,
+        merged: bool,
+    ) -> pa.Table | None:
+        """Archived events that count, None where there are none."""
+        span = {"since": _seconds(since), "until": _seconds(until)}
+        rows = self.archive.read(names, **span, merged=merged)
+        if rows is None:
+            return None
+        waits = pc.is_valid(rows[c.QUARANTINE])
+        if pc.any(waits).as_py():
+            known = pc.is_in(rows[c.ITEM_ID], pa.array(sorted(self._described_items()), "str"))
+            came = pc.and_(pc.equal(rows[c.QUARANTINE], c.UNKNOWN_ITEM), known)
+            rows = rows.filter(pc.or_(pc.invert(waits), pc.fill_null(came, fill_value=False)))
+        if c.SPLIT in names:
+            rows = rows.append_column(c.SPLIT, pa.repeat("train", len(rows)))
+        return rows if len(rows) else None
+
+    def _described_items(self) -> set[str]:
+        tables = [table for table in (self.items(), self.venue_items()) if table is not None]
+        return {str(item) for table in tables for item in table[c.ITEM_ID]}
+
     def _table(self, name: str) -> pd.DataFrame | None:
         path = self.folder / name
         if not path.is_file():
             return None
         frame: pd.DataFrame = pq.read_table(path).to_pandas()
         return frame
+
+
+def _joined(imported: pa.Table, archived: pa.Table, names: Sequence[str]) -> pa.Table:
+    """Both, by time, with the columns `names`; a column that one lacks is null there."""
+    both = [imported, _in_dictionaries(archived)]
+    columns = {}
+    for name in dict.fromkeys([*names, c.TIMESTAMP]):
+        kinds = [table[name].type for table in both if name in table.column_names]
+        parts = [
+            table[name].cast(kinds[0]) if name in table.column_names else _nulls(table, kinds[0])
+            for table in both
+        ]
+        columns[name] = pa.chunked_array([chunk for part in parts for chunk in part.chunks])
+    table = pa.table(columns).unify_dictionaries()
+    at = table[c.TIMESTAMP].cast(pa.int64()).to_numpy()
+    return table.select(names).take(pa.array(np.argsort(at, kind="stable")))
+
+
+def _in_dictionaries(table: pa.Table) -> pa.Table:
+    """As the imported events are read: text in dictionaries."""
+    for place, name in enumerate(table.column_names):
+        if pa.types.is_string(table[name].type):
+            table = table.set_column(place, name, table[name].dictionary_encode())
+    return table
+
+
+def _nulls(table: pa.Table, kind: pa.DataType) -> pa.ChunkedArray:
+    return pa.chunked_array([pa.nulls(len(table), kind)])
+
+
+def _seconds(moment: pa.Scalar | None) -> float | None:
+    return None if moment is None else moment.value / 1e6
 
 
 def _moment(field: str, value: datetime | float) -> pa.Scalar:

@@ -12,6 +12,8 @@ from typing import Any, Final
 
 import orjson
 
+from qianmian.contracts import columns as c
+
 #: What `StoredEvent.attributed` can say.
 BY_TOKEN: Final = "token"  # noqa: S105 - a word, not a secret
 NOT_ATTRIBUTED: Final = "none"
@@ -21,8 +23,8 @@ FOREIGN: Final = "foreign"
 ATTRIBUTED: Final = (BY_TOKEN, NOT_ATTRIBUTED, FORGED, EXPIRED, FOREIGN)
 
 #: What `StoredEvent.quarantine` can say.
-UNKNOWN_ITEM: Final = "unknown_item"
-UNKNOWN_VENUE: Final = "unknown_venue"
+UNKNOWN_ITEM: Final = c.UNKNOWN_ITEM
+UNKNOWN_VENUE: Final = c.UNKNOWN_VENUE
 QUARANTINES: Final = (UNKNOWN_ITEM, UNKNOWN_VENUE)
 
 #: How a sponsored place is billed: lease, price in micros, the activity that is paid for, and until

@@ -206,7 +206,11 @@ def _coded(column: pa.ChunkedArray) -> tuple[Int32, pa.StringArray]:
 
 def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Text, or text in a dictionary; a column without a value has no type of its own."""
-    return column if pa.types.is_dictionary(column.type) else column.cast(pa.string())
+    if not pa.types.is_dictionary(column.type):
+        return column.cast(pa.string())
+    if pa.types.is_null(column.type.value_type):  # a category without a member
+        return pa.chunked_array([pa.nulls(len(column), pa.string())])
+    return column
 
 
 def _microseconds(column: pa.ChunkedArray) -> Int64:

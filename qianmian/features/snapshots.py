@@ -37,7 +37,7 @@ from qianmian.features.views import FeatureInputs
 from qianmian.workspace import Workspace
 
 #: Raised whenever a feature function gives other rows for the same events.
-REVISION: Final = 2
+REVISION: Final = 1
 
 STAMP_FILE: Final = "snapshots.json"
 EPOCH: Final = 0.0
@@ -93,9 +93,15 @@ def build(
         expected = f"a moment up to the end of training, {show(train_end)}"
         raise FieldError("moment", show(max(late)), expected)
     folder = workspace.features
-    fingerprint = _fingerprint(workspace)
+    origin = _origin(workspace)
+    fingerprint = _fingerprint(origin, dataset.since_import())
     stamp = _Stamp.read(folder)
+    thresholds = None
     if force or stamp is None or stamp.fingerprint != fingerprint:
+        if not force and stamp is not None and origin in {stamp.origin, stamp.fingerprint}:
+            # Events came after the import, or the split moved: the levels of tags stay what the
+            # releases in service were trained on.
+            thresholds = FeatureSchema.load(folder).thresholds
         _clear(folder)
     else:
         usable = _usable(moments, stamp.first_event)
@@ -104,10 +110,11 @@ def build(
             return BuildReport(tuple(usable), written=0, kept=len(_wanted(schema, usable)))
     if progress is not None:
         progress("reading events", 0, len(moments))
-    inputs = FeatureInputs.read(dataset)
+    inputs = FeatureInputs.read(dataset, thresholds)
     if not len(inputs.log.events):
         raise DataError(f"{c.EVENTS_FILE}: expected training events with a time; there are none")
-    stamp = _Stamp(fingerprint, first_event=float(inputs.log.events.at[0]))
+    first_event = float(inputs.log.events.at[0])
+    stamp = _Stamp(fingerprint, first_event=first_event, origin=origin)
     usable = _usable(moments, stamp.first_event)
     missing = _missing(folder, inputs.schema, usable)
     inputs.schema.save(folder)
@@ -148,6 +155,7 @@ class _Stamp:
 
     fingerprint: str
     first_event: float  # epoch seconds
+    origin: str = ""  # fingerprint of the import alone
 
     @classmethod
     def read(cls, folder: Path) -> _Stamp | None:
@@ -194,11 +202,18 @@ def _wanted(schema: FeatureSchema, moments: Sequence[float]) -> list[tuple[str, 
     return [*timeless, *((view, moment) for moment in moments for view in changing)]
 
 
-def _fingerprint(workspace: Workspace) -> str:
-    """Hash of what snapshots are made from: the imported data and the definitions."""
+def _origin(workspace: Workspace) -> str:
+    """Hash of the import and of the definitions."""
     imported = (workspace.data / c.IMPORT_FILE).read_bytes()
     described = (workspace.data / c.DATASET_FILE).read_bytes()
     return hashlib.sha256(b"\0".join([imported, described, str(REVISION).encode()])).hexdigest()
+
+
+def _fingerprint(origin: str, since_import: str) -> str:
+    """Hash of all that snapshots are made from."""
+    if not since_import:
+        return origin
+    return hashlib.sha256(f"{origin}\0{since_import}".encode()).hexdigest()
 
 
 def _clear(folder: Path) -> None:

@@ -63,11 +63,11 @@ class FeatureInputs:
     pools: pd.DataFrame | None = None
 
     @classmethod
-    def read(cls, dataset: Dataset) -> FeatureInputs:
+    def read(cls, dataset: Dataset, thresholds: Thresholds | None = None) -> FeatureInputs:
         """Read a data set's training events and attributes, and derive its schema.
 
-        Thresholds are taken as of the end of training. Raises `DataError` when a declared column
-        is named as a derived feature.
+        Thresholds that are not given are taken as of the end of training. Raises `DataError` when
+        a declared column is named as a derived feature.
         """
         spec = dataset.spec
         present = set(dataset.event_columns())
@@ -75,7 +75,7 @@ class FeatureInputs:
         log = EventLog.build(events, target=EventType(spec.target), time_zone=spec.time_zone)
         del events
         users, items, venues = dataset.users(), dataset.items(), dataset.venues()
-        thresholds = Thresholds.of(log, spec.split.train_end.timestamp())
+        thresholds = thresholds or Thresholds.of(log, spec.split.train_end.timestamp())
         schema = _schema(spec, items, thresholds, has_venues=venues is not None)
         return cls(
             schema=schema,

@@ -57,6 +57,10 @@ class Identity:
         """Return as whom a subject counts: the user of a merged visitor, else the subject."""
         return self._user_of.get(subject_id, subject_id)
 
+    def owners(self) -> dict[str, str]:
+        """Return the merged visitors, each with the user as whom it counts."""
+        return dict(self._user_of)
+
     def members(self, subject_id: str) -> list[str]:
         """Return all subjects that count as one, itself first."""
         return [subject_id, *sorted(self._visitors_of.get(subject_id, ()))]

@@ -15,12 +15,16 @@ from threading import Event
 import pandas as pd
 import pyarrow as pa
 
+from qianmian.contracts import columns as c
+from qianmian.data.archive_writer import writing
 from qianmian.data.store import Dataset
 from qianmian.events.engine import Engine
+from qianmian.events.rows import MICROSECONDS
 from qianmian.events.store import BEGINNING
 from qianmian.features.store import FeatureRepo
 from qianmian.features.views import EVENT_COLUMNS, FeatureInputs
 from qianmian.identity.mapping import Identity
+from qianmian.stream.archiver import ArchivePart, Archiver
 from qianmian.stream.features import FeaturePart
 from qianmian.stream.history import History
 from qianmian.stream.part import Part
@@ -31,10 +35,7 @@ from qianmian.stream.settings import StreamSettings
 from qianmian.stream.statistics import StatisticsPart
 from qianmian.stream.status import read_status
 from qianmian.stream.subjects import SubjectPart
-from qianmian.stream.trust import TrustPart
 from qianmian.stream.users import UserFeatures
-from qianmian.trust.rules import TRUST, load_rules
-from qianmian.trust.store import FLAGS_FILE, FlagStore
 from qianmian.workspace import FEATURE_REPO, Workspace
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,8 @@ class Streaming:
 
     stream: Stream
     reporter: Reporter
+    archive: ArchivePart
+    archiver: Archiver
 
     def run(self, stopping: Event) -> None:
         """Run until stopped, and say so at the end."""
@@ -53,6 +56,7 @@ class Streaming:
             self.reporter.write()
             self.stream.run(stopping, self.reporter.tell)
         finally:
+            self.archive.close()
             self.reporter.write(running=False)
 
     def drain(self) -> int:
@@ -70,54 +74,88 @@ def assemble(
     *,
     now: Callable[[], float],
     feature_repo: Path = FEATURE_REPO,
-    rules: Path = TRUST,
     others: Sequence[Part] = (),
 ) -> Streaming:
     """Read what was imported and archived, and take the stream up at its checkpoint.
 
-    `rules` is the folder of the trust files, `others` are further parts.
+    `others` are parts besides features and statistics.
 
     Raises:
-        ConfigError: a trust file has faults.
         NotFoundError: the data set was never imported.
         FeatureStoreError: its features were not built.
         EventStoreError: the engine cannot be used.
     """
     dataset = Dataset.open(workspace)
     repo = FeatureRepo.open(workspace, feature_repo)
+    with writing(dataset.archive) as archive:  # nothing moves between log and archive meanwhile
+        return _assemble(
+            workspace,
+            dataset,
+            repo,
+            engine,
+            settings,
+            now,
+            archive.manifest.cursor or BEGINNING,
+            others,
+        )
+
+
+def _assemble(
+    workspace: Workspace,
+    dataset: Dataset,
+    repo: FeatureRepo,
+    engine: Engine,
+    settings: StreamSettings,
+    now: Callable[[], float],
+    archived: str,
+    others: Sequence[Part],
+) -> Streaming:
     inputs = FeatureInputs.of_stream(dataset, repo.schema)
-    time_zone = dataset.spec.time_zone
-    history = History(_events(dataset))
-    identity = Identity()
+    time_zone, changes = dataset.spec.time_zone, engine.changes
+    status = read_status(changes)
+    history, identity = History(_events(dataset)), Identity()
     users = UserFeatures(
         inputs, history, time_zone=time_zone, write=repo.push, members=identity.members
     )
-    features = FeaturePart(
-        history, users, identity, engine.changes, at_once=settings.subjects_at_once
-    )
+    features = FeaturePart(history, users, identity, changes, at_once=settings.subjects_at_once)
     statistics = StatisticsPart(
         inputs,
         history,
-        engine.changes,
+        changes,
         time_zone=time_zone,
         write=repo.push,
         every=settings.statistics_seconds,
         rows=settings.statistics_rows,
     )
-    merges = SubjectPart(identity, engine.changes, recompute=features.recompute)
+    merges = SubjectPart(identity, changes, recompute=features.recompute)
     merges.follow()
     refills = RefillPart(workspace, recompute_since=features.recompute_since)
-    trust = TrustPart(
-        load_rules(workspace.dataset, rules), FlagStore(workspace.events / FLAGS_FILE)
-    )
-    parts: list[Part] = [merges, refills, features, statistics, trust, *others]
-    stream = Stream(engine.events, parts, now=now, settings=settings)
-    status = read_status(engine.changes)
     refills.start(status.online if status else None)
-    stream.restore(BEGINNING)
-    reporter = Reporter(engine.changes, stream, features, statistics, online=lambda: refills.stamp)
+    archiver = Archiver(engine.events, dataset.archive, settings.archive, owners=identity.owners)
+    archive = ArchivePart(archiver, settings.archive)
+    parts: list[Part] = [merges, refills, features, statistics, archive, *others]
+    stream = Stream(engine.events, parts, now=now, settings=settings)
+    stream.received_at = status.received_at if status else 0.0
+    _catch_up(dataset, features, stream.received_at)
+    stream.restore(archived)
+    reporter = Reporter(changes, stream, features, statistics, online=lambda: refills.stamp)
     log.info("stream of %s: %d events in memory", workspace.dataset, len(history))
-    return Streaming(stream, reporter)
+    return Streaming(stream, reporter, archive, archiver)
+
+
+def _catch_up(dataset: Dataset, features: FeaturePart, received_at: float) -> None:
+    """Have the archived events worked in that the stream had not seen when it stopped."""
+    rows = dataset.archive.read([c.USER_ID, c.TIMESTAMP, c.RECEIVED_AT], merged=False)
+    if rows is None:
+        return
+    seconds = [
+        rows[name].cast(pa.int64()).to_numpy() / MICROSECONDS
+        for name in (c.TIMESTAMP, c.RECEIVED_AT)
+    ]
+    frame = pd.DataFrame(dict(zip(("at", "received"), seconds, strict=True)))
+    newest = frame.groupby(rows[c.USER_ID].to_pylist()).max()
+    features.remember(zip(newest.index, newest["at"], strict=True))
+    features.recompute(newest.index[newest["received"] > received_at])
 
 
 def _events(dataset: Dataset) -> pa.Table:
@@ -126,6 +164,6 @@ def _events(dataset: Dataset) -> pa.Table:
     columns = [name for name in EVENT_COLUMNS if name in present]
     split_by_time = dataset.spec.split.by == "time"
     frame: pd.DataFrame = (
-        dataset.events(columns) if split_by_time else dataset.train_events(columns)
+        dataset.events(columns, merged=False) if split_by_time else dataset.train_events(columns)
     )
     return pa.Table.from_pandas(frame, preserve_index=False)

@@ -45,10 +45,11 @@ class History:
         return sum(len(run.rows) for run in self._runs) + len(self._tail)
 
     def add(self, events: Sequence[StoredEvent]) -> None:
-        """Take in events; those without an item are none of the features' business."""
+        """Take in events, those left out that features do not count."""
         for event in events:
-            if event.item_id is None:
+            if not counts(event):
                 continue
+            assert event.item_id is not None  # noqa: S101 - so it counts
             place = len(self._tail)
             self._tail.append(event)
             self._tail_subjects[event.subject_id].append(place)
@@ -103,6 +104,11 @@ class History:
                 return
             rows = pa.concat_tables([before.rows, last.rows]).unify_dictionaries()
             self._runs[-2:] = [_Run(rows)]
+
+
+def counts(event: StoredEvent) -> bool:
+    """Return whether features are made of an event: it has an item, and waits for nothing."""
+    return event.item_id is not None and event.quarantine is None
 
 
 class _Run:

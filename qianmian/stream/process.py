@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 GROUP: Final = "stream"
 LOCK_FILE: Final = "stream.lock"
 _PAGE: Final = 10_000
+#: Times `read_events` that are read at once, at most.
+_MOST: Final = 16
 #: Seconds until a step that the engine or the online store refused is tried again; it doubles.
 _PATIENCE: Final = (0.2, 5.0)
 #: What passes by itself: another writer, a full disk, a server that starts again.
@@ -54,6 +56,7 @@ class Stream:
         self._parts = parts
         self._now = now
         self._settings = settings or StreamSettings()
+        self._limit = self._settings.read_events
         self._cursor = BEGINNING
         self._taken = 0  # and not committed yet
         self.events = 0  # committed since the start
@@ -81,7 +84,8 @@ class Stream:
         """
         began = monotonic()
         if not self._taken:
-            events, cursor = self._log.read(self._cursor, self._settings.read_events)
+            events, cursor = self._log.read(self._cursor, self._limit)
+            self._adapt(len(events))
             if events:
                 for part in self._parts:
                     part.take(events)
@@ -99,6 +103,11 @@ class Stream:
             self.seconds += monotonic() - began
             self.received_at = self._last_received
         return taken
+
+    def _adapt(self, read: int) -> None:
+        """Read more at once the longer the log is ahead: a subject is then computed less often."""
+        least = self._settings.read_events
+        self._limit = min(2 * self._limit, _MOST * least) if read == self._limit else least
 
     def lag(self) -> tuple[int, float]:
         """Return how many events are not worked in yet, and the age of the oldest in seconds."""

@@ -21,7 +21,7 @@ from qianmian.events.changes import Changes
 from qianmian.events.event import StoredEvent
 from qianmian.features.event_log import EventLog
 from qianmian.features.views import FeatureInputs
-from qianmian.stream.history import History
+from qianmian.stream.history import History, counts
 from qianmian.stream.users import Write, just_after, stamped
 
 
@@ -63,7 +63,7 @@ class StatisticsPart:
 
     def take(self, events: Sequence[StoredEvent]) -> None:
         for event in events:
-            if event.item_id is not None:
+            if counts(event) and event.item_id is not None:
                 newest = max(event.timestamp, self._waiting.get(event.item_id, 0.0))
                 self._waiting[event.item_id] = newest
 

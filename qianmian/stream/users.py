@@ -25,7 +25,7 @@ from qianmian.events.event import StoredEvent
 from qianmian.events.rows import MICROSECONDS, microseconds
 from qianmian.features.event_log import EventLog
 from qianmian.features.views import FeatureInputs
-from qianmian.stream.history import History
+from qianmian.stream.history import History, counts
 
 _ACTED: Final = frozenset({f.USER_TAGS, f.USER_ACTIVITY, f.USER_SEQUENCE, f.USER_EXPOSURE})
 _REACHED: Final = _ACTED | {f.USER_LEDGER, f.USER_AFFINITY}
@@ -96,7 +96,7 @@ class UserFeatures:
 
     def touch(self, event: StoredEvent, subject_id: str) -> None:
         """Note that a subject has a new event."""
-        if event.item_id is not None:
+        if counts(event):
             self._wait(subject_id, self._touched_by(event.event_type), event.timestamp)
 
     def recompute(self, subject_id: str, newest: float) -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from qianmian.cli.main import app
 from qianmian.data.store import Dataset
 from qianmian.events.engine import Engine, SqliteEngine, open_engine
 from qianmian.events.event import StoredEvent
@@ -76,3 +78,16 @@ def sent(number: int, subject: str, item: str, kind: str = "order", **fields: An
         "item_id": item,
     }
     return StoredEvent(**{**given, **fields})
+
+
+@pytest.fixture
+def run_cli():
+    """Run `qianmian` on a workspace."""
+
+    def run(workspace: Workspace, *arguments: str) -> Any:
+        home = ["--home", str(workspace.root), "--dataset", workspace.dataset]
+        done = CliRunner().invoke(app, [*home, *arguments])
+        assert done.exit_code == 0, done.output
+        return done
+
+    return run

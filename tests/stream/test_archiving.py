@@ -1,0 +1,220 @@
+"""From the log to the archive: each event once, whenever the process dies."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+from qianmian.contracts import columns as c
+from qianmian.contracts import features as f
+from qianmian.data.archive import Archive
+from qianmian.data.store import Dataset
+from qianmian.errors import EventStoreError
+from qianmian.events.engine import SqliteEngine, open_engine
+from qianmian.features import snapshots
+from qianmian.stream.archiver import ARCHIVE_GROUP, ArchivePart, Archiver
+from qianmian.stream.settings import ArchiveSettings
+from qianmian.workspace import Workspace
+from tests.events.made import event
+from tests.stream.conftest import NOW, sent
+
+HOUR = 3600.0
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    return Workspace(tmp_path, "d")
+
+
+@pytest.fixture
+def log(workspace):
+    engine = open_engine(SqliteEngine(), workspace)
+    yield engine.events
+    engine.close()
+
+
+@pytest.fixture
+def archive(workspace):
+    return Archive(workspace.archive)
+
+
+def archived(archive):
+    rows = archive.read([c.EVENT_ID])
+    return [] if rows is None else sorted(rows[c.EVENT_ID].to_pylist())
+
+
+def received(number, hours, **more):
+    return event(number, received_at=hours * HOUR, **more)
+
+
+def test_windows_leave_the_log_once_they_are_closed(log, archive):
+    archiver = Archiver(log, archive, ArchiveSettings(close_after_seconds=60))
+    log.append([received(1, 10.2), received(2, 10.9), received(3, 11.1)])
+    assert archiver.archive_closed(11 * HOUR + 59) == 0
+    assert archiver.archive_closed(11 * HOUR + 61) == 2
+    assert archived(archive) == ["e1", "e2"]
+    assert [one.event_id for one in log.read("", 10)[0]] == ["e3"]
+    assert log.lag(ARCHIVE_GROUP) == 1
+    assert archiver.archive_closed(11 * HOUR + 62) == 0
+    assert log.append([received(2, 10.9)]) == [False]  # still known
+
+
+def test_events_of_a_clock_that_was_set_back_are_not_stuck(log, archive):
+    log.append([received(1, 5000.0), received(2, 10.0)])
+    archiver = Archiver(log, archive, ArchiveSettings())
+    assert archiver.archive_closed(12 * HOUR) == 2
+
+
+def test_nothing_leaves_before_the_stream_has_worked_it_in(log, archive):
+    log.append([received(n, 1.0) for n in range(6)])
+    _, cursor = log.read("", 4)
+    log.commit("stream", cursor)
+    archiver = Archiver(log, archive, ArchiveSettings(events_at_once=3))
+    assert archiver.archive_all() == 4
+    assert archived(archive) == ["e0", "e1", "e2", "e3"]
+    log.commit("stream", log.read("", 10)[1])
+    assert archiver.archive_all() == 2
+
+
+@pytest.mark.parametrize("step", ["append", "trim", "commit"])
+def test_an_error_at_any_step_is_made_good(log, archive, monkeypatch, step):
+    log.append([received(n, 1.0) for n in range(6)])
+    archiver = Archiver(log, archive, ArchiveSettings(events_at_once=4))
+    owner = log if step != "append" else "qianmian.data.archive_writer.replace_text"
+
+    def fail(*_):
+        raise EventStoreError("no space left")
+
+    with monkeypatch.context() as broken:
+        if step == "append":
+            broken.setattr(owner, fail)
+        else:
+            broken.setattr(log, step, fail)
+        with pytest.raises(EventStoreError):
+            archiver.archive_all()
+    archiver.archive_all()
+    assert archived(archive) == [f"e{n}" for n in range(6)]
+    assert log.read("", 10)[0] == []
+
+
+def test_erasing_meets_log_and_archive(log, archive):
+    log.append([received(1, 1.0, subject="gone"), received(2, 1.0, subject="stays")])
+    archiver = Archiver(log, archive, ArchiveSettings())
+    archiver.archive_all()
+    log.append([received(3, 1.0, subject="gone")])
+    assert archiver.erase(["gone"]) == 2
+    assert archived(archive) == ["e2"]
+    assert log.of_subjects(["gone"]) == []
+
+
+KILLED = """
+    import sys
+    from pathlib import Path
+    from qianmian.data.archive import Archive
+    from qianmian.events.engine import SqliteEngine, open_engine
+    from qianmian.stream.archiver import Archiver
+    from qianmian.stream.settings import ArchiveSettings
+    from qianmian.workspace import Workspace
+
+    workspace = Workspace(Path(sys.argv[1]), "d")
+    engine = open_engine(SqliteEngine(), workspace)
+    settings = ArchiveSettings(events_at_once=40, parts_a_day=3)
+    archiver = Archiver(engine.events, Archive(workspace.archive), settings)
+    print("ready", flush=True)
+    archiver.archive_all()
+    print("done", flush=True)
+"""
+
+
+def test_killed_at_any_moment_nothing_is_lost_or_doubled(log, archive, workspace):
+    events = [received(n, 1.0, timestamp=NOW + 86_400 * (n % 3)) for n in range(800)]
+    log.append(events)
+    rng, kills = random.Random(3), 0
+    for _ in range(3):
+        process = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(KILLED), str(workspace.root)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(rng.uniform(0.02, 0.3))
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGKILL)
+            kills += 1
+        rest = process.communicate()[0]
+        here = {one.event_id for one in log.read("", 10_000)[0]}
+        there = archived(archive)
+        assert len(there) == len(set(there))
+        assert here | set(there) == {one.event_id for one in events}
+        if "done" in rest:
+            break
+    Archiver(log, archive, ArchiveSettings()).archive_all()
+    assert archived(archive) == sorted(one.event_id for one in events)
+    assert log.read("", 10)[0] == []
+    assert kills >= 1
+
+
+def test_the_part_archives_beside_the_stream(log, archive):
+    log.append([received(n, 1.0) for n in range(5)])
+    settings = ArchiveSettings(look_seconds=1e-9)
+    part = ArchivePart(Archiver(log, archive, settings), settings)
+    part.flush(10 * HOUR)
+    part.close()
+    assert part.archived == 5
+
+
+def test_features_are_the_same_before_and_after_archiving(shop):
+    shop.send(sent(1, "u1", "i19"), sent(2, "visitor:d", "i18"), sent(3, "u1", "i01", "impression"))
+    streaming = shop.start()
+    streaming.drain()
+    before = shop.user("u1")
+    streaming.archiver.archive_all()
+    assert shop.engine.events.size() == 0
+    again = shop.start()
+    shop.send(sent(4, "u1", "i17", "impression"), sent(5, "visitor:d", "i16"))
+    again.drain()
+    after = shop.user("u1")
+    assert after[f.LEDGER_ITEM_IDS] == before[f.LEDGER_ITEM_IDS]
+    assert after[f.EXPOSED_ITEM_IDS][:2] == ["i17", "i01"]
+    assert shop.user("visitor:d")[f.LEDGER_ITEM_IDS] == ["i16", "i18"]
+
+
+def test_a_stream_that_missed_archived_events_works_them_in(shop):
+    shop.send(sent(1, "u1", "i19"))
+    shop.start().archiver.archive_all()  # no stream ever read it
+    assert shop.user("u1")[f.LEDGER_ITEM_IDS][0] != "i19"
+    shop.start().drain()
+    assert shop.user("u1")[f.LEDGER_ITEM_IDS][0] == "i19"
+
+
+def test_a_retrain_sees_what_was_archived(shop, run_cli):
+    train_end = Dataset.open(shop.workspace).spec.split.train_end
+    shop.send(sent(1, "u1", "i19"), sent(2, "u1", "i18", "impression", propensity=0.5))
+    streaming = shop.start()
+    streaming.drain()
+    streaming.archiver.archive_all()
+    done = run_cli(shop.workspace, "data", "split", "--train-end", "2024-08-23T00:00:00")
+    assert "training sees events before 2024-08-23 00:00:00 UTC" in done.output
+    dataset = Dataset.open(shop.workspace)
+    events = dataset.train_events([c.USER_ID, c.EVENT_TYPE, c.PROPENSITY, c.ATTRIBUTED])
+    served = events[events[c.ATTRIBUTED].notna()]
+    assert served[c.EVENT_TYPE].tolist() == ["order", "impression"]
+    end = dataset.spec.split.train_end.timestamp()
+    assert end > NOW > train_end.timestamp()
+    kept = snapshots.FeatureSchema.load(shop.workspace.features).thresholds
+    report = snapshots.build(shop.workspace, dataset, [end])
+    assert report.written > 0
+    assert snapshots.FeatureSchema.load(shop.workspace.features).thresholds == kept
+    run_cli(shop.workspace, "features", "materialize")
+    row = shop.user("u1")
+    assert row[f.LEDGER_ITEM_IDS][0] == "i19"
+    assert row[f.EXPOSED_ITEM_IDS][0] == "i18"
+    assert snapshots.build(shop.workspace, dataset, [end]).written == 0
+    done = run_cli(shop.workspace, "data", "split", "--reset")
+    assert f"before {train_end:%F %T}" in done.output
