@@ -125,6 +125,25 @@ class TwoTowerTrainer:
         steps = max(1, round(size / self._profile.users_per_batch))
         return [self._step(week, rows) for rows in np.array_split(order, steps) if len(rows)]
 
+    def reseed(self, rng: np.random.Generator) -> None:
+        """Draw from another generator from here on: workers must not draw alike."""
+        self._rng = rng
+
+    @torch.no_grad()
+    def loss(self, week: Week) -> float:
+        """Loss of a week's users against fixed negatives, nothing hidden, nothing learned."""
+        self._model.eval()
+        catalogue = len(week.share)
+        rng = np.random.default_rng(0)
+        uniform = rng.integers(0, catalogue, self._profile.uniform_negatives)
+        rows = np.arange(min(len(week.positives), USER_CHUNK))
+        items = np.unique(np.concatenate([*(week.positives[row] for row in rows), uniform]))
+        batch = user_batch(week.inputs, rows, week.codes)
+        batch.update(item_batch(items, week.item_dense, week.codes))
+        users_UD, items_ID = self._model(batch)
+        even = torch.zeros(len(items))
+        return float(sampled_softmax(users_UD @ items_ID.T, _membership(week, rows, items), even))
+
     def _step(self, week: Week, rows: np.ndarray) -> float:
         profile, rng = self._profile, self._rng
         chosen = [
@@ -204,6 +223,14 @@ class TwoTowerTrainer:
         """States of the optimizer that is fused into the backward pass."""
         states = self._model.fused_optimizer.state_dict()["state"]
         return {name: value for table in states.values() for name, value in table.items()}
+
+    def local_rows(self) -> dict[str, int]:
+        """Rows of each table that this worker holds."""
+        return {
+            name.split(".")[-2]: sum(len(shard.tensor) for shard in value.local_shards())
+            for name, value in self._model.state_dict().items()
+            if isinstance(value, ShardedTensor)
+        }
 
     def state_dict(self) -> dict[str, Tensor]:
         """Weights under the names of the plain model, tables gathered from their shards."""

@@ -7,7 +7,6 @@ SASRec: Kang and McAuley, "Self-attentive sequential recommendation" (2018).
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -17,10 +16,9 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from benchmarks.peers.environment import peer_command
 from qianmian.contracts import columns as c
-from qianmian.errors import DataError
 from qianmian.features.item_table import Int32
-from qianmian.workspace import PROJECT_ROOT
 from training.baselines import popularity
 from training.history import History
 from training.slices import Ranking
@@ -28,8 +26,7 @@ from training.subjects import Subject
 from training.systems import System
 
 SASREC: Final = "sasrec"
-PEERS: Final = PROJECT_ROOT / "var" / "peers"
-_SCRIPT: Final = PROJECT_ROOT / "benchmarks" / "peers" / "sasrec.py"
+SCRIPT: Final = "sasrec.py"
 
 
 def sasrec(history: History, subjects: list[Subject], ranked: Int32, *, seed: int) -> System:
@@ -37,11 +34,6 @@ def sasrec(history: History, subjects: list[Subject], ranked: Int32, *, seed: in
 
     Raises `DataError` when the peers' environment was not made.
     """
-    if not PEERS.is_dir():
-        raise DataError(
-            f"{PEERS}: missing; run `benchmarks/peers/install.sh`, or leave SASRec out "
-            "with --no-sasrec"
-        )
     targets = history.targets
     popular = popularity(targets, len(history.catalogue), history.cut)
     rest = (popular / (popular.max() + 1.0) - 1.0) * 1e3  # below every score of the model
@@ -52,12 +44,8 @@ def sasrec(history: History, subjects: list[Subject], ranked: Int32, *, seed: in
         ).to_parquet(given)
         codes = [s.code for s in subjects if s.code >= 0]
         pd.DataFrame({c.USER_ID: codes}).to_parquet(wanted)
-        subprocess.run(
-            [sys.executable, str(_SCRIPT), str(given), str(wanted), str(back), str(seed)],
-            env={**os.environ, "PYTHONPATH": str(PEERS)},
-            stdout=sys.stderr,
-            check=True,
-        )
+        command, env = peer_command(SCRIPT, str(given), str(wanted), str(back), str(seed))
+        subprocess.run(command, env=env, stdout=sys.stderr, check=True)
         found = pd.read_parquet(back)
     lists = {
         user: (rows[c.ITEM_ID].to_numpy(dtype=np.int32), rows["score"].to_numpy())

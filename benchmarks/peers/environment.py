@@ -1,0 +1,24 @@
+"""How a peer's script is run: the peers' own packages stand before the project's."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Final
+
+from qianmian.errors import DataError
+from qianmian.workspace import PROJECT_ROOT
+
+PEERS: Final = PROJECT_ROOT / "var" / "peers"
+_SCRIPTS: Final = PROJECT_ROOT / "benchmarks" / "peers"
+
+
+def peer_command(script: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
+    """Command and environment of a script of this folder.
+
+    Raises `DataError` when the peers' environment was not made.
+    """
+    if not PEERS.is_dir():
+        raise DataError(f"{PEERS}: missing; run `benchmarks/peers/install.sh`")
+    env = {**os.environ, "PYTHONPATH": str(PEERS)}
+    return [sys.executable, str(_SCRIPTS / script), *arguments], env
