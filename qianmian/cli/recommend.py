@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated
 
 import typer
 
-from qianmian.cli.page_table import page_table
-from qianmian.cli.state import CliState
+from qianmian.cli.preview import print_page, service_at, shopper
 from qianmian.cli.wide import console
-from qianmian.errors import FieldError
-
-if TYPE_CHECKING:
-    from qianmian.contracts.api import Shopper
-
-_QUOTED: Final = 24  # characters of a bad id that the message repeats
 
 
 def recommend(
@@ -42,60 +34,13 @@ def recommend(
     configs/serving/serve.yaml. Without --at it is one day after what the release has learned from.
     """
     from qianmian.contracts.api import BlockQuery, Params, RecommendRequest
-    from qianmian.releases.store import ReleaseStore
-    from serving.clock import ClockSettings, parse_moment
-    from serving.launch import SERVE_FILE, ServeFile
-    from serving.service import VenueService
 
-    shopper = _shopper(user)
-    workspace = CliState.of(ctx).workspace
-    manifest = ReleaseStore(workspace.releases).get(release)
-    moment = parse_moment(at, field="--at") if at else manifest.data_end + timedelta(days=1)
-    file = ServeFile.read(SERVE_FILE).changed(
-        args={"home": str(workspace.root), "dataset": workspace.dataset},
-        clock=ClockSettings(mode="fixed", at=moment),
+    request = RecommendRequest(
+        user=shopper(user), blocks=(BlockQuery(page_size=size),), params=Params(explain=explain)
     )
-    live = file.live
-    live = live.model_copy(update={"feed": live.feed.model_copy(update={"release": release})})
-    service = VenueService.open(file.settings, live)
-    answer = service.recommend(
-        venue,
-        RecommendRequest(
-            user=shopper,
-            blocks=(BlockQuery(page_size=size),),
-            params=Params(explain=explain),
-        ),
-    )
+    with service_at(ctx, at, release) as (service, moment):
+        answer = service.recommend(venue, request)
     if as_json:
         typer.echo(json.dumps(answer, indent=2, ensure_ascii=False))
         return
-    block, page = answer["blocks"][0], answer["venue"]
-    arms = ", ".join(f"{a['experiment']}={a['arm']}" for a in answer["experiments"]) or "none"
-    out = console()
-    out.print(f"{page['name']} ({page['phase']}) for shopper {user} at {moment:%Y-%m-%d %H:%M}")
-    out.print(f"release {answer['release']}, experiments: {arms}")
-    if answer["degraded"]:
-        out.print(f"degraded: {', '.join(answer['degraded'])}")
-    out.print(page_table(block, "", explain=explain))
-    if explain:
-        how = block["explain"]
-        out.print(f"candidates: {_counts(how['candidates'])}")
-        out.print(f"removed: {_counts(how['removed'])}")
-
-
-def _shopper(user: str) -> Shopper:
-    from pydantic import ValidationError
-
-    from qianmian.contracts.api import MAX_ID, Shopper
-
-    try:
-        return Shopper(id=user)
-    except ValidationError:
-        shown = user if len(user) <= _QUOTED else f"{user[:_QUOTED]}..."
-        raise FieldError(
-            "USER", shown, f"1 to {MAX_ID} characters of UTF-8 text", "give a user id"
-        ) from None
-
-
-def _counts(counts: dict[str, int]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
+    print_page(console(), answer, user, moment, explain=explain)

@@ -157,6 +157,13 @@ class VenueBook:
         """The faults of each file that is not in force as it stands, by its path."""
         return {str(path): why for path, why in {**self._doubled, **self._faulty}.items()}
 
+    def files(self) -> list[tuple[Path, str | None]]:
+        """Return the files in force, each with its venue; that of the default file is None."""
+        return [
+            (path, None if path.name == DEFAULT_FILE else file.id or path.stem)
+            for path, file in self._read.items()
+        ]
+
     def refresh(self) -> bool:
         """Take over files that changed; returns whether the venues are others now."""
         sources = self._sources

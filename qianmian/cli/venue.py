@@ -1,0 +1,223 @@
+"""`qianmian venue`: check the operators' files, show a venue, preview its page."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+from zoneinfo import ZoneInfo
+
+import typer
+from rich.table import Table
+
+from qianmian.cli.preview import print_page, service_at, shopper
+from qianmian.cli.state import CliState
+from qianmian.cli.wide import console
+from qianmian.errors import ConfigError, VenueNotFoundError
+
+if TYPE_CHECKING:
+    from qianmian.data.store import Dataset
+    from qianmian.venues import Venue, VenueBook
+
+app = typer.Typer(
+    add_completion=False,
+    help="Check venue files, show a venue, preview its page.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Configs = Annotated[
+    Path | None, typer.Option(help="Folder that holds venues/; else the shipped configs/.")
+]
+VenueId = Annotated[str, typer.Argument(help="Venue id.", metavar="VENUE")]
+#: Parts of a venue that `show` prints as they are written, without what is as always.
+_PARTS: Final = ("pool", "eligibility", "rules", "fallback")
+
+
+@app.command()
+def check(ctx: typer.Context, configs: Configs = None) -> None:
+    """Check every venue file of the data set, beside the data set.
+
+    Faults are told with file, line, path, value and what was expected, and end it with exit code 2.
+    What may be a slip, an item or a value that the data set does not hold, is told as a note.
+    """
+    from qianmian.venues.advice import advice
+
+    dataset, book = _book(ctx, configs)
+    if book.refused:
+        raise ConfigError("\n".join(book.refused.values()))
+    values = _values(dataset)
+    for path, venue_id in book.files():
+        typer.echo(f"ok {path}" if venue_id is None else f"ok {path}: venue {venue_id}")
+        if venue_id is not None:
+            for note in advice(book.venues[venue_id], values):
+                typer.echo(f"  note: {note}")
+    typer.echo(f"{len(book.venues)} venues of {dataset.spec.name}")
+
+
+@app.command()
+def show(
+    ctx: typer.Context, venue: VenueId, configs: Configs = None, as_json: AsJson = False
+) -> None:
+    """Show a venue as it is in force: data set, default.yaml and its own file together."""
+    from qianmian.config.document import write_document
+
+    _, book = _book(ctx, configs)
+    found = _found(book, venue)
+    parts = {name: part for name in _PARTS if (part := _plain(getattr(found, name)))}
+    if as_json:
+        typer.echo(json.dumps({**_heading(found), **parts}, indent=2, ensure_ascii=False))
+        return
+    heading = _heading(found)
+    out = console()
+    out.print(f"{found.id}: {found.name} ({found.kind or 'no kind'}), times in {found.time_zone}")
+    out.print(f"from {heading['starts_at'] or 'ever'} to {heading['ends_at'] or 'ever'}")
+    out.print(_table(("phase", "from", "objective", "rules"), heading["phases"]))
+    out.print(_table(("block", "kind", "title", "page_size", "differs in"), heading["blocks"]))
+    if parts:
+        out.print(write_document(parts), highlight=False, markup=False)
+
+
+@app.command()
+def preview(
+    ctx: typer.Context,
+    venue: VenueId,
+    user: Annotated[str, typer.Argument(help="User id; one nobody knows gets the cold page.")],
+    at: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="The moment it is, ISO 8601, UTC unless it says so."),
+    ] = None,
+    block: Annotated[
+        list[str] | None, typer.Option(help="Only this block; may be repeated.")
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(min=1, max=100, help="Items of each block; else its own.")
+    ] = None,
+    region: Annotated[str | None, typer.Option(help="Where the shopper is.")] = None,
+    release: Annotated[str, typer.Option(help="Alias of the release that answers.")] = "live",
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show scores, probabilities and what was removed.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the answer as the service would give it.")
+    ] = False,
+) -> None:
+    """Print a venue's page for one shopper as at a moment, every block of it, without a server.
+
+    Without --at it is one day after what the release has learned from.
+    """
+    from qianmian.contracts import columns as c
+    from qianmian.contracts.api import BlockQuery, Params, RecommendRequest
+
+    asked = shopper(user)
+    with service_at(ctx, at, release) as (service, moment):
+        found = _found(service.book, venue)
+        request = RecommendRequest(
+            user=asked,
+            context={c.REGION: region} if region else {},
+            blocks=tuple(
+                BlockQuery(block_id=name, page_size=size) for name in block or found.blocks
+            ),
+            params=Params(explain=explain),
+        )
+        answer = service.recommend(venue, request)
+    if as_json:
+        typer.echo(json.dumps(answer, indent=2, ensure_ascii=False))
+        return
+    print_page(console(), answer, user, moment, explain=explain)
+
+
+def _book(ctx: typer.Context, configs: Path | None) -> tuple[Dataset, VenueBook]:
+    from qianmian.data.store import Dataset
+    from qianmian.venues import VenueBook
+    from qianmian.workspace import CONFIGS
+    from serving.catalogue import venue_sources
+
+    dataset = Dataset.open(CliState.of(ctx).workspace)
+    return dataset, VenueBook.open(venue_sources(dataset, configs or CONFIGS))
+
+
+def _found(book: VenueBook, venue_id: str) -> Venue:
+    if venue_id not in book.venues:
+        raise VenueNotFoundError("venue", venue_id, book.venues)
+    return book.venues[venue_id]
+
+
+def _values(dataset: Dataset) -> dict[str, frozenset[str]]:
+    """Return the texts that the data set holds in each categorical column."""
+    from qianmian.contracts import columns as c
+
+    values = {c.ITEM_ID: dataset.item_ids()}
+    for table, declared in (
+        (dataset.users(), dataset.spec.users),
+        (dataset.items(), dataset.spec.items),
+    ):
+        if table is not None:
+            for name in declared.categorical:
+                values[name] = frozenset(table[name].dropna().astype(str).unique())
+    return values
+
+
+def _heading(venue: Venue) -> dict[str, Any]:
+    def moment(at: float | None) -> str | None:
+        zone = ZoneInfo(venue.time_zone)
+        return None if at is None else datetime.fromtimestamp(at, zone).isoformat(sep=" ")
+
+    return {
+        "id": venue.id,
+        "name": venue.name,
+        "kind": venue.kind,
+        "time_zone": venue.time_zone,
+        "starts_at": moment(venue.starts_at),
+        "ends_at": moment(venue.ends_at),
+        "objective": dict(venue.objective),
+        "phases": [
+            {
+                "phase": phase.name,
+                "from": moment(phase.starts_at),
+                "objective": dict(phase.objective),
+                "rules": _plain(phase.rules),
+            }
+            for phase in venue.phases
+        ],
+        "blocks": [
+            {
+                "block": name,
+                "kind": block.kind.value,
+                "title": block.title,
+                "page_size": block.page_size,
+                "differs in": {
+                    part: plain
+                    for part in ("sources", "filter", "audience", "rules")
+                    if (plain := _plain(getattr(block, part)))
+                },
+            }
+            for name, block in venue.blocks.items()
+        ],
+    }
+
+
+def _plain(part: Any) -> Any:
+    """Return a part as plain values without what is as always."""
+    if part is None or isinstance(part, str):
+        return part
+    dump = getattr(part, "model_dump", None)
+    return str(part) if dump is None else dump(mode="json", exclude_defaults=True)
+
+
+def _table(columns: tuple[str, ...], rows: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(row[column]) for column in columns))
+    return table
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {inner}" for name, inner in value.items())
+    return "" if value is None else str(value)
