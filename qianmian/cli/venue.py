@@ -179,7 +179,7 @@ def _heading(venue: Venue) -> dict[str, Any]:
                 "phase": phase.name,
                 "from": moment(phase.starts_at),
                 "objective": dict(phase.objective),
-                "rules": _plain(phase.rules),
+                "rules": {} if phase.rules == venue.rules else _plain(phase.rules),
             }
             for phase in venue.phases
         ],
