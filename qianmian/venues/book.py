@@ -110,7 +110,7 @@ class Sources:
         venue_id = file.id or stem
         if venue_id not in self.known and (file.pool is None or file.name is None):
             wanted = f"expected the id of a venue of the data set{suggest(venue_id, self.known)}"
-            yield (), f"venue {venue_id!r}: {wanted}; or name and pool of a new one"
+            yield (), f": venue {venue_id!r}: {wanted}; or name and pool of a new one"
         elif not inner:
             yield from outside(resolve(venue_id, self.known.get(venue_id, {}), default, file))
 

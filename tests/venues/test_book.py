@@ -10,9 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qianmian.config import load_yaml
+from qianmian.data.spec import DatasetSpec
 from qianmian.errors import ConfigError
 from qianmian.venues import Phase, Sources, Venue, VenueBook
 from qianmian.venues.venue import ENDED, OPEN, UPCOMING
+from qianmian.venues.vocabulary import conditions_of
 from qianmian.workspace import CONFIGS
 
 ROWS = pd.DataFrame(
@@ -120,10 +123,36 @@ def test_file_for_no_venue_is_refused(folder: Path) -> None:
         load_venues(folder, "shop", ROWS)
 
 
+SEASONS = ("warm_up", "opening", "peak", "sprint", "encore")
+
+
 def test_shipped_files_are_good() -> None:
-    venue = load_venues(CONFIGS / "venues", "complete-journey", ROWS)["18"]
+    spec = load_yaml(CONFIGS / "datasets" / "complete-journey.yaml", DatasetSpec)
+    periods = {
+        "8": ("2017-05-08T04:00Z", "2017-06-26T04:00Z"),
+        "13": ("2017-08-08T04:00Z", "2017-09-25T04:00Z"),
+        "18": ("2017-10-30T04:00Z", "2017-12-25T05:00Z"),
+    }
+    rows = pd.DataFrame(
+        [
+            {"venue_id": v, "starts_at": pd.Timestamp(start), "ends_at": pd.Timestamp(end)}
+            for v, (start, end) in periods.items()
+        ]
+    )
+    sources = Sources(
+        CONFIGS / "venues",
+        "complete-journey",
+        rows,
+        context=conditions_of(spec),
+        has_margin=False,
+        segments=frozenset(spec.users.categorical),
+    )
+    venues = VenueBook.open(sources).venues
+    assert list(venues) == ["all", "8", "13", "18", "new-to-you"]
+    for venue_id in periods:
+        assert tuple(phase.name for phase in venues[venue_id].phases) == SEASONS
     names = [
-        venue.phase_at(at(f"2017-{day}T12:00")).name
+        venues["18"].phase_at(at(f"2017-{day}T12:00")).name
         for day in ("10-29", "10-30", "11-10", "11-20", "12-05", "12-11", "12-22", "12-26")
     ]
     assert names == [
