@@ -55,6 +55,7 @@ from serving.ingest.writer import GroupWriter
 from serving.listener import Listener
 from serving.people import People
 from serving.settings import LiveSettings, ServeSettings
+from serving.statistics import LiveStatistics, Rhythm
 from serving.stream_watch import StreamWatch
 
 log = logging.getLogger(__name__)
@@ -137,6 +138,9 @@ class VenueService:
         )
         self.stream = StreamWatch(self.metrics.registry)
         self.listener.subscribe(topics.STREAM, self.stream.take)
+        self.statistics = LiveStatistics()
+        self._reorder = Rhythm(settings.reorder_seconds)
+        self.listener.subscribe(topics.ITEM_STATISTICS, self.statistics.take)
         self.listener.subscribe(
             topics.USERS, lambda changes: self.users.forget(change.key for change in changes)
         )
@@ -279,6 +283,7 @@ class VenueService:
         with self._loading:
             self._refresh_keys()
             self._refresh_venues()
+            self._refresh_statistics()
             aliases = self._aliases_stamp()
             if aliases != self._seen_aliases:
                 self._seen_aliases = aliases
@@ -314,6 +319,25 @@ class VenueService:
         self.world = replace(world, venues=venues, releases=releases)
         self.metrics.venue_file("taken")
         log.info("serving changed venues")
+
+    def _refresh_statistics(self) -> None:
+        """Put in what the stream computed of items, and now and then order the pools by it."""
+        releases = self._releases()
+        if changed := self.statistics.changed():
+            for release in releases:
+                self.statistics.apply(release.bundle, changed)
+            self._reorder.ask()
+        if self.world is None or not self._reorder.due(monotonic()):
+            return
+        ordered = {release.id: release.reordered() for release in releases}
+        held = self.world.releases
+        swapped = {alias: ordered[release.id] for alias, release in held.items()}
+        self.world = replace(self.world, releases=swapped)
+
+    def _releases(self) -> list[ResidentRelease]:
+        """Return the releases in service, each once."""
+        held = self.world.releases.values() if self.world else ()
+        return list({release.id: release for release in held}.values())
 
     def _refresh_keys(self) -> None:
         ring = self._changed_keys()
@@ -391,6 +415,7 @@ class VenueService:
             provider=self.settings.provider,
             threads=self.settings.threads,
         )
+        self.statistics.apply(bundle)
         return ResidentRelease.build(release_id, bundle, self.book.venues, self.catalogue.goods)
 
     def _read_experiments(self, live: LiveSettings) -> Experiments:

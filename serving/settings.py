@@ -60,6 +60,8 @@ class ServeSettings(ConfigModel):
     """Where events and what follows from them are kept: every replica's common memory."""
     stream: StreamSettings = StreamSettings()
     """Rhythm of the stream process."""
+    reorder_seconds: Annotated[float, Field(gt=0)] = 10.0
+    """Least time between two orderings of the pools by changed item statistics."""
     listen_seconds: Annotated[float, Field(gt=0)] = 0.05
     """How often a replica looks for changed facts (stock, features, merged visitors)."""
     ingest: IngestSettings = IngestSettings()

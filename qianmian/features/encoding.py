@@ -18,7 +18,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, PrivateAttr
 
 from qianmian.contracts import features as f
-from qianmian.features.item_table import Float32, ItemTable
+from qianmian.features.item_table import Float32, Int32, ItemTable
 from qianmian.features.user_state import SECONDS_PER_DAY, UserState, is_missing
 
 Inputs = dict[str, npt.NDArray[np.generic]]
@@ -207,14 +207,17 @@ ITEM_DENSE_FEATURES: Final = (*f.ITEM_STATISTICS_NUMERIC, "age", "days_since_see
 _NEVER_SECONDS: Final = 365 * SECONDS_PER_DAY
 
 
-def item_dense(items: ItemTable, now: float) -> Float32:
-    """Statistics of every item in model-ready scale, float32 [n, len(ITEM_DENSE_FEATURES)].
+def item_dense(items: ItemTable, now: float, rows: Int32 | None = None) -> Float32:
+    """Statistics of items in model-ready scale, float32 [n, len(ITEM_DENSE_FEATURES)].
 
-    `now` (epoch seconds) dates ages; an item never seen has age 0 and was last seen a year ago.
+    Of every item, or of those at `rows`. `now` (epoch seconds) dates ages; an item never seen has
+    age 0 and was last seen a year ago.
     """
-    ages = np.where(items.first_seen_at > 0, now - items.first_seen_at, 0.0)
-    seen = np.where(items.last_seen_at > 0, now - items.last_seen_at, _NEVER_SECONDS)
-    columns = [squash(items.statistics), log_days(ages), log_days(seen)]
+    chosen = slice(None) if rows is None else rows
+    first, last = items.first_seen_at[chosen], items.last_seen_at[chosen]
+    ages = np.where(first > 0, now - first, 0.0)
+    seen = np.where(last > 0, now - last, _NEVER_SECONDS)
+    columns = [squash(items.statistics[chosen]), log_days(ages), log_days(seen)]
     return np.column_stack(columns).astype(np.float32)
 
 

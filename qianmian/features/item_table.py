@@ -102,6 +102,17 @@ class ItemTable:
         last[rows] = frame[f.LAST_SEEN_AT].to_numpy(dtype=float)[known]
         return replace(self, statistics=statistics, first_seen_at=first, last_seen_at=last)
 
+    def update_statistics(
+        self, rows: Int32, values: Float32, first: Float64, last: Float64
+    ) -> None:
+        """Replace the statistics of some items in place, for everyone who holds this table.
+
+        `values` is float32 [rows, S]; `first` and `last` are when the items were seen.
+        """
+        self.statistics[rows] = np.nan_to_num(values)
+        self.first_seen_at[rows] = first
+        self.last_seen_at[rows] = last
+
     def __len__(self) -> int:
         return len(self.item_ids)
 

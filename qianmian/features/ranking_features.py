@@ -142,7 +142,7 @@ class RankingFeatures:
         self._item_rows = item_dense(items, now)
         self._interval = items.statistic(f.REPEAT_INTERVAL_DAYS)
         price = items.statistic(f.PAID_PRICE)
-        self._log_price = np.log(np.maximum(price, 0.01))
+        self._log_price = np.log(np.maximum(price, _LEAST_PRICE))
         self._priced = (price > 0).astype(np.float32)
         self._log_ranks = np.log1p(np.arange(_USUAL_CANDIDATES)).astype(np.float32)
         self._codes = {name: items.attributes[name].codes for name in affinity_columns}
@@ -153,6 +153,13 @@ class RankingFeatures:
                 for block in (_USER_FEATURES, _ITEM_FEATURES, _LEDGER_FEATURES, _CROSS_FEATURES)
             ]
         )
+
+    def refresh(self, rows: Int32, now: float) -> None:
+        """Take over the statistics of some items, which changed in the item table; as of `now`."""
+        self._item_rows[rows] = item_dense(self._items, now, rows)
+        price = self._items.statistic(f.PAID_PRICE)[rows]
+        self._log_price[rows] = np.log(np.maximum(price, _LEAST_PRICE))
+        self._priced[rows] = price > 0
 
     def compute(self, user: UserState, candidates: Candidates, now: float) -> Float32:
         """Features of a user's candidates at `now` (epoch seconds), float32 [N, F]."""
@@ -254,6 +261,7 @@ class RankingFeatures:
 
 
 _USUAL_CANDIDATES: Final = 1024
+_LEAST_PRICE: Final = 0.01  # of what is compared by its logarithm
 _H: Final = len(f.LEDGER_HALF_LIVES_DAYS)
 _BOUGHT: Final = slice(0, 2)
 _DECAYED: Final = slice(2, 2 + _H)

@@ -9,7 +9,7 @@ Shapes: `n` items of the catalogue, `P` items of a pool, `N` candidates, `D` vec
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -108,6 +108,15 @@ class Pool:
             member=member,
             neighbours=neighbours,
             prior=popularity_prior(table)[items],
+        )
+
+    def reordered(self, table: ItemTable) -> Pool:
+        """The same items in the order of the statistics that the table holds now."""
+        return replace(
+            self,
+            trending=_descending(self.items, table.popularity[self.items]),
+            new=_descending(self.items, table.first_seen_at[self.items]),
+            prior=popularity_prior(table)[self.items],
         )
 
 

@@ -61,6 +61,7 @@ class VenuePool:
     """The items of a venue: laid out for retrieval, and in the order of plain popularity."""
 
     pool: Pool
+    places: Int32  # [P], of its items in the venue's own order
     of_all: Popularity
     of_segment: Mapping[str, Popularity]  # by the value of the venue's segment tag
     details: ItemDetails  # what the venue's page shows of each item
@@ -116,6 +117,11 @@ class ResidentRelease:
         }
         return replace(self, pools=pools)
 
+    def reordered(self) -> Self:
+        """Return the release with its pools in the order of the item statistics as they are now."""
+        pools = {venue_id: _reordered(pool, self.bundle) for venue_id, pool in self.pools.items()}
+        return replace(self, pools=pools)
+
 
 @dataclass(frozen=True, slots=True)
 class World:
@@ -140,6 +146,7 @@ def _venue_pool(venue: Venue, bundle: Bundle, columns: ItemColumns, goods: Goods
     counts = goods.segments(venue.fallback.segment) if venue.fallback.segment else {}
     return VenuePool(
         pool=pool,
+        places=places,
         of_all=_by_popularity(pool, places, bundle.items.popularity),
         of_segment={
             value: _by_popularity(pool, places, by_item(bundle.items, users))
@@ -148,6 +155,16 @@ def _venue_pool(venue: Venue, bundle: Bundle, columns: ItemColumns, goods: Goods
         details=ItemDetails(bundle.items, shelf),
         shelf=shelf,
         eligibility=Eligibility(venue.eligibility, shelf, pool.member),
+        stamp=next(_STAMPS),
+    )
+
+
+def _reordered(venue: VenuePool, bundle: Bundle) -> VenuePool:
+    pool = venue.pool.reordered(bundle.items)
+    return replace(
+        venue,
+        pool=pool,
+        of_all=_by_popularity(pool, venue.places, bundle.items.popularity),
         stamp=next(_STAMPS),
     )
 
