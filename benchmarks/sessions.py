@@ -60,6 +60,7 @@ class Ledger:
             self._since[user][item] = float("-inf")
         self.pages = self.shown = self.violations = 0
         self.early_pages = self.early_violations = 0
+        self.oldest = 0.0  # seconds from a 202 to a page that did not honour it
         self.examples: list[dict[str, Any]] = []
 
     def order(self, user: str, item: str, answered_at: float) -> None:
@@ -76,8 +77,11 @@ class Ledger:
         self.violations += len(wrong)
         self.early_violations += len(bought) - len(wrong)
         self.early_pages += any(known > page.asked_at for known in since.values())
+        ages = [page.asked_at - bought[item] + self._bound for item in wrong]
+        self.oldest = max([self.oldest, *ages])
         if wrong and len(self.examples) < 5:  # noqa: PLR2004 - a few tell enough
-            self.examples.append({"user": page.user, "session": page.session, "items": wrong})
+            said = dict(zip(wrong, (round(min(age, 1e9), 2) for age in ages), strict=True))
+            self.examples.append({"user": page.user, "session": page.session, "seconds": said})
 
 
 def main() -> None:
@@ -133,6 +137,7 @@ def main() -> None:
         "early_pages": ledger.early_pages,
         "early_violations": ledger.early_violations,
         "bound_seconds": options.bound,
+        "oldest_violation_seconds": round(min(ledger.oldest, 1e9), 2),
         "events": dict(tally.events),
         "rejected": dict(tally.rejected),
         "degraded": dict(tally.degraded),

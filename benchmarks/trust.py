@@ -22,10 +22,11 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from benchmarks.simulator.frauds import KINDS, WEEK, Frauds, Honest
+from benchmarks.simulator.frauds import WEEK, Frauds, Honest
 from benchmarks.simulator.shoppers import Shoppers
 from qianmian.data.store import Dataset
 from qianmian.trust.flags import find_flags
+from qianmian.trust.kinds import KINDS
 from qianmian.trust.monitor import TrustMonitor
 from qianmian.trust.rules import TrustRules, load_rules
 from qianmian.trust.traffic import Seen

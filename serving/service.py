@@ -10,6 +10,7 @@ world it began with. What cannot be used is refused, and the release in service 
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 import threading
 from collections.abc import Callable, Mapping
@@ -21,6 +22,8 @@ from typing import Any, Final, Protocol
 import orjson
 from prometheus_client import CollectorRegistry
 
+from qianmian.campaigns.book import CampaignBook
+from qianmian.campaigns.purse import Purse, open_purse
 from qianmian.contracts import topics
 from qianmian.contracts.api import RecommendRequest
 from qianmian.data.store import Dataset
@@ -36,6 +39,7 @@ from qianmian.releases.bundle import Bundle
 from qianmian.releases.schema import current_schema
 from qianmian.releases.store import ReleaseStore
 from qianmian.venues import VenueBook
+from qianmian.venues.vocabulary import conditions_of
 from serving.catalogue import Catalogue, venue_sources
 from serving.clock import Clock
 from serving.decision_log import DecisionLog
@@ -43,7 +47,9 @@ from serving.feed.answer import Answer, venue_info
 from serving.feed.decisions import Decision
 from serving.feed.journey import Feed
 from serving.feed.keys import KeyRing
+from serving.feed.market import Market
 from serving.feed.metrics import FeedMetrics
+from serving.feed.racing import Races
 from serving.feed.resident import ResidentRelease, World
 from serving.feed.seal import Seal
 from serving.feed.tokens import Signer
@@ -90,8 +96,13 @@ class VenueService:
         users: OnlineUsers,
         engine: Engine,
         schema: Callable[[], Mapping[str, str]],
+        campaigns: CampaignBook | None = None,
+        purse: Purse | None = None,
     ) -> None:
-        """Use `open`; this takes the parts that were read."""
+        """Use `open`; this takes the parts that were read.
+
+        Without campaigns and their purse no place is for sale.
+        """
         workspace = settings.workspace()
         self.settings = settings
         self.catalogue = catalogue
@@ -149,6 +160,9 @@ class VenueService:
             topics.IDENTITY, lambda changes: self.users.forget(self.gate.identity.apply(changes))
         )
         self.listener.subscribe(topics.FORGOTTEN, self.gate.tombstones.apply)
+        self.races = Races(self.metrics.registry)
+        self.listener.subscribe(topics.RACING, self.races.take)
+        self.market = self._open_market(campaigns, purse)
         self.ingest = self._open_door()
         self._feed = Feed(
             users=self.users,
@@ -156,6 +170,8 @@ class VenueService:
             metrics=self.metrics,
             new_id=lambda: secrets.token_urlsafe(12),
             ask=self.gate.page,
+            races=self.races,
+            market=self.market,
         )
         self._experiments = self._read_experiments(live)
         self.refresh()
@@ -172,14 +188,22 @@ class VenueService:
         """
         workspace = settings.workspace()
         dataset = Dataset.open(workspace)
+        book = VenueBook.open(venue_sources(dataset, settings.configs, kept=workspace.venues))
         return cls(
             settings,
             live,
             catalogue=Catalogue.read(dataset),
-            book=VenueBook.open(venue_sources(dataset, settings.configs, kept=workspace.venues)),
+            book=book,
             users=FeatureRepo.open(workspace, settings.feature_repo),
             engine=open_engine(settings.engine, workspace),
             schema=lambda: current_schema(workspace),
+            campaigns=CampaignBook.open(
+                settings.configs,
+                dataset.spec.name,
+                venues=lambda: book.venues,
+                context=conditions_of(dataset.spec),
+            ),
+            purse=open_purse(settings.engine, workspace),
         )
 
     def _open_door(self) -> Ingest:
@@ -195,13 +219,28 @@ class VenueService:
         writer = GroupWriter(self.engine.events, on_written=metrics.written)
         return Ingest(acceptance, writer, metrics)
 
+    def _open_market(self, campaigns: CampaignBook | None, purse: Purse | None) -> Market | None:
+        if campaigns is None or purse is None:
+            return None
+        return Market(
+            campaigns,
+            purse,
+            holder=f"{os.getpid()}-{secrets.token_hex(4)}",
+            now=self.now,
+            on_failure=self.metrics.failed,
+        )
+
     def start(self) -> None:
         """Follow what changes elsewhere; pages can be asked for without it."""
         self.listener.start()
+        if self.market is not None:
+            self.market.start()
 
     def close(self) -> None:
         """Write what waits to be written, and stop."""
         self.listener.stop()
+        if self.market is not None:
+            self.market.close()
         self.ingest.close()
         if self.decisions is not None:
             self.decisions.close()

@@ -17,7 +17,6 @@ from qianmian.trust.kinds import BURST, CLICK_RATE, SELF_SHARE, SHARED_DEVICE, U
 from qianmian.trust.traffic import Seen
 
 WEEK: Final = 7 * 86_400.0
-KINDS: Final = (CLICK_RATE, BURST, SHARED_DEVICE, UNSEEN_ORDER, SELF_SHARE)
 
 
 class Honest:

@@ -29,7 +29,7 @@ import yaml
 from serving.environment import free_port
 from serving.launch import ServeFile
 
-_READY_SECONDS: Final = 120.0
+_READY_SECONDS: Final = 300.0
 _STOP_SECONDS: Final = 20.0
 
 
@@ -101,17 +101,19 @@ def _command(service: Service, *words: str) -> list[str]:
 
 
 def _await(service: Service, started: list[subprocess.Popen[bytes]], log: Path) -> None:
-    deadline = time.monotonic() + _READY_SECONDS
+    deadline, said = time.monotonic() + _READY_SECONDS, "no answer"
     while time.monotonic() < deadline:
         if any(process.poll() is not None for process in started):
             break
         try:
-            if httpx.get(f"{service.url}/readyz", timeout=2.0).status_code == httpx.codes.OK:
+            answer = httpx.get(f"{service.url}/readyz", timeout=2.0)
+            if answer.status_code == httpx.codes.OK:
                 return
+            said = answer.text
         except httpx.TransportError:
             pass
         time.sleep(0.2)
-    sys.exit(f"the service did not get ready:\n{log.read_text(errors='replace')[-2000:]}")
+    sys.exit(f"the service did not get ready: {said}\n{log.read_text(errors='replace')[-2000:]}")
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from time import monotonic
-from typing import Final
+from typing import Final, Self
 
 from qianmian.campaigns.campaign import Campaign
 from qianmian.campaigns.schema import CampaignFile
@@ -99,6 +99,28 @@ class CampaignBook:
         self.refused: str | None = None
         self.version = 1
         self.campaigns: Mapping[str, Campaign] = read()
+
+    @classmethod
+    def open(
+        cls,
+        configs: Path,
+        dataset: str,
+        *,
+        venues: Callable[[], Collection[str]] | None = None,
+        context: Mapping[str, object] | None = None,
+    ) -> Self:
+        """Read the campaigns of a data set from `configs/campaigns`; see `load_campaigns`.
+
+        Raises:
+            ConfigError: the files hold faults.
+        """
+        folder = configs / FOLDER
+
+        def read() -> dict[str, Campaign]:
+            known = None if venues is None else venues()
+            return load_campaigns(folder, dataset, venues=known, context=context)
+
+        return cls(read, folder)
 
     def refresh(self) -> bool:
         """Read the files anew if one of them changed; returns whether the campaigns did."""

@@ -116,8 +116,9 @@ class Wallet:
             usages = [held.usage(done=True) for held in settling]
             usages += [held.usage(done=False) for held in going if held.changed()]
             requests = self._requests(terms, now)
-        self._ledger.report(usages)
-        granted = self._ledger.lease(self._holder, requests, now)
+        if usages:
+            self._ledger.report(usages)
+        granted = self._ledger.lease(self._holder, requests, now) if requests else []
         with self._lock:
             self._done = [held for held in self._done if held not in settling]
             for lease in granted:

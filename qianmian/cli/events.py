@@ -150,6 +150,43 @@ def status(ctx: typer.Context, config: Config = None, as_json: AsJson = False) -
 
 
 @app.command()
+def flags(
+    ctx: typer.Context,
+    config: Config = None,
+    reason: Annotated[str | None, typer.Option(help="Only flags of this reason.")] = None,
+    last: Annotated[int, typer.Option("--last", "-n", min=0, help="Flags to list.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List events that are not trusted, with the reason, and how many there are of each.
+
+    They stay in the log; training and metrics leave them out. configs/trust/ says what is looked
+    for.
+    """
+    from dataclasses import asdict
+
+    from qianmian.errors import NotFoundError
+    from qianmian.trust.kinds import KINDS
+    from qianmian.trust.store import FLAGS_FILE, FlagStore
+
+    if reason is not None and reason not in KINDS:
+        raise NotFoundError("reason", reason, KINDS)
+    store = FlagStore(served(ctx, config).settings.workspace().events / FLAGS_FILE)
+    counts, newest = store.counts(), store.newest(last, reason)
+    if as_json:
+        listed = [asdict(flag) for flag in newest]
+        typer.echo(json.dumps({"events": store.total(), "reasons": counts, "flags": listed}))
+        return
+    typer.echo(f"{store.total():,} events are not trusted")
+    for name, count in counts.items():
+        typer.echo(f"  {name}: {count:,}")
+    for flag in newest:
+        typer.echo(
+            f"{_moment(flag.at)}  {flag.event_type:<10}  {flag.subject_id}  {flag.event_id}  "
+            f"{flag.reason}"
+        )
+
+
+@app.command()
 def archive(ctx: typer.Context, config: Config = None, as_json: AsJson = False) -> None:
     """Move every event that the stream has worked in from the log to the archive, now.
 

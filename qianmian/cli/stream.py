@@ -61,6 +61,7 @@ def stream(
             _print_status(read_status(engine.changes), as_json=as_json)
             return
         from qianmian.stream.assembly import assemble
+        from qianmian.stream.market import market_parts
         from qianmian.stream.process import alone
 
         ticking = Clock.start(parse_clock(clock) if clock else file.live.clock)
@@ -71,6 +72,7 @@ def stream(
                 settings.stream,
                 now=ticking.now,
                 feature_repo=settings.feature_repo,
+                others=market_parts(workspace, engine, settings.engine, settings.configs),
             )
             gc.collect()
             gc.freeze()  # the history stays: no collection need look at it again

@@ -170,6 +170,10 @@ class RankedItem(_Contract):
     propensity: Annotated[float, Field(gt=0, le=1)]
     """Probability with which the item was put in this place."""
     item: ItemDetails
+    label: str | None = None
+    """What the page must write on a sponsored item."""
+    campaign_id: str | None = None
+    """Whose place it is, where it is sponsored."""
     explain: ItemExplanation | None = None
 
 
@@ -205,6 +209,8 @@ class RankedBlock(_Contract):
     block_id: str
     title: str
     items: list[RankedItem]
+    creative: str | None = None
+    """The face that the block shows, where creatives race for it."""
     next_page_token: str | None
     """Null when nothing is left to show, or once 2,400 items (`MAX_SHOWN`) were shown."""
     explain: BlockExplanation | None = None
@@ -230,6 +236,18 @@ class AssignedArm(_Contract):
     arm: str
 
 
+class RaceOutcome(_Contract):
+    """How one race between blocks or creatives came out on this page."""
+
+    race: str
+    order: list[str]
+    """Its blocks or creatives; the first one leads."""
+    propensity: Annotated[float, Field(gt=0, le=1)]
+    """Probability with which the first one was put there."""
+    state_version: int
+    """State of the race that it was drawn from; the same request draws the same from the same."""
+
+
 class RecommendResponse(_Contract):
     """Answer of `POST /v1/venues/{venue_id}:recommend`."""
 
@@ -241,7 +259,10 @@ class RecommendResponse(_Contract):
     release: str
     degraded: list[str]
     """Every fallback that this answer needed; empty when all went well."""
+    racing: list[RaceOutcome]
+    """The races of this page."""
     blocks: list[RankedBlock]
+    """In the order in which the page shows them: that of the request, but for races."""
     timing_ms: dict[str, float]
     """Time spent in each stage."""
 

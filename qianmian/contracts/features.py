@@ -90,7 +90,7 @@ RECENT_AT: Final = "recent_at"  # Array(Float64)
 
 # user_ledger: one entry for each item with a target action, newest last action first, at most
 # LEDGER_LENGTH entries. Decayed counts are sums of 0.5 ** (age / half-life) as of `ledger_as_of`.
-LEDGER_LENGTH: Final = 1024
+LEDGER_LENGTH: Final = 4096
 LEDGER_HALF_LIVES_DAYS: Final = (14, 42, 84, 182)
 LEDGER_AS_OF: Final = "ledger_as_of"  # Float64, the moment the decayed counts refer to
 LEDGER_ITEM_IDS: Final = "ledger_item_ids"  # Array(String)

@@ -37,7 +37,7 @@ from qianmian.features.views import FeatureInputs
 from qianmian.workspace import Workspace
 
 #: Raised whenever a feature function gives other rows for the same events.
-REVISION: Final = 1
+REVISION: Final = 2
 
 STAMP_FILE: Final = "snapshots.json"
 EPOCH: Final = 0.0

@@ -35,7 +35,10 @@ from qianmian.stream.settings import StreamSettings
 from qianmian.stream.statistics import StatisticsPart
 from qianmian.stream.status import read_status
 from qianmian.stream.subjects import SubjectPart
+from qianmian.stream.trust import TrustPart
 from qianmian.stream.users import UserFeatures
+from qianmian.trust.rules import TRUST, load_rules
+from qianmian.trust.store import FLAGS_FILE, FlagStore
 from qianmian.workspace import FEATURE_REPO, Workspace
 
 log = logging.getLogger(__name__)
@@ -74,19 +77,24 @@ def assemble(
     *,
     now: Callable[[], float],
     feature_repo: Path = FEATURE_REPO,
+    rules: Path = TRUST,
     others: Sequence[Part] = (),
 ) -> Streaming:
     """Read what was imported and archived, and take the stream up at its checkpoint.
 
-    `others` are parts besides features and statistics.
+    `rules` is the folder of the trust files, `others` are further parts.
 
     Raises:
+        ConfigError: a trust file has faults.
         NotFoundError: the data set was never imported.
         FeatureStoreError: its features were not built.
         EventStoreError: the engine cannot be used.
     """
     dataset = Dataset.open(workspace)
     repo = FeatureRepo.open(workspace, feature_repo)
+    trust = TrustPart(
+        load_rules(workspace.dataset, rules), FlagStore(workspace.events / FLAGS_FILE)
+    )
     with writing(dataset.archive) as archive:  # nothing moves between log and archive meanwhile
         return _assemble(
             workspace,
@@ -96,7 +104,7 @@ def assemble(
             settings,
             now,
             archive.manifest.cursor or BEGINNING,
-            others,
+            (trust, *others),
         )
 
 

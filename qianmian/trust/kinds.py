@@ -30,6 +30,7 @@ BURST: Final = "burst"
 SHARED_DEVICE: Final = "shared_device"
 UNSEEN_ORDER: Final = "unseen_order"
 SELF_SHARE: Final = "self_share"
+KINDS: Final = (CLICK_RATE, BURST, SHARED_DEVICE, UNSEEN_ORDER, SELF_SHARE)
 
 _IMPRESSION: Final = EVENT_CODE[EventType.IMPRESSION]
 _CLICK: Final = EVENT_CODE[EventType.CLICK]

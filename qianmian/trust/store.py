@@ -11,9 +11,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from qianmian.contracts.events import EventType
 from qianmian.trust.monitor import Verdict
+
+FLAGS_FILE: Final = "flags.db"
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS flags (
@@ -46,18 +49,25 @@ class FlagStore:
             db.execute("PRAGMA journal_mode = WAL")
             db.execute(_TABLE)
             db.execute(_INDEX)
+            rows = db.execute("SELECT DISTINCT event_id FROM flags").fetchall()
+        self._flagged = {event_id for (event_id,) in rows}
 
     def settle(self, verdict: Verdict) -> None:
-        """Replace the flags of the events that were judged."""
+        """Replace the flags of the events that were judged. There is one writer: the stream."""
         seen = {event.event_id: event for event in verdict.judged}
+        stale = self._flagged & seen.keys()
+        if not stale and not verdict.flags:
+            return
         rows = [
             (flag.event_id, flag.reason, _NAMES[event.kind - 1], event.subject, event.at)
             for flag in verdict.flags
             if (event := seen.get(flag.event_id)) is not None
         ]
         with self._open() as db:
-            db.executemany("DELETE FROM flags WHERE event_id = ?", ((name,) for name in seen))
+            db.executemany("DELETE FROM flags WHERE event_id = ?", ((name,) for name in stale))
             db.executemany("INSERT OR REPLACE INTO flags VALUES (?, ?, ?, ?, ?)", rows)
+        self._flagged -= stale
+        self._flagged |= {event_id for event_id, *_ in rows}
 
     def counts(self) -> dict[str, int]:
         """Flagged events of each reason."""
@@ -93,4 +103,5 @@ class FlagStore:
     def _open(self) -> Iterator[sqlite3.Connection]:
         """A connection for one transaction: writers are few and readers are people."""
         with closing(sqlite3.connect(self._path, timeout=10.0)) as db, db:
+            db.execute("PRAGMA synchronous = NORMAL")  # what is lost is judged again
             yield db

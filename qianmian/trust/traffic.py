@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,9 @@ import pandas as pd
 from qianmian.contracts import columns as c
 from qianmian.contracts.events import EVENT_CODE
 from qianmian.contracts.subjects import is_visitor
+
+#: The door takes events up to seven days old: what was received later came by an import.
+LIVE_SECONDS: Final = 8 * 86_400.0
 
 Bool = npt.NDArray[np.bool_]
 Float64 = npt.NDArray[np.float64]
@@ -34,6 +37,8 @@ class Logged(Protocol):
     def event_type(self) -> str: ...
     @property
     def timestamp(self) -> float: ...
+    @property
+    def received_at(self) -> float: ...
     @property
     def subject_id(self) -> str: ...
     @property
@@ -61,7 +66,7 @@ class Seen(NamedTuple):
     device: str
     item: str
     order: str
-    page: str  # recommendation that it names, else venue
+    page: str  # recommendation that it names, else venue; "" for imported history
     shared_by: str
 
     @classmethod
@@ -76,7 +81,9 @@ class Seen(NamedTuple):
             device=event.visitor_id or "",
             item=event.item_id or "",
             order=event.order_id or "",
-            page=event.recommendation_id or event.venue_id or "",
+            page=_page(
+                event.recommendation_id, event.venue_id, event.received_at - event.timestamp
+            ),
             shared_by=event.shared_by or "",
         )
 
@@ -90,6 +97,11 @@ def account(subject_id: str) -> str:
     return "" if is_visitor(subject_id) else subject_id
 
 
+def _page(recommendation: str | None, venue: str | None, delay: float) -> str:
+    """What page an event names; imported history names none, for its impressions were not kept."""
+    return "" if delay > LIVE_SECONDS else recommendation or venue or ""
+
+
 def seen_in(frame: pd.DataFrame) -> Iterator[Seen]:
     """Rows of a table in the data contract's columns; optional ones may be absent.
 
@@ -98,6 +110,8 @@ def seen_in(frame: pd.DataFrame) -> Iterator[Seen]:
     at = frame[c.TIMESTAMP].to_numpy(dtype="datetime64[us]").astype(np.int64) * 1e-6
     kinds = frame[c.EVENT_TYPE].astype(str).map({str(k): v for k, v in EVENT_CODE.items()})
     subject = _texts(frame, c.USER_ID)
+    received = frame[c.RECEIVED_AT] if c.RECEIVED_AT in frame else frame[c.TIMESTAMP]
+    delays = (received.fillna(frame[c.TIMESTAMP]) - frame[c.TIMESTAMP]).dt.total_seconds()
     recommendation, venue = _texts(frame, c.RECOMMENDATION_ID), _texts(frame, c.VENUE_ID)
     columns = (
         _texts(frame, c.EVENT_ID),
@@ -106,7 +120,7 @@ def seen_in(frame: pd.DataFrame) -> Iterator[Seen]:
         subject,
         [account(subject_id) for subject_id in subject],
         *(_texts(frame, name) for name in (c.VISITOR_ID, c.ITEM_ID, c.ORDER_ID)),
-        [page or place for page, place in zip(recommendation, venue, strict=True)],
+        list(map(_page, recommendation, venue, delays)),
         _texts(frame, c.SHARED_BY),
     )
     return (Seen(*row) for row in zip(*columns, strict=True))

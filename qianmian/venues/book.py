@@ -21,7 +21,7 @@ import pandas as pd
 from qianmian.config import Finding, parse_yaml, read_text
 from qianmian.contracts import columns as c
 from qianmian.errors import ConfigError, suggest
-from qianmian.venues.resolve import Row, outside, resolve
+from qianmian.venues.resolve import Row, outside, resolve, unknown_blocks
 from qianmian.venues.schema import VenueFile
 from qianmian.venues.venue import Venue
 
@@ -112,7 +112,9 @@ class Sources:
             wanted = f"expected the id of a venue of the data set{suggest(venue_id, self.known)}"
             yield (), f": venue {venue_id!r}: {wanted}; or name and pool of a new one"
         elif not inner:
-            yield from outside(resolve(venue_id, self.known.get(venue_id, {}), default, file))
+            venue = resolve(venue_id, self.known.get(venue_id, {}), default, file)
+            yield from outside(venue)
+            yield from unknown_blocks(venue, file)
 
     def _missing(self, file: VenueFile) -> Iterator[Finding]:
         """What the file asks of the data set that it does not have."""

@@ -14,6 +14,7 @@ import pandas as pd
 from qianmian.config import ConfigModel, Finding
 from qianmian.contracts import columns as c
 from qianmian.contracts.api import DEFAULT_BLOCK
+from qianmian.errors import suggest
 from qianmian.venues.blocks import BlockFile
 from qianmian.venues.objective import merged
 from qianmian.venues.schema import VenueFile
@@ -52,7 +53,24 @@ def resolve(venue_id: str, row: Row, default: VenueFile, own: VenueFile | None) 
         blocks={name: _block(block) for name, block in blocks.items()},
         fallback=overlaid(default.fallback, file.fallback),
         rules=rules,
+        sponsored={**default.sponsored, **file.sponsored},
+        racing={**default.racing, **file.racing},
     )
+
+
+def unknown_blocks(venue: Venue, file: VenueFile) -> Iterator[Finding]:
+    """Return the blocks that sponsored places and races of a file name and the venue has not."""
+    named: list[tuple[tuple[str | int, ...], str]] = [
+        (("sponsored", block), block) for block in file.sponsored
+    ]
+    for name, race in file.racing.items():
+        named += [(("racing", name, "blocks", n), block) for n, block in enumerate(race.blocks)]
+        named += [(("racing", name, "block"), race.block)] if race.block else []
+    for place, block in named:
+        if block not in venue.blocks:
+            known = ", ".join(sorted(venue.blocks))
+            wanted = f"expected a block of the venue{suggest(block, venue.blocks)}"
+            yield place, f": {block!r}: {wanted}; it has {known}"
 
 
 def outside(venue: Venue) -> Iterator[Finding]:

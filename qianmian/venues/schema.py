@@ -15,12 +15,14 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
+from qianmian.campaigns.places import SponsoredFile
 from qianmian.config import ConfigModel, Finding
 from qianmian.config.document import Location
 from qianmian.config.time_zone import TimeZone
 from qianmian.contracts import columns as c
 from qianmian.contracts.api import MAX_ID
 from qianmian.contracts.objective import Term
+from qianmian.racing.schema import RaceFile
 from qianmian.venues.blocks import BlockFile
 from qianmian.venues.eligibility import EligibilityFile
 from qianmian.venues.fallback import FallbackFile
@@ -75,6 +77,10 @@ class VenueFile(ConfigModel):
     """How the page is laid out."""
     fallback: FallbackFile = FallbackFile()
     """How the plainer pages are made."""
+    sponsored: dict[Word, SponsoredFile] = Field(default_factory=dict)
+    """Places that are for sale, by block."""
+    racing: dict[Word, RaceFile] = Field(default_factory=dict)
+    """Races between blocks or creatives, by name."""
 
     def moment(self, value: datetime) -> datetime:
         """Return a moment of the file with its offset; a bare one is of the venue's time zone."""

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from qianmian.campaigns.places import SponsoredFile
 from qianmian.contracts.api import DEFAULT_BLOCK
+from qianmian.racing.schema import RaceFile
 from qianmian.retrieval.overrides import SourceOverrides
 from qianmian.venues.blocks import BlockKind
 from qianmian.venues.conditions import Condition
@@ -63,6 +65,8 @@ class Venue:
     eligibility: EligibilityFile = field(default_factory=EligibilityFile)
     fallback: FallbackFile = field(default_factory=FallbackFile)
     rules: Rules = field(default_factory=Rules)
+    sponsored: Mapping[str, SponsoredFile] = field(default_factory=dict)  # by block
+    racing: Mapping[str, RaceFile] = field(default_factory=dict)  # by name
 
     def phase_at(self, now: float) -> Phase:
         """Return the phase at a moment: `upcoming` before the period, `ended` after it.

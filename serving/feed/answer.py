@@ -30,9 +30,10 @@ from qianmian.venues import Phase, Venue
 from serving.feed.eligibility import Eligible
 from serving.feed.page import PINNED, UNRANKED, Page
 from serving.feed.query import Query
+from serving.feed.racing import Raced
 from serving.feed.resident import ResidentRelease
 from serving.feed.scoring import Weights, value_of
-from serving.feed.tokens import ORGANIC, Attribution, PageToken, Signer, Special
+from serving.feed.tokens import ORGANIC, SPONSORED, Attribution, PageToken, Signer, Special
 from serving.feed.trace import Trace
 
 Answer = dict[str, Any]
@@ -46,6 +47,7 @@ REASONS: Final = {
     NEW: "just_arrived",
     FALLBACK: "popular_in_this_venue",
     PINNED: "chosen_by_this_venue",
+    SPONSORED: "paid_for",
 }
 _FALLBACK: Final = np.int8(SOURCE_CODE[FALLBACK])
 
@@ -60,6 +62,7 @@ class Made:
     weights: Weights
     pages: list[Page]
     eligible: Eligible
+    raced: Sequence[Raced] = ()
 
 
 def build(made: Made, trace: Trace, signer: Signer, recommendation_id: str) -> Answer:
@@ -84,7 +87,9 @@ def build(made: Made, trace: Trace, signer: Signer, recommendation_id: str) -> A
         items=hashes,
         propensities=_propensities(made.pages),
         special=_special(made.pages),
+        races=tuple((raced.race, raced.order[0]) for raced in made.raced),
     )
+    creatives = {raced.file.block: raced.order[0] for raced in made.raced if raced.file.block}
     seen = np.union1d(query.shown, hashes) if len(query.shown) else np.sort(hashes)
     return {
         "recommendation_id": recommendation_id,
@@ -95,11 +100,13 @@ def build(made: Made, trace: Trace, signer: Signer, recommendation_id: str) -> A
         ],
         "release": release.id,
         "degraded": trace.degraded,
+        "racing": [raced.to_dict() for raced in made.raced],
         "blocks": [
             {
                 "block_id": page.plan.block_id,
                 "title": page.plan.title,
                 "items": _items(made, page),
+                **_creative(creatives.get(page.plan.block_id)),
                 "next_page_token": signer.page(
                     PageToken(
                         venue_id=query.venue.id,
@@ -154,10 +161,17 @@ def _items(made: Made, page: Page) -> list[Answer]:
                 "item": details[item],
             }
         )
+    for place, sold in page.fixed.items():
+        if sold.label is not None:
+            answer[place] |= {"label": sold.label, "campaign_id": sold.special.campaign_id}
     if made.query.explain:
         for entry, explanation in zip(answer, _explanations(made, page), strict=True):
             entry["explain"] = explanation
     return answer
+
+
+def _creative(creative: str | None) -> Answer:
+    return {} if creative is None else {"creative": creative}
 
 
 def _explanations(made: Made, page: Page) -> list[Answer]:

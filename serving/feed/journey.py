@@ -1,7 +1,8 @@
 """A request, from the question to the answer: the whole path, top-down, in `Feed.recommend`.
 
-    understand -> assign experiments -> hydrate user -> judge what may be shown -> propose ->
-    score -> blend and order -> select pages -> answer (-> decision log)
+    understand -> race blocks -> assign experiments -> hydrate user -> judge what may be shown ->
+    propose -> score -> blend and order -> sell sponsored places -> select pages -> answer
+    (-> decision log)
 
 Plain Python and arrays; knows neither Ray nor HTTP. Each step that leans on a model or a store has
 a plainer step to fall back to, and the answer says so in `degraded`.
@@ -10,6 +11,7 @@ a plainer step to fall back to, and the answer says so in `degraded`.
 from __future__ import annotations
 
 import logging
+import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -30,11 +32,15 @@ from serving.feed.eligibility import Eligible, Shopper
 from serving.feed.filters import BEYOND_LIMIT, INELIGIBLE, UNSCORED, apply, within
 from serving.feed.ladder import BEST_SELLERS, NO_RANKER, NO_RETRIEVAL, popular
 from serving.feed.listing import Allowed, Listing, Recipe
+from serving.feed.market import Market
 from serving.feed.metrics import FeedMetrics
+from serving.feed.page import FixedSlots
 from serving.feed.query import Query, understand
+from serving.feed.racing import Raced, Races, led_by
 from serving.feed.resident import ResidentRelease, VenuePool, World
 from serving.feed.scoring import Ranking, Weights, order, unscored
 from serving.feed.select import select
+from serving.feed.sponsored import Sales, offers_of
 from serving.feed.tokens import Signer
 from serving.feed.trace import Trace
 from serving.feed.users import HydratedUser, Proposal, Users
@@ -66,13 +72,20 @@ class Feed:
         metrics: FeedMetrics,
         new_id: Callable[[], str],
         ask: Ask = plain_asker,
+        races: Races | None = None,
+        market: Market | None = None,
     ) -> None:
-        """`ask` says whose page it is."""
+        """`ask` says whose page it is.
+
+        Without `races` nothing races, without a `market` no place is for sale.
+        """
         self._ask = ask
         self._users = users
         self._signer = signer
         self._metrics = metrics
         self._new_id = new_id
+        self._races = races
+        self._market = market
 
     def recommend(self, world: World, venue_id: str, request: RecommendRequest) -> Answer:
         """Return the answer to a request as plain values; see `decide`."""
@@ -97,7 +110,10 @@ class Feed:
         self, world: World, venue_id: str, request: RecommendRequest
     ) -> tuple[Answer, Made]:
         trace = Trace()
+        recommendation_id = self._new_id()
         query = understand(world, venue_id, request, self._signer, self._ask)
+        raced = self._race(query, recommendation_id, trace)
+        query = led_by(query, raced)
         arms = world.experiments.assign(query.user_id, query.visitor_id)
         params = world.experiments.params(arms)
         release = self._release(world, params, trace)
@@ -123,9 +139,10 @@ class Feed:
         trace.stage("rank")
 
         asked = [listings[recipe] for recipe in recipes]
-        pages = select(query, asked, release, pool, eligible)
-        made = Made(query, arms, release, weights, pages, eligible)
-        answer = build(made, trace, self._signer, self._new_id())
+        fixed = self._sell(scene, asked, recommendation_id, trace)
+        pages = select(query, asked, release, pool, eligible, fixed)
+        made = Made(query, arms, release, weights, pages, eligible, raced)
+        answer = build(made, trace, self._signer, recommendation_id)
         trace.stage("answer")
 
         trace.total()
@@ -165,6 +182,36 @@ class Feed:
         answer["timing_ms"] = trace.timing_ms
         self._metrics.answered(trace, trace.removed, ())
         return answer, made
+
+    def _race(self, query: Query, recommendation_id: str, trace: Trace) -> list[Raced]:
+        """Return how the venue's races come out on this page."""
+        races = self._races
+        if races is None or not query.venue.racing:
+            return []
+        return trace.attempt("no_racing", lambda: races.run(query, recommendation_id), list)
+
+    def _sell(
+        self, scene: Scene, listings: list[Listing], recommendation_id: str, trace: Trace
+    ) -> FixedSlots:
+        """Return what stands in the sponsored places; they stay organic if that fails."""
+        query, release, market = scene.query, scene.release, self._market
+        if market is None or not query.venue.sponsored:
+            return {}
+
+        def sell() -> FixedSlots:
+            offers = offers_of(query, listings, release)
+            if not offers:
+                return {}
+            draw = random.Random(recommendation_id).random
+            sales = Sales(query, scene.user, release, market, draw)
+            sold = sales.sell(offers)
+            shown = [s.special.campaign_id or "" for block in sold.values() for s in block.values()]
+            self._metrics.sold(shown, sales.left_out)
+            return {block: slots for block, slots in sold.items() if slots}
+
+        fixed: FixedSlots = trace.attempt("no_sponsored", sell, dict)
+        trace.stage("sell")
+        return fixed
 
     def _release(self, world: World, params: FeedParams, trace: Trace) -> ResidentRelease:
         release = world.releases.get(params.release)

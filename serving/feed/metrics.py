@@ -6,7 +6,7 @@ They count what one replica saw. The registry is passed in, so each service has 
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -40,6 +40,15 @@ class FeedMetrics:
             "qianmian_assigned",
             "Answers by experiment arm",
             ["layer", "experiment", "arm"],
+            registry=registry,
+        )
+        self._sponsored = Counter(
+            "qianmian_sponsored_shown", "Sponsored places", ["campaign"], registry=registry
+        )
+        self._left_out = Counter(
+            "qianmian_sponsored_left_out",
+            "Campaigns that took no part in the auction of a page",
+            ["reason"],
             registry=registry,
         )
         self._responses = Counter(
@@ -94,6 +103,13 @@ class FeedMetrics:
                 counter = self._arms.labels(arm.layer, arm.experiment, arm.name)
                 self._arm_counters[arm] = counter
             counter.inc()
+
+    def sold(self, campaigns: Iterable[str], left_out: Mapping[str, int]) -> None:
+        """Book the campaigns that a page shows, and those that took no part, by reason."""
+        for campaign in campaigns:
+            self._sponsored.labels(campaign).inc()
+        for reason, count in left_out.items():
+            self._left_out.labels(reason).inc(count)
 
     def failed(self, reason: str) -> None:
         """Book a failure outside the stages."""

@@ -45,6 +45,7 @@ class FixedSlot:
     item: int
     special: Special
     propensity: float = 1.0
+    label: str | None = None
 
     @property
     def kind(self) -> str:
@@ -104,7 +105,7 @@ class Choice:
         """`taken` are items of the blocks before."""
         self.plan = plan
         self.listing = listing
-        self.filters = _filters(query, plan, taken, release)
+        self.filters = filters_of(query, plan, taken, release)
         self.removed = listing.removed.copy()
         self.kept = apply(self.filters, listing.ranking.items, self.removed)  # [N]
         self._pool = pool
@@ -119,9 +120,10 @@ class Choice:
         return rest[apply(self.filters, rest, Counter())]
 
 
-def _filters(
+def filters_of(
     query: Query, plan: BlockPlan, taken: Sequence[int], release: ResidentRelease
 ) -> list[Filter]:
+    """Return what the request asks of the items of a block, besides what may be shown at all."""
     table = release.bundle.items
     filters = []
     if plan.exclude_item_ids:

@@ -29,6 +29,7 @@ UInt32 = npt.NDArray[np.uint32]
 Float32 = npt.NDArray[np.float32]
 
 ORGANIC: Final = "organic"
+SPONSORED: Final = "sponsored"
 _PAGE: Final = b"page"
 _ATTRIBUTION: Final = b"attribution 2"  # to be raised with every change of the head
 _LENGTH: Final = 2

@@ -41,10 +41,11 @@ class Proposal:
 class HydratedUser:
     """A user's state with what was proposed to it, by what was asked for."""
 
-    __slots__ = ("_proposed", "state")
+    __slots__ = ("_proposed", "offered", "state")
 
     def __init__(self, state: UserState) -> None:
         self.state = state
+        self.offered: tuple[Hashable, Float32] | None = None  # chances of sponsored items
         self._proposed: dict[_Asked, Proposal] = {}
 
     def proposal(

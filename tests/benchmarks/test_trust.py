@@ -5,7 +5,7 @@ from tests.benchmarks.simulator.conftest import shop_data  # noqa: F401 - a fixt
 
 def test_planted_fraud_is_found_and_little_else(shop_data, capsys, monkeypatch):  # noqa: F811
     from benchmarks import trust
-    from benchmarks.simulator.frauds import KINDS
+    from qianmian.trust.kinds import KINDS
 
     home = str(shop_data.folder.parent.parent)
     scale = ["--sessions", "200", "--cases", "12"]

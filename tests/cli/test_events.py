@@ -113,3 +113,23 @@ def test_keys_rotate_and_retire(run) -> None:
     refused = run("keys", "retire", "ffffffff")
     assert refused.exit_code == 2
     assert "unknown key 'ffffffff'" in refused.stderr
+
+
+def test_flags_are_counted_and_listed(run, shop: Workspace) -> None:
+    from qianmian.trust.flags import Flag
+    from qianmian.trust.monitor import Verdict
+    from qianmian.trust.store import FLAGS_FILE, FlagStore
+    from qianmian.trust.traffic import Seen
+
+    order = Seen.of(event(1, event_type="order"))
+    flags = FlagStore(shop.events / FLAGS_FILE)
+    flags.settle(Verdict((order,), (Flag(order.event_id, "unseen_order"),)))
+    done = run("events", "flags")
+    assert done.exit_code == 0, done.output
+    assert "1 events are not trusted" in done.output
+    assert "unseen_order: 1" in done.output
+    listed = json.loads(run("events", "flags", "--json", "--reason", "burst").output)
+    assert (listed["reasons"], listed["flags"]) == ({"unseen_order": 1}, [])
+    wrong = run("events", "flags", "--reason", "bursts")
+    assert wrong.exit_code == 2
+    assert "did you mean 'burst'?" in wrong.output + wrong.stderr

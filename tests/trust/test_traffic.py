@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from qianmian.events.event import StoredEvent
 from qianmian.trust.flags import find_flags, trusted
 from qianmian.trust.rules import TrustRules
@@ -9,7 +11,7 @@ def stored(kind, n, **more):
         "event_id": f"{kind}{n}",
         "event_type": kind,
         "timestamp": 1_700_000_000.25 + 0.25 * n,
-        "received_at": 0.0,
+        "received_at": 1_700_000_100.0,
         "subject_id": "u1",
         "item_id": f"i{n}",
     }
@@ -33,6 +35,7 @@ def archived(events):
             "event_id": [e.event_id for e in events],
             "event_type": [e.event_type for e in events],
             "timestamp": pd.to_datetime([e.timestamp for e in events], unit="s", utc=True),
+            "received_at": pd.to_datetime([e.received_at for e in events], unit="s", utc=True),
             "user_id": [e.subject_id for e in events],
             "visitor_id": [e.visitor_id for e in events],
             "item_id": [e.item_id for e in events],
@@ -60,3 +63,11 @@ def test_untrusted_rows_are_told_with_their_reasons():
 def test_tables_may_lack_what_is_optional():
     frame = archived(EVENTS)[["event_id", "event_type", "timestamp", "user_id", "item_id"]]
     assert trusted(frame, TrustRules())[1] == {"burst": 30}
+
+
+def test_imported_history_is_not_asked_for_impressions_that_nobody_kept():
+    orders = [stored("order", n, order_id="o", venue_id="18") for n in range(3)]
+    late = [replace(order, received_at=order.timestamp + 90 * 86_400) for order in orders]
+    assert {f.reason for f in find_flags(map(Seen.of, orders), TrustRules())} == {"unseen_order"}
+    assert find_flags(map(Seen.of, late), TrustRules()) == []
+    assert list(seen_in(archived(late))) == [Seen.of(order) for order in late]

@@ -1,0 +1,36 @@
+"""The part of the stream that says which events are not to be trusted.
+
+Flags stand in a table beside the log (`qianmian events flags`); training judges the archive anew by
+the same function, so the table is for people and for whoever must know at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from qianmian.events.event import StoredEvent
+from qianmian.trust.monitor import TrustMonitor
+from qianmian.trust.rules import TrustRules
+from qianmian.trust.store import FlagStore
+from qianmian.trust.traffic import Seen
+
+
+class TrustPart:
+    """Flags of implausible events (`stream.part.Part`)."""
+
+    def __init__(self, rules: TrustRules, flags: FlagStore) -> None:
+        self._monitor = TrustMonitor(rules)
+        self._flags = flags
+        self._waiting: list[Seen] = []
+
+    def restore(self, events: Sequence[StoredEvent]) -> None:
+        self._monitor.remember(map(Seen.of, events))
+
+    def take(self, events: Sequence[StoredEvent]) -> None:
+        self._waiting += map(Seen.of, events)
+
+    def flush(self, now: float) -> None:
+        del now
+        if self._waiting:
+            self._flags.settle(self._monitor.judge(self._waiting))
+            self._waiting.clear()

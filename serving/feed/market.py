@@ -1,0 +1,171 @@
+"""What a replica knows of campaigns: who runs where, with how much money, how eagerly.
+
+A request reads it from memory. A background thread refreshes it each second: campaign files,
+leases, participations, bought days, and the showings that frequency caps count. While the ledger
+does not answer, places are sold from the leases at hand, and then stay organic.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from time import monotonic
+from typing import Final
+
+import numpy as np
+
+from qianmian.campaigns.book import CampaignBook
+from qianmian.campaigns.campaign import BILLED, Campaign
+from qianmian.campaigns.frequency import FrequencyMemory
+from qianmian.campaigns.pacer import participations
+from qianmian.campaigns.purse import Purse
+from qianmian.campaigns.wallet import Wallet
+from qianmian.errors import EventStoreError
+from qianmian.features.item_table import Int32, ItemTable
+
+log = logging.getLogger(__name__)
+
+_RELEASES: Final = 4  # whose item indices are remembered
+
+
+class Market:
+    """The campaigns as one replica sees them."""
+
+    def __init__(
+        self,
+        book: CampaignBook,
+        purse: Purse,
+        *,
+        holder: str,
+        now: Callable[[], float],
+        on_failure: Callable[[str], object],
+        every: float = 1.0,
+    ) -> None:
+        """`holder` names this replica and start of it, `now` is the service's clock."""
+        self.wallet = Wallet(purse.ledger, holder=holder)
+        self.showings = FrequencyMemory(purse.showings)
+        self._book = book
+        self._purse = purse
+        self._now = now
+        self._every = every
+        self._on_failure = on_failure
+        self._participations: Mapping[str, float] = {}
+        self._bought: frozenset[str] = frozenset()
+        self._wanted_days: set[str] = set()
+        self._funded: int | None = None
+        self._items: dict[tuple[str, int], dict[str, Int32]] = {}
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="market", daemon=True)
+
+    # -- within a request -----------------------------------------------------------------------
+
+    @property
+    def version(self) -> int:
+        """Rises whenever the campaigns change."""
+        return self._book.version
+
+    @property
+    def campaigns(self) -> Mapping[str, Campaign]:
+        """All campaigns of the data set by id."""
+        return self._book.campaigns
+
+    def running(self, venue_id: str, now: float) -> list[Campaign]:
+        """Return the campaigns that may be shown in a venue at a moment and are not out of days."""
+        return [
+            campaign
+            for campaign in self.campaigns.values()
+            if campaign.runs(now)
+            and (not campaign.venues or venue_id in campaign.venues)
+            and self._has_day(campaign, now)
+        ]
+
+    def participation(self, campaign: Campaign) -> float:
+        """Return the probability with which a campaign enters an auction."""
+        return self._participations.get(campaign.id, 0.0 if campaign.paced else 1.0)
+
+    def items_of(self, campaign: Campaign, release_id: str, table: ItemTable) -> Int32:
+        """Return the items of a campaign that a release knows, as item indices."""
+        key = release_id, self.version
+        made = self._items.get(key)
+        if made is None:
+            if len(self._items) >= _RELEASES:
+                self._items.clear()
+            made = self._items[key] = {}
+        items = made.get(campaign.id)
+        if items is None:
+            indices = table.indices_of(campaign.items)
+            items = made[campaign.id] = np.unique(indices[indices >= 0]).astype(np.int32)
+        return items
+
+    def _has_day(self, campaign: Campaign, now: float) -> bool:
+        """Return whether the day is paid for, where that is what is paid; else it is asked for."""
+        if BILLED[campaign.billing] is not None:
+            return True
+        day = _day_of(campaign, now)
+        if day in self._bought:
+            return True
+        self._wanted_days.add(campaign.id)
+        return False
+
+    # -- beside requests ------------------------------------------------------------------------
+
+    def refresh(self) -> None:
+        """Take in what changed and give account; errors of the engine are counted and passed by."""
+        now = self._now()
+        self._book.refresh()
+        campaigns = self.campaigns
+        try:
+            if self._funded != self.version:
+                budgets = {campaign.id: campaign.budget for campaign in campaigns.values()}
+                self._purse.ledger.fund(budgets)
+                self._funded = self.version
+            running = [c for c in campaigns.values() if c.runs(now) and BILLED[c.billing]]
+            self.wallet.refresh({campaign.id: campaign.terms() for campaign in running}, now)
+            self._participations = participations(self._purse.ledger.paces(), campaigns.values())
+            self._buy_days(now)
+            self.showings.write()
+        except EventStoreError as error:
+            log.warning("campaigns go on from memory: %s", error)
+            self._on_failure("campaigns_unavailable")
+
+    def start(self) -> None:
+        """Refresh now, and from now on."""
+        self.refresh()
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop, give back the leases and let go of the stores."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        try:
+            self.wallet.settle_all()
+            self.showings.write()
+        except EventStoreError as error:  # the leases run out by themselves
+            log.warning("leases could not be given back: %s", error)
+        self._purse.shut()
+
+    def _buy_days(self, now: float) -> None:
+        wanted, self._wanted_days = self._wanted_days, set()
+        bought = set(self._bought)
+        for name in wanted & self.campaigns.keys():
+            campaign = self.campaigns[name]
+            paid = self._purse.ledger.buy_day(name, campaign.day(now), campaign.price, now)
+            if paid:
+                bought.add(_day_of(campaign, now))
+        self._bought = frozenset(bought)
+
+    def _run(self) -> None:
+        while not self._stopping.wait(self._every):
+            began = monotonic()
+            try:
+                self.refresh()
+            except Exception:  # the thread must go on, or every lease would run out
+                log.exception("refreshing the campaigns failed")
+                self._on_failure("campaigns_failed")
+            log.debug("campaigns refreshed in %.3f s", monotonic() - began)
+
+
+def _day_of(campaign: Campaign, now: float) -> str:
+    return f"{campaign.id}/{campaign.day(now)}"

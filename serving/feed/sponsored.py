@@ -1,0 +1,246 @@
+"""The sponsored places of a page: which campaign with which item stands in each, and what it costs.
+
+    who runs here and may be shown to this shopper -> the chance of its billed event for each of its
+    items -> relevance floor against the organic page -> auction -> reserve the money
+
+Only items that the block may show this shopper take part. Money is reserved from the replica's
+leases in memory; the charge comes with the event, by the attribution token.
+
+Shapes: `M` items of campaigns, `A` actions, `n` items of the catalogue.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from qianmian.campaigns.auction import Bid
+from qianmian.campaigns.campaign import BILLED, PRICED_BY, Campaign
+from qianmian.campaigns.frequency import Showing
+from qianmian.campaigns.money import CPM_IMPRESSIONS, micros
+from qianmian.campaigns.places import SponsoredFile
+from qianmian.campaigns.selling import Sold, sell
+from qianmian.contracts.events import EventType
+from qianmian.features.item_table import Float32, Int32
+from qianmian.retrieval.sources import FALLBACK, SOURCE_CODE, Candidates
+from serving.feed.eligibility import NOT_IN_AUDIENCE, in_audience
+from serving.feed.filters import Filter, Mask, apply, not_listed
+from serving.feed.listing import Listing
+from serving.feed.market import Market
+from serving.feed.page import PLACE_TAKEN, FixedSlot, filters_of
+from serving.feed.query import BlockPlan, Query
+from serving.feed.resident import ResidentRelease
+from serving.feed.scoring import Ranking
+from serving.feed.tokens import SPONSORED, Special
+from serving.feed.users import HydratedUser
+
+#: Why a campaign did not take part, besides the reasons of filters.
+CAPPED: Final = "capped"
+BELOW_FLOOR: Final = "below_floor"
+UNPRICED: Final = "unpriced"
+NOT_ELIGIBLE: Final = "not_eligible"
+#: Items of one campaign that stand for auction: more than one, for another may take the first.
+_ITEMS_BID: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """The places for sale on one block's page: what they may show, and the organic ranking."""
+
+    plan: BlockPlan
+    places: Sequence[int]  # positions on this page
+    file: SponsoredFile
+    allowed: Mask  # bool [n]
+    filters: Sequence[Filter]
+    ranking: Ranking
+
+
+def offers_of(query: Query, listings: Sequence[Listing], release: ResidentRelease) -> list[Offer]:
+    """Return the places for sale on the pages that a request asks for; pins come first.
+
+    Where nothing ranked the organic items, nothing is for sale: relevance could not be judged.
+    """
+    offers = []
+    for plan, listing in zip(query.blocks, listings, strict=True):
+        file = query.venue.sponsored.get(plan.block_id)
+        if file is None or not listing.ranking.probabilities.size:
+            continue
+        pins = plan.block.rules.pins
+        pinned = {pin.position for pin in pins}
+        last = plan.offset + plan.page_size
+        places = [p for p in file.positions if plan.offset < p <= last and p not in pinned]
+        if not places:
+            continue
+        filters = filters_of(query, plan, (), release)
+        if pins:
+            items = release.bundle.items.indices_of(pin.item_id for pin in pins)
+            filters.append(not_listed(PLACE_TAKEN, items))
+        offers.append(Offer(plan, places, file, listing.allowed, filters, listing.ranking))
+    return offers
+
+
+class Sales:
+    """The sponsored places of one request."""
+
+    def __init__(
+        self,
+        query: Query,
+        user: HydratedUser,
+        release: ResidentRelease,
+        market: Market,
+        draw: Callable[[], float],
+    ) -> None:
+        """`draw` gives uniform numbers in [0, 1)."""
+        self._query = query
+        self._user = user
+        self._release = release
+        self._market = market
+        self._draw = draw
+        self._actions = release.bundle.actions
+        self.left_out: Counter[str] = Counter()  # campaigns, by reason
+
+    def sell(self, offers: Sequence[Offer]) -> dict[str, dict[int, FixedSlot]]:
+        """Return what was sold, by block and position.
+
+        Raises:
+            EventStoreError: the showings that frequency caps count cannot be read.
+        """
+        running = self._willing(self._market.running(self._query.venue.id, self._query.now))
+        sold: dict[str, dict[int, FixedSlot]] = {}
+        taken: set[int] = set()
+        for offer in offers:
+            here = [c for c in running if not c.blocks or offer.plan.block_id in c.blocks]
+            if not here:
+                continue
+            wins = self._auction(offer, here, taken)
+            gone = {win.campaign.id for win in wins}
+            running = [campaign for campaign in running if campaign.id not in gone]
+            taken |= {win.item for win in wins}
+            sold[offer.plan.block_id] = {
+                place: self._slot(win) for place, win in zip(offer.places, wins, strict=False)
+            }
+            self._remember(wins)
+        return sold
+
+    def _willing(self, running: Sequence[Campaign]) -> list[Campaign]:
+        """Return the campaigns that may be shown to this shopper."""
+        state = self._user.state
+        willing = [c for c in running if c.audience is None or in_audience(c.audience, state)]
+        self._leave_out(NOT_IN_AUDIENCE, len(running) - len(willing))
+        spans = {c.id: c.cap.seconds for c in willing if c.cap is not None}
+        subject = self._query.subject_id
+        if not spans or subject is None:
+            return willing
+        counts = self._market.showings.count(subject, self._query.now, spans)
+        capped = {c.id for c in willing if c.cap and counts[c.id] >= c.cap.impressions}
+        self._leave_out(CAPPED, len(capped))
+        return [campaign for campaign in willing if campaign.id not in capped]
+
+    def _auction(self, offer: Offer, running: Sequence[Campaign], taken: set[int]) -> list[Sold]:
+        bids: list[Bid] = []
+        items, chances = self._chances()
+        may = offer.allowed[items]
+        may &= apply(offer.filters, items, Counter())
+        may &= ~np.isin(items, np.fromiter(taken, dtype=np.int32, count=len(taken)))
+        for campaign in running:
+            bids += self._bids(campaign, offer, items, chances, may)
+        return sell(
+            bids,
+            self._market.campaigns,
+            places=len(offer.places),
+            reserve=micros(offer.file.reserve_price / CPM_IMPRESSIONS),
+            wallet=self._market.wallet,
+            draw=self._draw,
+            now=self._query.now,
+        )
+
+    def _bids(
+        self, campaign: Campaign, offer: Offer, items: Int32, chances: Float32, may: Mask
+    ) -> list[Bid]:
+        """Return a bid for each of the campaign's best items that are relevant enough here."""
+        own = self._market.items_of(campaign, self._release.id, self._release.bundle.items)
+        rows = np.searchsorted(items, own)
+        rows = rows[may[rows]]
+        if not len(rows):
+            self._leave_out(NOT_ELIGIBLE, 1)
+            return []
+        judged_by = self._column(PRICED_BY[campaign.billing] or EventType.CLICK)
+        column = max(judged_by, 0)
+        organic = offer.ranking.probabilities[: offer.plan.page_size, column]
+        floor = offer.file.floor * float(np.median(organic))
+        rows = rows[chances[rows, column] >= floor]
+        if not len(rows):
+            self._leave_out(BELOW_FLOOR, 1)
+            return []
+        rows = rows[np.argsort(-chances[rows, column], kind="stable")][:_ITEMS_BID]
+        if PRICED_BY[campaign.billing] is None:
+            priced = [1.0] * len(rows)
+        elif judged_by >= 0:
+            priced = chances[rows, column].astype(float).tolist()
+        elif campaign.assumed_chance is not None:
+            priced = [campaign.assumed_chance] * len(rows)
+        else:
+            self._leave_out(UNPRICED, 1)
+            return []
+        participation = self._market.participation(campaign)
+        return [
+            campaign.bid(int(items[row]), chance, participation=participation)
+            for row, chance in zip(rows, priced, strict=True)
+        ]
+
+    def _chances(self) -> tuple[Int32, Float32]:
+        """Return all items of the venue's campaigns, rising [M], and their chances [M, A].
+
+        The ranker scores them once for a user, as it scores candidates.
+        """
+        bundle, query, market = self._release.bundle, self._query, self._market
+        here = [
+            market.items_of(campaign, self._release.id, bundle.items)
+            for campaign in market.campaigns.values()
+            if not campaign.venues or query.venue.id in campaign.venues
+        ]
+        items = np.unique(np.concatenate(here)).astype(np.int32)
+        key = query.venue.id, market.version
+        held = self._user.offered
+        if held is not None and held[0] == key:
+            return items, held[1]
+        state = self._user.state
+        candidates = Candidates(
+            items=items,
+            source=np.full(len(items), SOURCE_CODE[FALLBACK], dtype=np.int8),
+            retrieval=bundle.vectors[items] @ bundle.user_vector(state, query.now),
+            neighbour=bundle.neighbours.scores(state.ledger)[items],
+        )
+        chances = bundle.rank(state, candidates, query.now)
+        self._user.offered = key, chances
+        return items, chances
+
+    def _column(self, action: EventType) -> int:
+        """Return the column of an action, -1 where the release does not predict it."""
+        return self._actions.index(action) if action in self._actions else -1
+
+    def _slot(self, sold: Sold) -> FixedSlot:
+        campaign = sold.campaign
+        billed = BILLED[campaign.billing]
+        until = self._query.now + campaign.window
+        sale = (sold.lease_id, sold.price, "" if billed is None else str(billed), until)
+        special = Special(SPONSORED, campaign.id, sale)
+        return FixedSlot(sold.item, special, sold.propensity, campaign.label)
+
+    def _remember(self, sold: Sequence[Sold]) -> None:
+        subject = self._query.subject_id
+        if subject is None:
+            return
+        self._market.showings.show(
+            Showing(subject, one.campaign.id, self._query.now)
+            for one in sold
+            if one.campaign.cap is not None
+        )
+
+    def _leave_out(self, reason: str, campaigns: int) -> None:
+        if campaigns:
+            self.left_out[reason] += campaigns
