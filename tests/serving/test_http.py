@@ -193,6 +193,7 @@ def test_openapi_document_is_valid_and_knows_every_route(ask) -> None:
     assert set(document["paths"]) == {
         "/v1/venues/{venue_id}:recommend",
         "/v1/events",
+        "/v1/inventory",
         "/v1/users:merge",
         "/v1/users:unmerge",
         "/v1/venues",
