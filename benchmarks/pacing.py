@@ -50,6 +50,7 @@ from qianmian.campaigns.wallet import Wallet
 START: Final = 1_793_404_800.0  # a midnight, UTC
 DAY: Final = 86_400.0
 TICK: Final = 120.0
+REFRESH: Final = 30.0  # of a wallet
 TICKS: Final = round(DAY / TICK)
 PLACES: Final = 3
 SETTLING: Final = 2 * 3_600.0
@@ -58,7 +59,7 @@ SEEN: Final = 0.97  # of what was shown, impressions that are reported
 TWICE: Final = 0.05  # events of a showing that happen twice, and events that are sent twice
 TOO_LATE: Final = 0.01
 BATCH: Final = 64  # auctions whose showings are told together
-CHANCE: Final = {"cpd": 1.0, "cpm": 1.0, "cpc": 0.03, "cps": 0.004}
+CHANCE: Final = {"cpd": 1.0, "cpm": 1.0, "cpc": 0.05, "cps": 0.02}
 #: What an impression is worth to each campaign, so that none wins always.
 WORTH: Final = 0.004
 #: Share of what all places could earn that the budgets come to, the greedy one's left out.
@@ -125,19 +126,22 @@ def replica(holder: str, ledger_path: Path, auctions: int, seed: int, pipe: Conn
     terms = {c.id: c.terms() for c in campaigns.values() if BILLED[c.billing]}
     days = [c for c in campaigns.values() if not BILLED[c.billing]]
     ledger = SqliteLedger(ledger_path)
-    wallet = Wallet(ledger, holder=holder, low=2 * TICK)
+    wallet = Wallet(ledger, holder=holder, low=2 * REFRESH)
     rng = random.Random(seed)
     shown = 0
     while (order := pipe.recv()) is not None:
         tick, auctions_due = order
         began = START + tick * TICK
-        wallet.refresh(terms, began)
+        refresh_at = began
         entering = participations(ledger.paces(), campaigns.values())
         for campaign in days:
             ledger.buy_day(campaign.id, campaign.day(began), campaign.price, began)
         showings: list[Showing] = []
         for n in range(auctions_due):
             now = began + TICK * n / auctions_due
+            if now >= refresh_at:
+                wallet.refresh(terms, now)
+                refresh_at += REFRESH
             bids = [
                 campaign.bid(item, _chance(campaign, rng), participation=entering[campaign.id])
                 for item, campaign in enumerate(campaigns.values())
@@ -355,7 +359,7 @@ def run(auctions: int, replicas: int, kills: int, seed: int, folder: Path) -> di
         "showings": showings,
         "overspend": amount(watch.overspend),
         "held_beyond": amount(watch.held_beyond),
-        "pacing_error": round(max(errors.values()), 4),
+        "pacing_error": round(max(errors.values(), default=0.0), 4),
         "pacing_errors": {name: round(error, 4) for name, error in sorted(errors.items())},
         "short_of_traffic": short,
         "spent_of_budgets": round(

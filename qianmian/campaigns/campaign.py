@@ -36,11 +36,9 @@ PRICED_BY: Final[Mapping[Billing, EventType | None]] = {
     Billing.CLICK: EventType.CLICK,
     Billing.SALE: EventType.ORDER,
 }
-#: With `reserve: expected`, an exposure holds back so many times what is expected of it.
-CAUTION: Final = 1.25
 #: No lease is more than this share of a budget, so that a dead replica never holds much of it.
 LARGEST_LEASE: Final = 0.01
-LEAST_LEASE_SECONDS: Final = 10.0
+LEAST_LEASE_SECONDS: Final = 60.0
 _LEASES_A_WINDOW: Final = 100
 
 
@@ -133,7 +131,7 @@ class Campaign:
         """Return what an exposure holds back of the budget."""
         if self.worst_case:
             return price
-        return max(min(round(CAUTION * chance * price), price), 1)
+        return max(min(round(chance * price), price), 1)
 
     def terms(self) -> Terms:
         """Return how the campaign is leased."""
@@ -142,6 +140,7 @@ class Campaign:
             most=max(self.price, round(self.budget * LARGEST_LEASE)),
             seconds=max(LEAST_LEASE_SECONDS, self.window / _LEASES_A_WINDOW),
             window=self.window,
+            pooled=not self.worst_case,
         )
 
     def day(self, now: float) -> str:

@@ -5,10 +5,16 @@ exposures on a lease from memory, and settles the lease later. What came of an e
 when its event arrives through the log. Words, all amounts in micros:
 
     free     = budget - spent - held, what can still be leased
-    held     = what open and settled leases still hold back for charges that may come
+    held     = what leases still hold back for charges that may come
     reserve  = of an open lease all of it, for its holder may have died with it in use;
                of a settled lease what its exposures reserved; of a closed lease nothing
     spent    = the sum of all charges
+
+A lease is *whole* or *pooled*. Exposures on a whole one reserve their price, and nobody else can
+touch it: every event within its window is billed. Exposures on pooled ones reserve what is expected
+of them, the pooled leases of a campaign stand in for one another, and they let go of what is left a
+quarter (`ANSWERED`) of the window after their last use, for by then nearly all events have come. A
+charge is made from its own lease, then from the pool, then from what is free, else not at all.
 
 Every operation is one durable transaction and keeps `spent + held <= budget` (after a budget was
 cut below that, nothing new is leased or charged beyond what was held). A lease closes once no
@@ -34,7 +40,7 @@ class LeaseRequest:
     """What a replica asks for: up to `amount`, nothing below `least`.
 
     The lease may be used until `seconds` from now; charges for its exposures come within `window`
-    seconds of their exposure.
+    seconds of their exposure. `pooled`: see above.
     """
 
     campaign: str
@@ -42,6 +48,7 @@ class LeaseRequest:
     least: int
     seconds: float
     window: float
+    pooled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +149,7 @@ class Tally:
     unbilled: int
 
 
-#: Share of a window in which nearly all that is expected of a showing has come.
+#: Share of a window within which nearly all that is expected of a showing has come.
 ANSWERED: Final = 0.25
 #: The counter of each activity.
 COLUMN: Final = {
@@ -187,7 +194,10 @@ class BudgetLedger(Protocol):
         """Return the cursor of the last `book`; empty before the first."""
 
     def close(self, now: float) -> int:
-        """Close the leases that no charge can reach any more; returns how many."""
+        """Close the leases that no charge can reach any more; returns how many.
+
+        Pooled leases let go of what is left of them before.
+        """
 
     def balances(self, now: float) -> dict[str, Balance]:
         """Return every budget by campaign.

@@ -4,6 +4,7 @@
 local prefix, operation, given = KEYS[1], ARGV[1], cjson.decode(ARGV[2])
 local BUDGET, SPENT, HELD = prefix .. ':budget', prefix .. ':spent', prefix .. ':held'
 local LEASES, CHARGES, EXPOSURES = prefix .. ':leases', prefix .. ':charges', prefix .. ':exposures'
+local ANSWERS = prefix .. ':answers'
 local CHARGED_AT, TALLIES, CURSOR = prefix .. ':charged_at', prefix .. ':tallies', prefix .. ':cursor'
 
 local function whole(number) return string.format('%.0f', number + 0) end -- never '-0'
@@ -22,6 +23,15 @@ local function record(event_id, exposure, verdict, at)
   redis.call('ZADD', CHARGED_AT, at, cjson.encode({event_id, exposure}))
 end
 
+local function pool_key(campaign) return prefix .. ':pool:' .. campaign end
+-- notes when a pooled lease lets go of what is left of it
+local function await(id, last, window)
+  redis.call('ZADD', ANSWERS, string.format('%.17g', last + given.answered * window), id)
+end
+local function remaining(id)
+  return get(lease_key(id), 'reserve') - get(lease_key(id), 'charged')
+end
+
 local function fund()
   for campaign, budget in pairs(given.budgets) do
     redis.call('HSET', BUDGET, campaign, whole(budget))
@@ -37,9 +47,10 @@ local function lease()
       local ends = wanted['until'] + wanted.window
       redis.call('HSET', lease_key(id), 'campaign', wanted.campaign, 'holder', given.holder,
         'reserve', whole(amount), 'charged', '0', 'expected', '0', 'settled', '0',
-        'until', string.format('%.17g', wanted['until']),
+        'pooled', wanted.pooled and '1' or '0', 'until', string.format('%.17g', wanted['until']),
         'window', string.format('%.17g', wanted.window))
       redis.call('ZADD', LEASES, string.format('%.17g', ends), id)
+      if wanted.pooled then await(id, wanted['until'], wanted.window) end
       add(HELD, wanted.campaign, amount)
       granted[#granted + 1] = {place, id, whole(amount)}
     end
@@ -59,6 +70,13 @@ local function report()
         redis.call('HSET', key, 'reserve', whole(kept), 'settled', '1',
           'until', string.format('%.17g', last))
         redis.call('ZADD', LEASES, string.format('%.17g', last + get(key, 'window')), usage.lease_id)
+        if redis.call('HGET', key, 'pooled') == '1' then
+          await(usage.lease_id, last, get(key, 'window'))
+          if kept > charged then
+            redis.call('ZADD', pool_key(redis.call('HGET', key, 'campaign')),
+              string.format('%.17g', last), usage.lease_id)
+          end
+        end
         add(HELD, redis.call('HGET', key, 'campaign'), kept - reserve)
       end
     end
@@ -76,22 +94,37 @@ local function buy_day()
   return 1
 end
 
+-- the verdict, and what is drawn from which leases; the rest is taken from what is free
 local function judge(event)
-  if redis.call('HEXISTS', EXPOSURES, event.exposure) == 1 then return 'repeated', 0 end
+  if redis.call('HEXISTS', EXPOSURES, event.exposure) == 1 then return 'repeated', {} end
   local key = lease_key(event.lease_id)
-  if event.late or redis.call('HGET', key, 'campaign') ~= event.campaign then return 'late', 0 end
-  local from_lease = math.min(event.price, get(key, 'reserve') - get(key, 'charged'))
-  if event.price - from_lease > math.max(free(event.campaign), 0) then return 'unfunded', 0 end
-  return 'billed', from_lease
+  if event.late or redis.call('HGET', key, 'campaign') ~= event.campaign then return 'late', {} end
+  local draws = {{event.lease_id, math.min(event.price, remaining(event.lease_id))}}
+  local rest = event.price - draws[1][2]
+  if rest > 0 and redis.call('HGET', key, 'pooled') == '1' then
+    for _, id in ipairs(redis.call('ZRANGE', pool_key(event.campaign), 0, -1)) do
+      if id ~= event.lease_id then
+        local drawn = math.min(rest, remaining(id))
+        draws[#draws + 1] = {id, drawn}
+        rest = rest - drawn
+        if rest == 0 then break end
+      end
+    end
+  end
+  if rest > math.max(free(event.campaign), 0) then return 'unfunded', {} end
+  return 'billed', draws
 end
 
 local function charge(event)
   if event.price == cjson.null or event.price == nil then return 'free' end
-  local verdict, from_lease = judge(event)
+  local verdict, draws = judge(event)
   if verdict == 'billed' then
     add(SPENT, event.campaign, event.price)
-    add(lease_key(event.lease_id), 'charged', from_lease)
-    add(HELD, event.campaign, -from_lease)
+    for _, draw in ipairs(draws) do
+      add(lease_key(draw[1]), 'charged', draw[2])
+      add(HELD, event.campaign, -draw[2])
+      if remaining(draw[1]) == 0 then redis.call('ZREM', pool_key(event.campaign), draw[1]) end
+    end
     count(event.campaign, event.at, 'spent', event.price)
   elseif verdict ~= 'repeated' then
     count(event.campaign, event.at, 'unbilled', 1)
@@ -120,12 +153,25 @@ local function book()
 end
 
 local function close()
-  local ended = redis.call('ZRANGEBYSCORE', LEASES, '-inf', '(' .. string.format('%.17g', given.now))
-  for _, id in ipairs(ended) do
+  local now = string.format('%.17g', given.now)
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', ANSWERS, '-inf', '(' .. now)) do
     local key = lease_key(id)
-    add(HELD, redis.call('HGET', key, 'campaign'), get(key, 'charged') - get(key, 'reserve'))
-    redis.call('DEL', key)
+    local campaign = redis.call('HGET', key, 'campaign')
+    if campaign then
+      add(HELD, campaign, -remaining(id))
+      redis.call('HSET', key, 'reserve', redis.call('HGET', key, 'charged'))
+      redis.call('ZREM', pool_key(campaign), id)
+    end
+    redis.call('ZREM', ANSWERS, id)
+  end
+  local ended = redis.call('ZRANGEBYSCORE', LEASES, '-inf', '(' .. now)
+  for _, id in ipairs(ended) do
+    local campaign = redis.call('HGET', lease_key(id), 'campaign')
+    add(HELD, campaign, -remaining(id))
+    redis.call('ZREM', pool_key(campaign), id)
+    redis.call('ZREM', ANSWERS, id)
     redis.call('ZREM', LEASES, id)
+    redis.call('DEL', lease_key(id))
   end
   local forgotten = redis.call('ZRANGEBYSCORE', CHARGED_AT, '-inf',
     '(' .. string.format('%.17g', given.forget_before), 'LIMIT', 0, 1000)

@@ -75,7 +75,7 @@ class RedisLedger:
         return int(self._run("close", now=now, forget_before=now - IDEMPOTENCE_SECONDS))
 
     def balances(self, now: float) -> dict[str, Balance]:
-        rows = json.loads(self._run("balances", now=now, answered=ANSWERED))
+        rows = json.loads(self._run("balances", now=now))
         return {campaign: Balance(*map(int, amounts)) for campaign, *amounts in rows}
 
     def tallies(self) -> list[Tally]:
@@ -101,6 +101,7 @@ class RedisLedger:
         self._link.close()
 
     def _run(self, operation: str, **given: object) -> Any:
+        given["answered"] = ANSWERED
         with self._link.using():
             return self._script(keys=[self._prefix], args=[operation, json.dumps(given)])
 

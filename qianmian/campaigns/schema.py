@@ -44,8 +44,8 @@ class Reserve(StrEnum):
     WORST_CASE = "worst_case"
     """The whole price: every event within its window is billed."""
     EXPECTED = "expected"
-    """Somewhat more than what is expected of it, so that a budget is not locked up in clicks that
-    never come. An event that finds nothing left is not billed."""
+    """What is expected of it, so that a budget is not locked up in clicks that never come. An event
+    that finds nothing left of the budget is not billed."""
 
 
 class Curve(StrEnum):

@@ -40,9 +40,12 @@ CREATE TABLE IF NOT EXISTS leases (
     lease_id INTEGER PRIMARY KEY AUTOINCREMENT, campaign TEXT NOT NULL, holder TEXT NOT NULL,
     reserve INTEGER NOT NULL, charged INTEGER NOT NULL DEFAULT 0,
     expected INTEGER NOT NULL DEFAULT 0,
-    until REAL NOT NULL, window REAL NOT NULL, settled INTEGER NOT NULL DEFAULT 0
+    until REAL NOT NULL, window REAL NOT NULL, pooled INTEGER NOT NULL,
+    settled INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX IF NOT EXISTS leases_by_end ON leases (until + window);
+CREATE INDEX IF NOT EXISTS leases_in_pool ON leases (campaign, until)
+    WHERE pooled AND reserve > charged;
 CREATE TABLE IF NOT EXISTS charges (
     event_id TEXT PRIMARY KEY, campaign TEXT NOT NULL, exposure TEXT NOT NULL,
     price INTEGER NOT NULL, verdict TEXT NOT NULL, at REAL NOT NULL
@@ -95,9 +98,9 @@ class SqliteLedger:
                     continue
                 until = now + wanted.seconds
                 lease_id = db.execute(
-                    "INSERT INTO leases (campaign, holder, reserve, until, window)"
-                    " VALUES (?, ?, ?, ?, ?)",
-                    (wanted.campaign, holder, given, until, wanted.window),
+                    "INSERT INTO leases (campaign, holder, reserve, until, window, pooled)"
+                    " VALUES (?, ?, ?, ?, ?, ?)",
+                    (wanted.campaign, holder, given, until, wanted.window, wanted.pooled),
                 ).lastrowid
                 _hold(db, wanted.campaign, given)
                 granted.append(Lease(str(lease_id), wanted.campaign, given, until))
@@ -173,6 +176,19 @@ class SqliteLedger:
 
     def close(self, now: float) -> int:
         with self._file.writing() as db:
+            answered = db.execute(
+                "SELECT campaign, SUM(reserve - charged) FROM leases"
+                " WHERE pooled AND reserve > charged AND until + ? * window < ?"
+                " GROUP BY campaign",
+                (ANSWERED, now),
+            ).fetchall()
+            for campaign, remaining in answered:
+                _hold(db, campaign, -remaining)
+            db.execute(
+                "UPDATE leases SET reserve = charged"
+                " WHERE pooled AND reserve > charged AND until + ? * window < ?",
+                (ANSWERED, now),
+            )
             ended = db.execute(
                 "DELETE FROM leases WHERE until + window < ? RETURNING campaign, reserve - charged",
                 (now,),
@@ -213,17 +229,17 @@ class SqliteLedger:
 def _charge(db: sqlite3.Connection, event: SponsoredEvent) -> Verdict:
     if event.price is None:
         return Verdict.FREE
-    verdict, from_lease = _judge(db, event, event.price)
+    verdict, draws = _judge(db, event, event.price)
     price = event.price if verdict is Verdict.BILLED else 0
     if price:
         db.execute(
             "UPDATE campaigns SET spent = spent + ? WHERE campaign = ?", (price, event.campaign)
         )
-        db.execute(
+        db.executemany(
             "UPDATE leases SET charged = charged + ? WHERE lease_id = ?",
-            (from_lease, event.lease_id),
+            [(drawn, lease_id) for lease_id, drawn in draws.items()],
         )
-        _hold(db, event.campaign, -from_lease)
+        _hold(db, event.campaign, -sum(draws.values()))
         _count(db, event.campaign, event.at, "spent", price)
     elif verdict is not Verdict.REPEATED:
         _count(db, event.campaign, event.at, "unbilled", 1)
@@ -231,25 +247,39 @@ def _charge(db: sqlite3.Connection, event: SponsoredEvent) -> Verdict:
     return verdict
 
 
-def _judge(db: sqlite3.Connection, event: SponsoredEvent, price: int) -> tuple[Verdict, int]:
-    """Return the verdict and how much of the price the lease holds back."""
+def _judge(
+    db: sqlite3.Connection, event: SponsoredEvent, price: int
+) -> tuple[Verdict, dict[int, int]]:
+    """Return the verdict, and what is drawn from which lease; the rest comes of what is free."""
     charged = db.execute(
         "SELECT 1 FROM charges WHERE exposure = ? AND verdict = 'billed'", (event.exposure,)
     ).fetchone()
     if charged:
-        return Verdict.REPEATED, 0
+        return Verdict.REPEATED, {}
     lease = db.execute(
-        "SELECT reserve - charged, budget - spent - held FROM leases"
+        "SELECT lease_id, reserve - charged, pooled, budget - spent - held FROM leases"
         " JOIN campaigns USING (campaign) WHERE lease_id = ? AND campaign = ?",
         (event.lease_id, event.campaign),
     ).fetchone()
     if lease is None or event.late:
-        return Verdict.LATE, 0
-    remaining, free = lease
-    from_lease = min(price, remaining)
-    if price - from_lease > max(free, 0):
-        return Verdict.UNFUNDED, 0
-    return Verdict.BILLED, from_lease
+        return Verdict.LATE, {}
+    own, remaining, pooled, free = lease
+    draws = {own: min(price, remaining)}
+    rest = price - draws[own]
+    if rest and pooled:
+        pool = db.execute(
+            "SELECT lease_id, reserve - charged FROM leases WHERE campaign = ? AND lease_id <> ?"
+            " AND pooled AND settled AND reserve > charged ORDER BY until, lease_id",
+            (event.campaign, own),
+        )
+        for lease_id, left in pool:
+            draws[lease_id] = min(rest, left)
+            rest -= draws[lease_id]
+            if not rest:
+                break
+    if rest > max(free, 0):
+        return Verdict.UNFUNDED, {}
+    return Verdict.BILLED, draws
 
 
 def _hold(db: sqlite3.Connection, campaign: str, more: int) -> None:

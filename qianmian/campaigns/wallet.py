@@ -26,13 +26,14 @@ class Terms:
     """How a campaign is leased; amounts in micros, times in seconds.
 
     `most` and `least` bound one lease; `least` is the largest amount that one exposure reserves.
-    A lease may be used for `seconds`.
+    A lease may be used for `seconds`; `pooled` is explained in `qianmian.campaigns.ledger`.
     """
 
     least: int
     most: int
     seconds: float
     window: float
+    pooled: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -166,6 +167,8 @@ class Wallet:
             if at_hand < max(rate * self._low, 1.0):
                 amount = max(min(round(rate * term.seconds), term.most), term.least)
                 requests.append(
-                    LeaseRequest(campaign, amount, term.least, term.seconds, term.window)
+                    LeaseRequest(
+                        campaign, amount, term.least, term.seconds, term.window, term.pooled
+                    )
                 )
         return requests

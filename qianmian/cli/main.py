@@ -31,6 +31,7 @@ COMMANDS = (
     Entry(LOOK, "keys", "Rotate and retire the keys that sign tokens."),
     Entry(JOURNEY, "stream", "Turn events into fresh features; `serve` starts it by itself."),
     Entry(LOOK, "venue", "Check venue files, show a venue, preview its page."),
+    Entry(LOOK, "campaigns", "Sponsored campaigns: budgets, pacing, what they brought."),
     Entry(LOOK, "recommend", "Print one venue page for one shopper as a table."),
     Entry(LOOK, "decisions", "Read what was shown to whom and why."),
     Entry(LOOK, "demo", "Start the service and show two shoppers' pages of one venue."),

@@ -34,7 +34,7 @@ Configs = Annotated[
 ]
 VenueId = Annotated[str, typer.Argument(help="Venue id.", metavar="VENUE")]
 #: Parts of a venue that `show` prints as they are written, without what is as always.
-_PARTS: Final = ("pool", "eligibility", "rules", "fallback")
+_PARTS: Final = ("pool", "eligibility", "rules", "fallback", "sponsored", "racing")
 
 
 @app.command()
@@ -130,6 +130,53 @@ def preview(
     print_page(console(), answer, user, moment, explain=explain)
 
 
+@app.command()
+def racing(
+    ctx: typer.Context,
+    venue: VenueId,
+    config: Annotated[
+        Path | None, typer.Option(help="A Serve config file; else configs/serving/serve.yaml.")
+    ] = None,
+    clock: Annotated[
+        str | None, typer.Option(help="What time it is: `system`, a moment, or `replay:MOMENT`.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show where the races of a venue stand: what each arm brought and what share it leads."""
+    from qianmian.cli.serve import served
+    from qianmian.contracts import topics
+    from qianmian.events.engine import open_engine
+    from qianmian.racing.counting import read_states
+    from qianmian.racing.report import standings
+    from serving.clock import Clock, parse_clock
+
+    serve = served(ctx, config)
+    found = _found(_book(ctx, serve.settings.configs)[1], venue)
+    now = Clock.start(parse_clock(clock) if clock else serve.live.clock).now()
+    engine = open_engine(serve.settings.engine, serve.settings.workspace())
+    try:
+        states = read_states(engine.changes.get(topics.RACING))
+    finally:
+        engine.close()
+    rows = [row.to_dict() for row in standings(found.id, found.racing, states, now)]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    if not rows:
+        typer.echo(f"nothing races in venue {found.id}; write `racing` into its file")
+        return
+    shown = [
+        {
+            **row,
+            **{name: f"{row[name]:,.1f}" for name in ("trials", "rewards")},
+            "brings": f"{row['brings']:.4f}",
+            "share": f"{row['share']:.1%}",
+        }
+        for row in rows
+    ]
+    console().print(_table(tuple(rows[0]), shown))
+
+
 def _book(ctx: typer.Context, configs: Path | None) -> tuple[Dataset, VenueBook]:
     from qianmian.data.store import Dataset
     from qianmian.venues import VenueBook
@@ -204,6 +251,8 @@ def _plain(part: Any) -> Any:
     """Return a part as plain values without what is as always."""
     if part is None or isinstance(part, str):
         return part
+    if isinstance(part, dict):
+        return {name: _plain(value) for name, value in part.items()}
     dump = getattr(part, "model_dump", None)
     return str(part) if dump is None else dump(mode="json", exclude_defaults=True)
 

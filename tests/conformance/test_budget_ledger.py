@@ -48,8 +48,10 @@ def ledger(again: Again) -> BudgetLedger:
     return ledger
 
 
-def take(ledger: BudgetLedger, amount: int = 300, least: int = 1, campaign="bread") -> Lease | None:
-    wanted = LeaseRequest(campaign, amount, least, seconds=10.0, window=60.0)
+def take(
+    ledger: BudgetLedger, amount: int = 300, least: int = 1, campaign="bread", *, pooled=False
+) -> Lease | None:
+    wanted = LeaseRequest(campaign, amount, least, seconds=10.0, window=60.0, pooled=pooled)
     granted = ledger.lease("replica-1", [wanted], NOW)
     return granted[0] if granted else None
 
@@ -139,6 +141,38 @@ def test_more_than_was_reserved_is_charged_while_the_budget_has_it(ledger: Budge
     assert verdicts == [Verdict.BILLED, Verdict.BILLED, Verdict.UNFUNDED]
     assert ledger.balances(NOW)["bread"] == Balance(1_000, 200, 800, 0)
     assert book(ledger, click("e4", rest)) == [Verdict.BILLED]
+
+
+def test_pooled_leases_stand_in_for_one_another(ledger: BudgetLedger) -> None:
+    first, second, open_ = (take(ledger, 300, pooled=True) for _ in range(3))
+    whole = take(ledger, 100)
+    ledger.report([Usage(first.lease_id, 70, 70, NOW + 1, done=True)])
+    ledger.report([Usage(second.lease_id, 60, 60, NOW + 2, done=True)])
+    ledger.fund({"bread": 530})  # nothing is free
+    assert ledger.balances(NOW)["bread"] == Balance(530, 0, 530, 130)
+    assert book(ledger, click("e1", second)) == [Verdict.BILLED]  # 60 of its own, 40 of the first
+    assert ledger.balances(NOW)["bread"] == Balance(530, 100, 430, 130)
+    assert book(ledger, click("e2", second, 40)) == [Verdict.UNFUNDED]  # 30 are left in the pool
+    assert book(ledger, click("e3", second, 30)) == [Verdict.BILLED]
+    assert book(ledger, click("e4", whole), click("e5", open_)) == [Verdict.BILLED] * 2
+    assert ledger.balances(NOW)["bread"] == Balance(530, 330, 200, 130)
+
+
+def test_pooled_leases_let_go_of_what_did_not_come(ledger: BudgetLedger) -> None:
+    settled, dead, whole = take(ledger, pooled=True), take(ledger, pooled=True), take(ledger)
+    ledger.report([Usage(settled.lease_id, 100, 0, NOW + 2, done=True)])
+    ledger.close(NOW + 16.9)
+    assert ledger.balances(NOW)["bread"].held == 700
+    ledger.close(NOW + 17.1)  # a quarter of the window after its last use
+    assert ledger.balances(NOW)["bread"].held == 600
+    ledger.close(NOW + 25.1)
+    assert ledger.balances(NOW)["bread"].held == 300
+    assert book(ledger, click("e1", dead)) == [Verdict.BILLED]  # from what is free
+    assert ledger.balances(NOW)["bread"] == Balance(1_000, 100, 300, 0)
+    ledger.report([Usage(dead.lease_id, 50, 0, NOW + 3, done=True)])
+    assert book(ledger, click("e2", whole)) == [Verdict.BILLED]
+    ledger.close(NOW + 100)
+    assert ledger.balances(NOW)["bread"] == Balance(1_000, 200, 0, 0)
 
 
 def test_a_lease_of_a_dead_replica_is_held_until_no_charge_can_come(ledger: BudgetLedger) -> None:

@@ -29,7 +29,6 @@ BUDGET = 1_000
 WINDOW = 60.0
 CAMPAIGN = "bread"
 REPLICAS = 3
-TERMS = {CAMPAIGN: Terms(least=90, most=250, seconds=10.0, window=WINDOW)}
 replicas = st.integers(0, REPLICAS - 1)
 
 
@@ -56,6 +55,10 @@ class Budget(RuleBasedStateMachine):
     @initialize(share=st.sampled_from([1.0, 0.3]))
     def fund(self, share: float) -> None:
         self.reserved_share = share
+        pooled = share < 1.0
+        self.terms = {
+            CAMPAIGN: Terms(least=90, most=250, seconds=10.0, window=WINDOW, pooled=pooled)
+        }
         self.ledger.fund({CAMPAIGN: BUDGET})
 
         for replica in range(REPLICAS):
@@ -73,7 +76,7 @@ class Budget(RuleBasedStateMachine):
 
     @rule(replica=replicas)
     def refresh(self, replica: int) -> None:
-        self.wallets[replica].refresh(TERMS, self.now)
+        self.wallets[replica].refresh(self.terms, self.now)
 
     @rule(replica=replicas)
     def leave(self, replica: int) -> None:
