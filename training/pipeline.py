@@ -82,6 +82,8 @@ def _train(
     progress: Progress,
     checkpoint: Checkpoint | None,
 ) -> str:
+    if (doubted := dataset.untrusted()).of:
+        progress(f"{doubted}; they are left out" if doubted.event_ids else str(doubted))
     learned = learn(dataset, repo, profile, progress, checkpoint)
     run = learned.run
     store = ReleaseStore(workspace.releases)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,8 @@ from qianmian.contracts import columns as c
 from qianmian.data.archive import Archive
 from qianmian.data.spec import DatasetSpec, Split
 from qianmian.errors import DataError, FieldError, NotFoundError
+from qianmian.trust.flags import NOTHING_UNTRUSTED, TRUST_COLUMNS, Untrusted, untrusted
+from qianmian.trust.rules import TrustRules, load_rules
 from qianmian.workspace import Workspace
 
 
@@ -62,7 +65,16 @@ class Dataset:
         end = split.train_end.timestamp() if split.by == "time" else float("inf")
         imported = load_yaml(self.folder / c.DATASET_FILE, DatasetSpec).split
         moved = "" if split == imported else split.model_dump_json()
-        return moved + manifest.digest(end)
+        logged = manifest.digest(end)
+        return moved + (logged and logged + load_rules(self.spec.name).model_dump_json())
+
+    def untrusted(self) -> Untrusted:
+        """Return the archived events that are implausible: `events` leaves them out.
+
+        Imported events are never among them. The rules are those of `configs/trust/`.
+        """
+        digest = self.archive.manifest().digest(float("inf"))
+        return _untrusted(self.archive, load_rules(self.spec.name), digest)
 
     def events(
         self,
@@ -74,8 +86,9 @@ class Dataset:
     ) -> pd.DataFrame:
         """Return the events of `[since, until)`, sorted by time: imported ones and archived ones.
 
-        Archived ones that wait for their item or venue to be known are left out; those of merged
-        visitors are their users', unless `merged` is False. `columns` limits what is read; those
+        Implausible archived ones are left out (`untrusted`), and so are those that wait for their
+        item or venue to be known; those of merged visitors are their users', unless `merged` is
+        False. `columns` limits what is read; those
         that the data set lacks are refused with `DataError`. Moments are aware datetimes or
         seconds since the epoch. `timestamp` is datetime64[us, UTC], text columns are
         categoricals, numbers are NumPy's.
@@ -190,9 +203,11 @@ class Dataset:
     ) -> pa.Table | None:
         """Archived events that count, None where there are none."""
         span = {"since": _seconds(since), "until": _seconds(until)}
-        rows = self.archive.read(names, **span, merged=merged)
+        rows = self.archive.read([*names, c.EVENT_ID], **span, merged=merged)
         if rows is None:
             return None
+        if doubted := self.untrusted().event_ids:
+            rows = rows.filter(pc.invert(pc.is_in(rows[c.EVENT_ID], pa.array(sorted(doubted)))))
         waits = pc.is_valid(rows[c.QUARANTINE])
         if pc.any(waits).as_py():
             known = pc.is_in(rows[c.ITEM_ID], pa.array(sorted(self._described_items()), "str"))
@@ -212,6 +227,13 @@ class Dataset:
             return None
         frame: pd.DataFrame = pq.read_table(path).to_pandas()
         return frame
+
+
+@lru_cache(maxsize=4)
+def _untrusted(archive: Archive, rules: TrustRules, digest: str) -> Untrusted:
+    """Judge a whole archive, once as long as it stays the same."""
+    rows = archive.read(TRUST_COLUMNS) if digest else None
+    return NOTHING_UNTRUSTED if rows is None else untrusted(rows.to_pandas(), rules)
 
 
 def _joined(imported: pa.Table, archived: pa.Table, names: Sequence[str]) -> pa.Table:

@@ -95,6 +95,7 @@ def assemble(
     trust = TrustPart(
         load_rules(workspace.dataset, rules), FlagStore(workspace.events / FLAGS_FILE)
     )
+    trust.remember(dataset.archive)
     with writing(dataset.archive) as archive:  # nothing moves between log and archive meanwhile
         return _assemble(
             workspace,

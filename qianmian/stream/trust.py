@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from qianmian.data.archive import Archive
 from qianmian.events.event import StoredEvent
+from qianmian.trust.flags import TRUST_COLUMNS
 from qianmian.trust.monitor import TrustMonitor
 from qianmian.trust.rules import TrustRules
 from qianmian.trust.store import FlagStore
-from qianmian.trust.traffic import Seen
+from qianmian.trust.traffic import Seen, seen_in
 
 
 class TrustPart:
@@ -20,8 +22,19 @@ class TrustPart:
 
     def __init__(self, rules: TrustRules, flags: FlagStore) -> None:
         self._monitor = TrustMonitor(rules)
+        self._reach = rules.memory_seconds
         self._flags = flags
         self._waiting: list[Seen] = []
+
+    def remember(self, archive: Archive) -> None:
+        """Take in what left the log for the archive as far as the rules look back."""
+        parts = archive.manifest().parts
+        if not parts:
+            return
+        since = max(part.last_at for part in parts) - self._reach
+        rows = archive.read(TRUST_COLUMNS, since=since)
+        if rows is not None:
+            self._monitor.remember(seen_in(rows.to_pandas()))
 
     def restore(self, events: Sequence[StoredEvent]) -> None:
         self._monitor.remember(map(Seen.of, events))

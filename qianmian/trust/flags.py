@@ -6,8 +6,10 @@ stays as it was accepted.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -15,7 +17,7 @@ import pandas as pd
 from qianmian.contracts import columns as c
 from qianmian.trust.kinds import finders
 from qianmian.trust.rules import TrustRules
-from qianmian.trust.traffic import Bool, Seen, Traffic, seen_in
+from qianmian.trust.traffic import Seen, Traffic
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,11 @@ class Flag:
 
 def find_flags(events: Iterable[Seen], rules: TrustRules) -> list[Flag]:
     """Flags of events by what stands around them, in the order of time, reasons by name."""
-    traffic = Traffic.of(events)
+    return flags_in(Traffic.of(events), rules)
+
+
+def flags_in(traffic: Traffic, rules: TrustRules) -> list[Flag]:
+    """The same of events that are laid out."""
     if not len(traffic):
         return []
     masks = {reason: find(traffic) for reason, find in finders(rules).items()}
@@ -40,15 +46,45 @@ def find_flags(events: Iterable[Seen], rules: TrustRules) -> list[Flag]:
     ]
 
 
-def trusted(frame: pd.DataFrame, rules: TrustRules) -> tuple[Bool, dict[str, int]]:
-    """Which rows of logged events are trusted, bool [n], and how many fell to each reason.
+#: What the rules read of archived events; all but the first four may be absent.
+TRUST_COLUMNS: Final = (
+    c.EVENT_ID,
+    c.USER_ID,
+    c.EVENT_TYPE,
+    c.TIMESTAMP,
+    c.ITEM_ID,
+    c.VISITOR_ID,
+    c.ORDER_ID,
+    c.VENUE_ID,
+    c.RECOMMENDATION_ID,
+    c.SHARED_BY,
+    c.RECEIVED_AT,
+)
 
-    `frame` holds the data contract's columns with `event_id`.
-    """
-    flags = find_flags(seen_in(frame), rules)
-    counts: dict[str, int] = {}
-    for flag in flags:
-        counts[flag.reason] = counts.get(flag.reason, 0) + 1
-    ids = pd.Index([flag.event_id for flag in flags])
-    kept: Bool = ~frame[c.EVENT_ID].astype(str).isin(ids).to_numpy()
-    return kept, dict(sorted(counts.items()))
+
+@dataclass(frozen=True, slots=True)
+class Untrusted:
+    """Events that training and metrics leave out."""
+
+    event_ids: frozenset[str]
+    reasons: dict[str, int]  # events by reason; one may have several
+    of: int  # events that were judged
+
+    def __str__(self) -> str:
+        """Say how many there are, and why."""
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in self.reasons.items())
+        told = f"{len(self.event_ids):,} of {self.of:,} logged events are not trusted"
+        return f"{told}: {reasons}" if reasons else told
+
+
+NOTHING_UNTRUSTED: Final = Untrusted(frozenset(), {}, 0)
+
+
+def untrusted(frame: pd.DataFrame, rules: TrustRules) -> Untrusted:
+    """Judge logged events; `frame` holds TRUST_COLUMNS."""
+    flags = flags_in(Traffic.of_frame(frame), rules)
+    return Untrusted(
+        event_ids=frozenset(flag.event_id for flag in flags),
+        reasons=dict(sorted(Counter(flag.reason for flag in flags).items())),
+        of=len(frame),
+    )

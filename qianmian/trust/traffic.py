@@ -1,16 +1,16 @@
 """Logged events as arrays for the trust rules: ids coded, rows in the order of time.
 
-`Seen` is what the rules need of one event. `Traffic.of` lays many out, from the stream or the
-archive alike, so both are judged by the same functions on the same arrays.
+`Seen` is what the rules need of one event. `Traffic` lays many out, from the stream or the archive
+alike, so both are judged by the same functions on the same arrays.
 
 Shapes: `n` events.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ LIVE_SECONDS: Final = 8 * 86_400.0
 Bool = npt.NDArray[np.bool_]
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
+Texts = npt.NDArray[np.object_]
 
 
 class Logged(Protocol):
@@ -102,30 +103,6 @@ def _page(recommendation: str | None, venue: str | None, delay: float) -> str:
     return "" if delay > LIVE_SECONDS else recommendation or venue or ""
 
 
-def seen_in(frame: pd.DataFrame) -> Iterator[Seen]:
-    """Rows of a table in the data contract's columns; optional ones may be absent.
-
-    The archive keeps an event's subject as its user.
-    """
-    at = frame[c.TIMESTAMP].to_numpy(dtype="datetime64[us]").astype(np.int64) * 1e-6
-    kinds = frame[c.EVENT_TYPE].astype(str).map({str(k): v for k, v in EVENT_CODE.items()})
-    subject = _texts(frame, c.USER_ID)
-    received = frame[c.RECEIVED_AT] if c.RECEIVED_AT in frame else frame[c.TIMESTAMP]
-    delays = (received.fillna(frame[c.TIMESTAMP]) - frame[c.TIMESTAMP]).dt.total_seconds()
-    recommendation, venue = _texts(frame, c.RECOMMENDATION_ID), _texts(frame, c.VENUE_ID)
-    columns = (
-        _texts(frame, c.EVENT_ID),
-        kinds.tolist(),
-        at.tolist(),
-        subject,
-        [account(subject_id) for subject_id in subject],
-        *(_texts(frame, name) for name in (c.VISITOR_ID, c.ITEM_ID, c.ORDER_ID)),
-        list(map(_page, recommendation, venue, delays)),
-        _texts(frame, c.SHARED_BY),
-    )
-    return (Seen(*row) for row in zip(*columns, strict=True))
-
-
 @dataclass(frozen=True, slots=True)
 class Traffic:
     """Events as parallel arrays [n], by time. Codes are those of one window; -1 is unknown.
@@ -150,37 +127,95 @@ class Traffic:
     @classmethod
     def of(cls, events: Iterable[Seen]) -> Traffic:
         """Lay events out; the order in which they come does not matter."""
-        rows = sorted(events, key=lambda seen: (seen.at, seen.event_id))
-        columns = list(zip(*rows, strict=True)) or [()] * len(Seen._fields)
-        event_ids, kind, at, subject, user, device, item, order, page, shared_by = columns
-        who = _codes(subject, user, device, shared_by)
+        columns = list(zip(*events, strict=True)) or [()] * len(Seen._fields)
+        named = dict(zip(Seen._fields, columns, strict=True))
+        return cls._of(
+            kind=np.array(named.pop("kind"), dtype=np.int8),
+            at=np.array(named.pop("at"), dtype=np.float64),
+            **{name: np.array(values, dtype=object) for name, values in named.items()},
+        )
+
+    @classmethod
+    def of_frame(cls, frame: pd.DataFrame) -> Traffic:
+        """Lay out the rows of a table in the data contract's columns, of which some may be absent.
+
+        The archive keeps an event's subject as its user.
+        """
+        return cls._of(**_columns(frame))
+
+    @classmethod
+    def _of(
+        cls,
+        *,
+        event_id: Texts,
+        kind: npt.NDArray[np.int8],
+        at: Float64,
+        subject: Texts,
+        user: Texts,
+        device: Texts,
+        item: Texts,
+        order: Texts,
+        page: Texts,
+        shared_by: Texts,
+    ) -> Traffic:
+        """Code the texts and put the rows in the order of time, ties by event id."""
+        by_id, _ = pd.factorize(event_id, sort=True)
+        rows = np.lexsort((by_id, at))
+        who = _codes(*(texts[rows] for texts in (subject, user, device, shared_by)))
         return cls(
-            event_ids=np.array(event_ids, dtype=object),
-            kind=np.array(kind, dtype=np.int8),
-            at=np.array(at, dtype=np.float64),
+            event_ids=event_id[rows],
+            kind=kind[rows],
+            at=at[rows],
             subject=who[0],
             user=who[1],
             device=who[2],
-            item=_codes(item)[0],
-            order=_codes(order)[0],
-            on_page=np.array([bool(text) for text in page], dtype=np.bool_),
+            item=_codes(item[rows])[0],
+            order=_codes(order[rows])[0],
+            on_page=np.asarray(page[rows] != "", dtype=np.bool_),
             shared_by=who[3],
         )
 
 
-def _codes(*columns: Sequence[str]) -> list[Int64]:
+def seen_in(frame: pd.DataFrame) -> list[Seen]:
+    """The rows of such a table one by one, as the stream sees events."""
+    columns = _columns(frame)
+    return [Seen(*row) for row in zip(*(columns[n].tolist() for n in Seen._fields), strict=True)]
+
+
+def _columns(frame: pd.DataFrame) -> dict[str, Any]:
+    """The fields of `Seen` as arrays [n], from a table in the data contract's columns."""
+    stamp = frame[c.TIMESTAMP]
+    kinds = frame[c.EVENT_TYPE].astype(object).map({str(k): v for k, v in EVENT_CODE.items()})
+    received = frame[c.RECEIVED_AT].fillna(stamp) if c.RECEIVED_AT in frame else stamp
+    history = ((received - stamp).dt.total_seconds() > LIVE_SECONDS).to_numpy()
+    subject, venue = _texts(frame, c.USER_ID), _texts(frame, c.VENUE_ID)
+    recommendation = _texts(frame, c.RECOMMENDATION_ID)
+    page = np.where(recommendation == "", venue, recommendation)
+    accounts = {subject_id: account(subject_id) for subject_id in pd.unique(subject)}
+    return {
+        "event_id": _texts(frame, c.EVENT_ID),
+        "kind": np.asarray(kinds, dtype=np.int8),
+        "at": stamp.to_numpy(dtype="datetime64[us]").astype(np.int64) * 1e-6,
+        "subject": subject,
+        "user": pd.Series(subject).map(accounts).to_numpy(dtype=object),
+        "device": _texts(frame, c.VISITOR_ID),
+        "item": _texts(frame, c.ITEM_ID),
+        "order": _texts(frame, c.ORDER_ID),
+        "page": np.where(history, "", page),
+        "shared_by": _texts(frame, c.SHARED_BY),
+    }
+
+
+def _codes(*columns: Texts) -> list[Int64]:
     """Codes [n] of several columns in one numbering; -1 for ""."""
-    code_of: dict[str, int] = {}
-    return [
-        np.array(
-            [code_of.setdefault(text, len(code_of)) if text else -1 for text in column],
-            dtype=np.int64,
-        )
-        for column in columns
-    ]
+    together = pd.Series(np.concatenate(columns), dtype=object)
+    codes, _ = pd.factorize(together.mask(together == ""))
+    return np.split(codes.astype(np.int64), len(columns))
 
 
-def _texts(frame: pd.DataFrame, name: str) -> list[str]:
+def _texts(frame: pd.DataFrame, name: str) -> Texts:
     if name not in frame:
-        return [""] * len(frame)
-    return list(frame[name].astype(object).where(frame[name].notna(), "").astype(str))
+        return np.full(len(frame), "", dtype=object)
+    column = frame[name].astype(object)
+    texts: Texts = column.where(column.notna(), "").to_numpy(dtype=object)
+    return texts

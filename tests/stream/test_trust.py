@@ -1,3 +1,4 @@
+from qianmian.data.store import Dataset
 from qianmian.trust.store import FLAGS_FILE, FlagStore
 from tests.stream.conftest import sent
 
@@ -19,3 +20,20 @@ def test_flags_come_to_stand_beside_the_log(shop):
     assert flags.total() == 24
     log, _ = shop.engine.events.read("", 100)
     assert len(log) == 24  # nothing left it
+
+
+def test_what_was_archived_is_remembered_left_out_of_training_and_kept(shop):
+    streaming = shop.start()
+    shop.send(*storm(0))
+    streaming.drain()
+    assert streaming.archiver.archive_all() == 12
+    again = shop.start()
+    shop.send(*storm(12), sent(90, "u2", "i02", timestamp=1e9))
+    again.drain()
+    assert FlagStore(shop.workspace.events / FLAGS_FILE).counts() == {"burst": 24}
+    again.archiver.archive_all()
+    dataset = Dataset.open(shop.workspace)
+    assert str(dataset.untrusted()) == "24 of 25 logged events are not trusted: burst 24"
+    logged = dataset.events(["user_id", "event_type", "timestamp"], since=1e9, until=1e9 + 60)
+    assert logged["event_type"].tolist() == ["order"]
+    assert len(dataset.archive.read(["event_id"])) == 25

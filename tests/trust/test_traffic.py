@@ -1,9 +1,11 @@
-from dataclasses import replace
+from dataclasses import fields, replace
+
+import numpy as np
 
 from qianmian.events.event import StoredEvent
-from qianmian.trust.flags import find_flags, trusted
+from qianmian.trust.flags import find_flags, untrusted
 from qianmian.trust.rules import TrustRules
-from qianmian.trust.traffic import Seen, seen_in
+from qianmian.trust.traffic import Seen, Traffic, seen_in
 
 
 def stored(kind, n, **more):
@@ -47,22 +49,29 @@ def archived(events):
     )
 
 
+def same(one, other):
+    return all(
+        np.array_equal(getattr(one, field.name), getattr(other, field.name))
+        for field in fields(Traffic)
+    )
+
+
 def test_the_stream_and_the_archive_see_the_same():
-    assert list(seen_in(archived(EVENTS))) == [Seen.of(event) for event in EVENTS]
+    assert same(Traffic.of_frame(archived(EVENTS)), Traffic.of(map(Seen.of, EVENTS)))
+    assert seen_in(archived(EVENTS)) == [Seen.of(event) for event in EVENTS]
 
 
-def test_untrusted_rows_are_told_with_their_reasons():
-    frame = archived(EVENTS)
-    kept, reasons = trusted(frame, TrustRules())
-    assert reasons == {"burst": 30, "self_share": 1, "unseen_order": 1}
-    flagged = {f.event_id for f in find_flags(seen_in(frame), TrustRules())}
-    assert set(frame["event_id"][~kept]) == flagged
-    assert frame["event_id"][kept].tolist() == ["click42"]
+def test_untrusted_events_are_told_with_their_reasons():
+    found = untrusted(archived(EVENTS), TrustRules())
+    assert found.reasons == {"burst": 30, "self_share": 1, "unseen_order": 1}
+    assert found.event_ids == {f.event_id for f in find_flags(map(Seen.of, EVENTS), TrustRules())}
+    assert {event.event_id for event in EVENTS} - found.event_ids == {"click42"}
+    assert str(found).startswith("32 of 33 logged events are not trusted: burst 30, ")
 
 
 def test_tables_may_lack_what_is_optional():
     frame = archived(EVENTS)[["event_id", "event_type", "timestamp", "user_id", "item_id"]]
-    assert trusted(frame, TrustRules())[1] == {"burst": 30}
+    assert untrusted(frame, TrustRules()).reasons == {"burst": 30}
 
 
 def test_imported_history_is_not_asked_for_impressions_that_nobody_kept():
@@ -70,4 +79,4 @@ def test_imported_history_is_not_asked_for_impressions_that_nobody_kept():
     late = [replace(order, received_at=order.timestamp + 90 * 86_400) for order in orders]
     assert {f.reason for f in find_flags(map(Seen.of, orders), TrustRules())} == {"unseen_order"}
     assert find_flags(map(Seen.of, late), TrustRules()) == []
-    assert list(seen_in(archived(late))) == [Seen.of(order) for order in late]
+    assert untrusted(archived(late), TrustRules()).reasons == {}
