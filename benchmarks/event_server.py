@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import uvicorn
@@ -27,6 +28,11 @@ class Nobody:
     def online_user(self, user_id: str) -> None:
         """Return nothing."""
         del user_id
+
+    def erase_users(self, user_ids: Sequence[str]) -> int:
+        """Remove nobody."""
+        del user_ids
+        return 0
 
 
 def main() -> None:

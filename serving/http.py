@@ -164,7 +164,7 @@ class _Door:
         if not (digits and 1 <= int(text) <= MAX_USERS):
             expected = f"a whole number, 1..{MAX_USERS}"
             return invalid_field(FieldError("limit", text, expected, "set ?limit= so, or omit it"))
-        known = self._service.catalogue.known_users[: int(text)]
+        known = self._service.known_users(int(text))
         return _json({"users": [{"id": user, "events": events} for user, events in known]})
 
     async def healthz(self, _: Request) -> Response:

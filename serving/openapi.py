@@ -23,6 +23,8 @@ _MODELS: Final = (
     people_api.MergeResponse,
     people_api.UnmergeRequest,
     people_api.UnmergeResponse,
+    people_api.ErasureReceipt,
+    people_api.AllowResponse,
     api.VenueList,
     api.UserList,
     api.Readiness,
@@ -56,6 +58,9 @@ def document() -> dict[str, Any]:
             "/v1/inventory": {"post": _inventory()},
             "/v1/users:merge": {"post": _merge()},
             "/v1/users:unmerge": {"post": _unmerge()},
+            "/v1/users/{id}:forget": {"post": _forget()},
+            "/v1/users/{id}:allow": {"post": _allow()},
+            "/v1/receipts/{receipt_id}": {"get": _receipt()},
             "/v1/venues": {
                 "get": _get("listVenues", "Every venue with its phase now", "VenueList")
             },
@@ -189,6 +194,58 @@ def _unmerge() -> dict[str, Any]:
             "413": _problem("The body is too large"),
             "422": _problem("A field cannot be used"),
             "503": _problem("The engine does not answer: nothing was changed"),
+        },
+    }
+
+
+def _path(name: str, description: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "in": "path",
+        "required": True,
+        "schema": {"type": "string"},
+        "description": description,
+    }
+
+
+_SUBJECT: Final = "A user's id, or `visitor:` and a visitor's."
+
+
+def _forget() -> dict[str, Any]:
+    return {
+        "operationId": "forgetUser",
+        "summary": "Erase all that is known of somebody, and take in nothing new",
+        "parameters": [_path("id", _SUBJECT)],
+        "responses": {
+            "202": _json("Taken down; the receipt shows how far it is", "ErasureReceipt"),
+            "422": _problem("The id cannot be used"),
+            "503": _problem("The engine does not answer: nothing was changed"),
+        },
+    }
+
+
+def _allow() -> dict[str, Any]:
+    return {
+        "operationId": "allowUser",
+        "summary": "Let somebody who was forgotten be known again",
+        "parameters": [_path("id", _SUBJECT)],
+        "responses": {
+            "200": _json("What is sent from now on is taken in", "AllowResponse"),
+            "422": _problem("The id cannot be used"),
+            "503": _problem("The engine does not answer: nothing was changed"),
+        },
+    }
+
+
+def _receipt() -> dict[str, Any]:
+    return {
+        "operationId": "getReceipt",
+        "summary": "How far an erasure is, and what it removed",
+        "parameters": [_path("receipt_id", "As the answer to `:forget` names it.")],
+        "responses": {
+            "200": _json("The receipt", "ErasureReceipt"),
+            "404": _problem("No such receipt"),
+            "503": _problem("The receipts cannot be read now"),
         },
     }
 

@@ -1,7 +1,7 @@
-"""Routes about people over HTTP: merging a device into an account, and taking that back.
+"""Routes about people over HTTP: merging a device into an account, taking that back, forgetting.
 
-Their work waits for the disk, so it happens in threads. They are for the shop's own systems: put
-them behind whatever tells these from the public.
+Their work waits for the disk, so it happens in threads; an erasure goes on in the background. They
+are for the shop's own systems: put them behind whatever tells these from the public.
 """
 
 from __future__ import annotations
@@ -19,12 +19,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from qianmian.contracts.api import MAX_ID
 from qianmian.contracts.people_api import (
     MERGE_REQUEST,
     UNMERGE_REQUEST,
     MergeRequest,
     UnmergeRequest,
 )
+from qianmian.contracts.subjects import VISITOR_PREFIX
+from qianmian.erasure.job import Erasures, Worker
+from qianmian.erasure.receipts import Receipt
 from qianmian.errors import ConflictError, EventStoreError, FieldError, NotFoundError
 from qianmian.identity.gate import Gate
 from qianmian.identity.merging import Merger
@@ -41,15 +45,29 @@ Answer = dict[str, Any]
 class People:
     """The endpoints."""
 
-    def __init__(self, gate: Gate, merger: Merger) -> None:
+    def __init__(self, gate: Gate, merger: Merger, erasures: Erasures) -> None:
         self._gate = gate
         self._merger = merger
+        self._erasures = erasures
+        self._worker = Worker(erasures)
+
+    def start(self) -> None:
+        """Go on with erasures that were taken down, by whomever."""
+        self._worker.start()
+
+    def stop(self) -> None:
+        """Stop; an erasure that is under way goes on at the next start."""
+        self._worker.stop()
+        self._erasures.receipts.close()
 
     def routes(self) -> list[Route]:
         """Return the routes."""
         return [
             Route("/v1/users:merge", self.merge, methods=["POST"]),
             Route("/v1/users:unmerge", self.unmerge, methods=["POST"]),
+            Route("/v1/users/{subject:path}:forget", self.forget, methods=["POST"]),
+            Route("/v1/users/{subject:path}:allow", self.allow, methods=["POST"]),
+            Route("/v1/receipts/{receipt_id}", self.receipt),
         ]
 
     async def merge(self, request: Request) -> Response:
@@ -59,6 +77,27 @@ class People:
     async def unmerge(self, request: Request) -> Response:
         """Answer `POST /v1/users:unmerge`."""
         return await _answered(request, UNMERGE_REQUEST, UnmergeRequest, self._unmerge)
+
+    async def forget(self, request: Request) -> Response:
+        """Answer `POST /v1/users/{id}:forget`."""
+        subject = request.path_params["subject"]
+
+        def work() -> Answer:
+            receipt = self._erasures.request(_checked(subject))
+            self._worker.wake()
+            return shown(receipt)
+
+        return await refusals(work, HTTPStatus.ACCEPTED)
+
+    async def allow(self, request: Request) -> Response:
+        """Answer `POST /v1/users/{id}:allow`."""
+        subject = request.path_params["subject"]
+        return await refusals(lambda: {"allowed": self._erasures.allow(_checked(subject))})
+
+    async def receipt(self, request: Request) -> Response:
+        """Answer `GET /v1/receipts/{receipt_id}`."""
+        receipt_id = request.path_params["receipt_id"]
+        return await refusals(lambda: shown(self._erasures.receipts.get(receipt_id)))
 
     def _merge(self, body: MergeRequest) -> Answer:
         self._gate.event(None, body.visitor_id)  # neither may be forgotten
@@ -111,6 +150,23 @@ async def refusals(work: Callable[[], Answer], status: HTTPStatus = HTTPStatus.O
         status = HTTPStatus.SERVICE_UNAVAILABLE
         return problem(status, "not-written", detail, headers=_RETRY_AFTER)
     return Response(orjson.dumps(answer), status, media_type="application/json")
+
+
+def shown(receipt: Receipt) -> Answer:
+    """Return a receipt as `ErasureReceipt`."""
+    answer = receipt.model_dump()
+    for entry in (answer, *answer["stores"]):
+        for name in ("requested_at", "finished_at"):
+            if entry.get(name) is not None:
+                entry[name] = _iso(entry[name])
+    return answer
+
+
+def _checked(subject: str) -> str:
+    if not 1 <= len(subject.removeprefix(VISITOR_PREFIX)) <= MAX_ID:
+        expected = f"a user id, or {VISITOR_PREFIX} and a visitor id, of 1..{MAX_ID} characters"
+        raise FieldError("id", f"{len(subject)} characters", expected, "name whom to forget")
+    return subject
 
 
 def _iso(moment: float) -> str:

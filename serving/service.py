@@ -13,7 +13,7 @@ import logging
 import os
 import secrets
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from time import monotonic, time
@@ -27,6 +27,7 @@ from qianmian.campaigns.purse import Purse, open_purse
 from qianmian.contracts import topics
 from qianmian.contracts.api import RecommendRequest
 from qianmian.data.store import Dataset
+from qianmian.erasure.opening import open_erasures
 from qianmian.errors import ConfigError, NotFoundError, QianmianError, ReleaseError
 from qianmian.events.accepting import Acceptance
 from qianmian.events.engine import Engine, open_engine
@@ -81,6 +82,9 @@ class OnlineUsers(Protocol):
 
     def online_user(self, user_id: str) -> Mapping[str, object] | None:
         """Return the features of a user by name, None for an unknown one."""
+
+    def erase_users(self, user_ids: Sequence[str]) -> int:
+        """Remove users, every byte; returns how many rows there were."""
 
 
 class VenueService:
@@ -142,6 +146,15 @@ class VenueService:
             self.gate,
             Merger(
                 engine.changes, grace_seconds=settings.privacy.merge_grace_days * _DAY, clock=time
+            ),
+            open_erasures(
+                workspace,
+                engine,
+                self.gate,
+                privacy=settings.privacy,
+                engine_settings=settings.engine,
+                online=users.erase_users,
+                decision_folder=settings.decision_log.folder,
             ),
         )
         self.listener = Listener(
@@ -235,16 +248,23 @@ class VenueService:
         self.listener.start()
         if self.market is not None:
             self.market.start()
+        self.people.start()
 
     def close(self) -> None:
         """Write what waits to be written, and stop."""
         self.listener.stop()
         if self.market is not None:
             self.market.close()
+        self.people.stop()
         self.ingest.close()
         if self.decisions is not None:
             self.decisions.close()
         self.engine.close()
+
+    def known_users(self, limit: int) -> list[tuple[str, int]]:
+        """Return shoppers with a history and how many events that has, those with most first."""
+        known = self.catalogue.known_users
+        return [one for one in known if one[0] not in self.gate.tombstones][:limit]
 
     def now(self) -> float:
         """Return the moment the service believes it is, in seconds since the epoch."""

@@ -33,6 +33,7 @@ COMMANDS = (
     Entry(LOOK, "venue", "Check venue files, show a venue, preview its page."),
     Entry(LOOK, "campaigns", "Sponsored campaigns: budgets, pacing, what they brought."),
     Entry(LOOK, "recommend", "Print one venue page for one shopper as a table."),
+    Entry(LOOK, "users", "Merge devices into accounts, forget people, look at receipts."),
     Entry(LOOK, "decisions", "Read what was shown to whom and why."),
     Entry(LOOK, "demo", "Start the service and show two shoppers' pages of one venue."),
 )

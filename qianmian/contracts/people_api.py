@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import AwareDatetime, TypeAdapter
 
@@ -43,6 +43,41 @@ class UnmergeResponse(_Contract):
     """True."""
     merged_at: AwareDatetime
     """When the merge had been made."""
+
+
+class ErasedStore(_Contract):
+    """What was removed from one store."""
+
+    store: str
+    removed: int
+    """Rows, entries or events."""
+    finished_at: AwareDatetime | None
+    """Null while it is under way."""
+
+
+class ErasureReceipt(_Contract):
+    """Answer of `POST /v1/users/{id}:forget` and `GET /v1/receipts/{receipt_id}`: names nobody."""
+
+    receipt_id: str
+    subject: str
+    """Keyed hash of the subject."""
+    key_id: str
+    """Name of the key of the hash and the signature."""
+    state: Literal["accepted", "running", "done"]
+    waiting_for: str | None
+    """What keeps the erasure from going on, null if nothing does."""
+    requested_at: AwareDatetime
+    finished_at: AwareDatetime | None
+    stores: list[ErasedStore]
+    signature: str | None
+    """Null until it is done."""
+
+
+class AllowResponse(_Contract):
+    """Answer of `POST /v1/users/{id}:allow`."""
+
+    allowed: bool
+    """True if the id was on the list of the forgotten."""
 
 
 MERGE_REQUEST: Final = TypeAdapter(MergeRequest)

@@ -17,6 +17,8 @@ ITEM_STATISTICS: Final = "item_statistics"
 IDENTITY: Final = "identity"
 #: Keyed hash of a subject that asked to be forgotten -> when.
 FORGOTTEN: Final = "forgotten"
+#: Subject id that is being erased -> `asked`, or `forgot` once the stream holds nothing of it.
+ERASING: Final = "erasing"
 #: What has been shown how often.
 EXPOSURE: Final = "exposure"
 #: Campaign id -> what it has spent and how it is paced.

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Final
@@ -125,6 +125,25 @@ class ArchiveWriter:
             self._commit(owners=owners)
         return erased
 
+    def redact(self, mentions: Mapping[str, Collection[str]]) -> int:
+        """Take mentions of people out of events that stay: values of columns become null.
+
+        Returns how many events had one; the files that had are gone when this returns.
+        """
+        parts, number, redacted = [], self.manifest.next_part, 0
+        for part in self.manifest.parts:
+            rows = self._archive.read_part(part)
+            changed, count = _without(rows, mentions)
+            if not count:
+                parts.append(part)
+                continue
+            parts.append(self._write(_day_of(part), number, changed))
+            number += 1
+            redacted += count
+        if redacted:
+            self._commit(parts=tuple(parts), next_part=number)
+        return redacted
+
     def _commit(self, **changed: object) -> None:
         manifest: Manifest = self.manifest.model_copy(update=changed)
         text = manifest.model_dump_json(indent=1) + "\n"
@@ -161,6 +180,19 @@ class ArchiveWriter:
             last_received_at=float(received.max()) / _MICROSECONDS,
             ids=_sum_of_ids(rows[c.EVENT_ID]),
         )
+
+
+def _without(rows: pa.Table, mentions: Mapping[str, Collection[str]]) -> tuple[pa.Table, int]:
+    """Return the rows without values of columns, and how many rows had one."""
+    found = np.zeros(len(rows), dtype=np.bool_)
+    for name, values in mentions.items():
+        if name not in rows.column_names:
+            continue
+        named = pc.is_in(rows[name], pa.array(sorted(values), rows[name].type))
+        found |= np.asarray(named.to_numpy(), dtype=np.bool_)
+        kept = pc.if_else(named, pa.scalar(None, rows[name].type), rows[name])
+        rows = rows.set_column(rows.column_names.index(name), rows.schema.field(name), kept)
+    return rows, int(found.sum())
 
 
 def _day_of(part: Part) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -154,6 +154,11 @@ def newest(folder: Path, count: int) -> list[dict[str, object]]:
     return rows
 
 
-def held(folder: Path, names: Sequence[str]) -> list[str]:
-    """Return which of these open segments are still there."""
-    return [name for name in names if (folder / name).exists()]
+def clear_left(folder: Path) -> None:
+    """Remove what somebody who died had begun to seal; the caller has the `turn`.
+
+    The draft of an open segment, which is empty, stays: its replica is about to take it.
+    """
+    for path in folder.glob(f".*{PARTIAL}"):
+        if path.stat().st_size:
+            path.unlink()

@@ -6,8 +6,8 @@ the features read them. They travel and lie on disk as compact JSON without null
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
 import orjson
@@ -76,6 +76,15 @@ class StoredEvent:
     def to_dict(self) -> dict[str, Any]:
         """Return the fields that hold something."""
         return {name: value for name in NAMES if (value := getattr(self, name)) not in _NOTHING}
+
+    def without(self, user_ids: Container[str], visitor_ids: Container[str]) -> StoredEvent:
+        """Return the event without mentions of these people; itself where it has none."""
+        event = self
+        if event.visitor_id is not None and event.visitor_id in visitor_ids:
+            event = replace(event, visitor_id=None)
+        if event.shared_by is not None and event.shared_by in user_ids:
+            event = replace(event, shared_by=None)
+        return event
 
     @classmethod
     def from_json(cls, text: bytes | str) -> StoredEvent:

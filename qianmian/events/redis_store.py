@@ -54,6 +54,13 @@ redis.call('DEL', KEYS[3])
 return #entries
 """
 
+# KEYS: bodies. ARGV: id, the body that is there, the one to replace it. Answers 1 where it did.
+_REPLACE: Final = """
+if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+return 1
+"""
+
 # KEYS: ids, bodies. ARGV: moment, offset, count. Answers with how many were seen and removed.
 _FORGET: Final = """
 local ids = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. ARGV[1], 'LIMIT', ARGV[2], ARGV[3])
@@ -79,6 +86,7 @@ class RedisEventStore:
         self._append = link.script(_APPEND)
         self._erase = link.script(_ERASE)
         self._forget = link.script(_FORGET)
+        self._replace = link.script(_REPLACE)
 
     def append(self, events: Sequence[StoredEvent]) -> list[bool]:
         if not events:
@@ -151,6 +159,20 @@ class RedisEventStore:
         if erased:
             self._link.rewrite()
         return erased
+
+    def redact(self, user_ids: Sequence[str], visitor_ids: Sequence[str]) -> int:
+        redacted = 0
+        users, visitors = set(user_ids), set(visitor_ids)
+        with self._link.using() as client:
+            for id_, body in client.hscan_iter(self._bodies, count=_CHUNK):
+                event = StoredEvent.from_json(body)
+                clean = event.without(users, visitors)
+                if clean is not event:
+                    given = [id_, body, clean.to_json()]
+                    redacted += int(self._replace(keys=[self._bodies], args=given))
+        if redacted:
+            self._link.rewrite()
+        return redacted
 
     def trim(self, before: str) -> int:
         trimmed = 0

@@ -15,6 +15,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final
 
+import orjson
+
 from qianmian.events.event import StoredEvent
 from qianmian.events.sqlite_file import SqliteFile
 from qianmian.events.store import BEGINNING
@@ -132,6 +134,26 @@ class SqliteEventStore:
                 ).rowcount
         self._file.checkpoint()
         return erased
+
+    def redact(self, user_ids: Sequence[str], visitor_ids: Sequence[str]) -> int:
+        redacted = 0
+        users, visitors = set(user_ids), set(visitor_ids)
+        with self._file.writing() as connection:
+            for mentioned in (users | visitors) - {""}:
+                quoted = orjson.dumps(mentioned)
+                rows = connection.execute(
+                    "SELECT place, body FROM events WHERE instr(body, ?)", (quoted,)
+                ).fetchall()
+                for place, body in rows:
+                    event = StoredEvent.from_json(body)
+                    clean = event.without(users, visitors)
+                    if clean is not event:
+                        connection.execute(
+                            "UPDATE events SET body = ? WHERE place = ?", (clean.to_json(), place)
+                        )
+                        redacted += 1
+        self._file.checkpoint()
+        return redacted
 
     def trim(self, before: str) -> int:
         with self._file.writing() as connection:

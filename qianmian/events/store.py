@@ -64,6 +64,13 @@ class EventStore(Protocol):
         Their event ids stay known (as hashes), so that a late retry does not bring them back.
         """
 
+    def redact(self, user_ids: Sequence[str], visitor_ids: Sequence[str]) -> int:
+        """Take mentions of people out of other subjects' events; returns how many events had one.
+
+        A mention is the device of an account's event, or who shared the link that led to it. Their
+        bytes are gone when this returns. It reads the whole log.
+        """
+
     def trim(self, before: str) -> int:
         """Remove the events up to and including a cursor, for they were archived.
 

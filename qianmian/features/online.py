@@ -35,7 +35,7 @@ class OnlineReader:
     def __init__(self, store: FeatureStore, key: str, views: Mapping[str, Sequence[str]]) -> None:
         """`key` is the join key; `views` holds the wanted fields by view, all views of that key."""
         self._store = store
-        self._entity_key = _entity_key_of(key)
+        self._entity_key = entity_key_of(key)
         self._views = [(store.get_feature_view(view), list(names)) for view, names in views.items()]
         self._unknown: Row = {name: None for names in views.values() for name in names}
 
@@ -71,7 +71,7 @@ class OnlineWriter:
         """Write rows of a view, in one batch: its join key, `event_timestamp` and every field."""
         if view not in self._known:
             self._known[view] = self._store.get_feature_view(view)
-        entity_key = _entity_key_of(key)
+        entity_key = entity_key_of(key)
         fields = self._views[view]
         columns = [
             [self._value(kind, value) for value in rows[name].to_pylist()]
@@ -106,7 +106,7 @@ def _value_of() -> Callable[[DataType, Any], Any]:
     return lambda kind, value: v.Value() if value is None else make[kind](value)
 
 
-def _entity_key_of(key: str) -> Callable[[str], Any]:
+def entity_key_of(key: str) -> Callable[[str], Any]:
     """Makes Feast's entity key of an id."""
     import_feast()
     from feast.protos.feast.types.EntityKey_pb2 import EntityKey  # noqa: PLC0415  # after the above

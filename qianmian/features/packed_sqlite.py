@@ -97,6 +97,29 @@ class PackedSqliteOnlineStore(OnlineStore):
             found.update((key, (seconds, row)) for key, seconds, row in rows)
         return [_unpacked(found.get(key)) for key in keys]
 
+    def erase(
+        self, config: RepoConfig, tables: Sequence[FeatureView], entity_keys: Sequence[EntityKey]
+    ) -> int:
+        """Remove the rows of entities, and every byte of them: the file is written anew.
+
+        Returns how many rows there were. Raises `sqlite3.OperationalError` when others are in the
+        way for too long.
+        """
+        keys = [(_key(config, entity_key),) for entity_key in entity_keys]
+        connection = self._connection(config)
+        removed = 0
+        with connection:
+            for table in tables:
+                removed += connection.executemany(
+                    f"DELETE FROM {_name(config, table)} WHERE entity_key = ?",  # noqa: S608
+                    keys,
+                ).rowcount
+        connection.execute("VACUUM")
+        (blocked, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if blocked:
+            raise sqlite3.OperationalError("the write-ahead log is in use; try again")
+        return removed
+
     def update(
         self,
         config: RepoConfig,
@@ -135,6 +158,7 @@ class PackedSqliteOnlineStore(OnlineStore):
             connection = sqlite3.connect(path, timeout=BUSY_SECONDS)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute("PRAGMA secure_delete = ON")  # an old row leaves no bytes behind
             connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_BYTES}")
             self._local.connection = connection
         return connection

@@ -22,6 +22,7 @@ from qianmian.features.feast_store import open_store
 from qianmian.features.historical import historical_features
 from qianmian.features.materialize import Materialized, Progress, materialize
 from qianmian.features.online import OnlineReader, OnlineWriter, Row
+from qianmian.features.online_erase import erase_online
 from qianmian.features.schema import (
     JOIN_KEYS,
     SERVICES,
@@ -114,6 +115,16 @@ class FeatureRepo:
     def online_users(self, user_ids: Sequence[str]) -> list[Row | None]:
         """As `online_user`, for several users in the order of `user_ids`."""
         return self._users.read(user_ids)
+
+    def erase_users(self, user_ids: Sequence[str]) -> int:
+        """Remove users from the online store, every byte; returns how many rows there were.
+
+        Raises:
+            FeatureStoreError: the online store is of a kind that nothing can be removed from.
+            sqlite3.OperationalError: others were in the way for too long; try again.
+        """
+        views = [view for view in self.schema.views if entity_of(view) == f.USER]
+        return erase_online(self.store, views, JOIN_KEYS[f.USER], user_ids)
 
     def online_item(self, item_id: str) -> Row | None:
         """The newest features of an item by field name, None where nothing is known.

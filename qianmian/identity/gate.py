@@ -34,6 +34,9 @@ class PrivacySettings(ConfigModel):
     the data set. Replicas on several machines need the same one."""
     merge_grace_days: float = 30.0
     """How long a merge can be taken back."""
+    settle_seconds: float = 1.5
+    """How long an erasure waits after it was asked for, until every replica knows of it and has
+    written what it had taken before."""
 
     def secret(self, workspace: Workspace) -> Secret:
         """Return the secret.

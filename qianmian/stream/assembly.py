@@ -136,7 +136,7 @@ def _assemble(
         every=settings.statistics_seconds,
         rows=settings.statistics_rows,
     )
-    merges = SubjectPart(identity, changes, recompute=features.recompute)
+    merges = SubjectPart(identity, changes, recompute=features.recompute, forget=features.forget)
     merges.follow()
     refills = RefillPart(workspace, recompute_since=features.recompute_since)
     refills.start(status.online if status else None)

@@ -65,6 +65,14 @@ class FeaturePart:
             newest = max(self._newest.get(member, 0.0) for member in members)
             self._users.recompute(subject_id, newest)
 
+    def forget(self, subject_ids: Iterable[str]) -> None:
+        """Drop all that is held of some subjects."""
+        gone = set(subject_ids)
+        self._history.forget(gone)
+        self._users.drop(gone)
+        for subject_id in gone:
+            self._newest.pop(subject_id, None)
+
     def recompute_since(self, moment: float) -> None:
         """The same for every subject with an event of the service at a moment or later."""
         self.recompute([one for one, at in self._newest.items() if at >= moment])

@@ -1,18 +1,24 @@
-"""The part of the stream that follows which devices count as which user.
+"""The part of the stream that follows who people are: merged, taken apart, forgotten.
 
 A merged visitor's events are the user's from the moment of the merge, those of before included;
-taken apart, each has its own again.
+taken apart, each has its own again. Of somebody who is erased the stream drops what it holds in
+memory, and says so once nothing that was under way can write it again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
+from typing import Final
 
 from qianmian.contracts import topics
 from qianmian.events.changes import Changes
 from qianmian.events.event import StoredEvent
 from qianmian.identity.mapping import Identity
+
+#: What `topics.ERASING` holds.
+ASKED: Final = b"asked"
+FORGOT: Final = b"forgot"
 
 
 class SubjectPart:
@@ -24,9 +30,15 @@ class SubjectPart:
         changes: Changes,
         *,
         recompute: Callable[[Iterable[str]], None],
+        forget: Callable[[Iterable[str]], None],
         every: float = 0.5,
     ) -> None:
-        """Look every so many seconds; `recompute` is given the subjects whose history changed."""
+        """Look every so many seconds.
+
+        `recompute` is given the subjects whose history changed, `forget` those that are erased.
+        """
+        self._forget = forget
+        self._forgotten: set[str] = set()
         self._identity = identity
         self._changes = changes
         self._recompute = recompute
@@ -41,8 +53,11 @@ class SubjectPart:
             page, cursor = self._changes.since(self._cursor)
             if not page:
                 return changed
+            erased = {c.key for c in page if c.topic == topics.ERASING and c.value == ASKED}
             merges = [change for change in page if change.topic == topics.IDENTITY]
             changed |= self._identity.apply(merges)
+            changed -= erased
+            self._drop(erased)
             self._cursor = cursor
 
     def restore(self, events: Sequence[StoredEvent]) -> None:
@@ -52,8 +67,16 @@ class SubjectPart:
         """Nothing: merges are not made of events."""
 
     def flush(self, now: float) -> None:  # noqa: ARG002
+        for subject in sorted(self._forgotten):  # a whole step has passed since
+            self._changes.swap(topics.ERASING, subject, expected=ASKED, value=FORGOT)
+        self._forgotten.clear()
         if monotonic() < self._next:
             return
         self._next = monotonic() + self._every
         if changed := self.follow():
             self._recompute(changed)
+
+    def _drop(self, subject_ids: set[str]) -> None:
+        if subject_ids:
+            self._forget(subject_ids)
+            self._forgotten |= subject_ids

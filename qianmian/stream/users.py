@@ -103,6 +103,11 @@ class UserFeatures:
         """Note that all views of a subject are to be computed anew, its newest event included."""
         self._wait(subject_id, _REACHED, newest)
 
+    def drop(self, subject_ids: Iterable[str]) -> None:
+        """Compute nothing for some subjects."""
+        for subject_id in subject_ids:
+            self._waiting.pop(subject_id, None)
+
     def flush(self, now: float, limit: int) -> Flushed:
         """Compute and write the features of the subjects that wait longest, at most `limit`.
 

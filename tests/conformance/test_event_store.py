@@ -197,3 +197,19 @@ def test_the_log_is_what_was_new_in_order(
             seen.add(each.event_id)
             told += [each] if new else []
     assert store.read(start, 1000)[0] == told
+
+
+def test_mentions_go_and_the_events_stay(store: EventStore, files: Callable[[], bytes]) -> None:
+    kept = event(1, subject_id="ben", user_id="ben", visitor_id="device-to-forget")
+    shared = event(2, subject_id="ben", user_id="ben", shared_by="user-to-forget")
+    other = event(3, subject_id="ben", user_id="ben", visitor_id="another", session_id="s")
+    store.append([kept, shared, other])
+    assert b"device-to-forget" in files()
+    assert store.redact(["user-to-forget"], ["device-to-forget"]) == 2
+    first, second, third = store.of_subjects(["ben"])
+    assert (first.visitor_id, second.shared_by) == (None, None)
+    assert third == other
+    assert store.redact(["user-to-forget"], ["device-to-forget"]) == 0
+    found = files()
+    assert b"device-to-forget" not in found
+    assert b"user-to-forget" not in found

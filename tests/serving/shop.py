@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,6 +24,9 @@ class KnownUsers:
 
     def online_user(self, user_id: str) -> Mapping[str, object] | None:
         return tiny.USERS.get(user_id)
+
+    def erase_users(self, user_ids: Sequence[str]) -> int:
+        return len(set(user_ids) & set(tiny.USERS))
 
 
 def live_at(mode: str = "fixed") -> LiveSettings:

@@ -12,7 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
-from qianmian.contracts.people_api import MergeResponse, UnmergeResponse
+from qianmian.contracts.people_api import ErasureReceipt, MergeResponse, UnmergeResponse
+from qianmian.decisions.segments import newest
+from qianmian.releases.store import ReleaseStore
 from serving.http import build_app
 from serving.service import VenueService
 from tests.serving import tiny
@@ -53,9 +55,13 @@ def first_items(send: Send, user: dict[str, str]) -> list[str]:
 
 
 def within_a_second(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 1.0
+    until(holds, 1.0)
+
+
+def until(holds: Callable[[], bool], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
     while not holds():
-        assert time.monotonic() < deadline, "it took longer than a second"
+        assert time.monotonic() < deadline, f"it took longer than {seconds} s"
         time.sleep(0.01)
 
 
@@ -105,8 +111,6 @@ def test_refusals_say_what_to_do(replicas: list[VenueService]) -> None:
 
 
 def test_the_decision_log_holds_the_subject_that_counts(replicas: list[VenueService]) -> None:
-    from qianmian.decisions.segments import newest
-
     send = sender(replicas[0])
     first_items(send, {"visitor_id": "d-1"})
     first_items(send, {"visitor_id": "d-1", "id": "ben"})
@@ -117,3 +121,49 @@ def test_the_decision_log_holds_the_subject_that_counts(replicas: list[VenueServ
     folder = replicas[0].settings.workspace().decisions
     within_a_second(lambda: len(newest(folder, 9)) == 4)
     assert [row["subject_id"] for row in newest(folder, 9)] == ["visitor:d-1", "ben", None, "anna"]
+
+
+def test_forgetting_reaches_every_replica_and_its_open_segments(
+    replicas: list[VenueService],
+) -> None:
+    one, other = map(sender, replicas)
+    home = replicas[0].settings.workspace()
+    for send in (one, other):
+        for _ in range(3):
+            first_items(send, {"id": "anna", "visitor_id": "d-anna"})
+        first_items(send, {"id": "ben"})
+    one("/v1/users:merge", {"visitor_id": "d-anna", "user_id": "anna"})
+    click = {"event_type": "click", "timestamp": "2017-12-05T05:00:00Z", "item_id": "i001"}
+    sent = [{**click, "event_id": f"e{who}", "user_id": who} for who in ("anna", "ben")]
+    assert one("/v1/events", {"events": sent}).json()["accepted"] == 2
+    answer = one("/v1/users/anna:forget", None)
+    assert answer.status_code == 202
+    receipt = ErasureReceipt.model_validate_json(answer.content)
+    path = f"/v1/receipts/{receipt.receipt_id}"
+    until(lambda: other(path, None, "GET").json()["state"] == "done")
+    done = ErasureReceipt.model_validate_json(other(path, None, "GET").content)
+    removed = {store.store: store.removed for store in done.stores}
+    assert (removed["event_log"], removed["decision_log"], removed["merges"]) == (1, 6, 1)
+    assert "anna" not in answer.text + other(path, None, "GET").text
+    assert {row["subject_id"] for row in newest(home.decisions, 99)} == {"ben"}
+    found = [p.name for p in home.path.rglob("*") if p.is_file() and b"anna" in p.read_bytes()]
+    assert found == []
+    ReleaseStore(home.releases).verify("live", tiny.SCHEMA)
+    assert removed["releases"] == 1
+    # nothing new of her is taken in, by any replica, until she is allowed again
+    late = [{**click, "event_id": "late", "user_id": "anna"}]
+    for send in (one, other):
+        rejected = send("/v1/events", {"events": late}).json()["rejected"]
+        assert "did not ask to be forgotten" in rejected[0]["error"]
+        assert "anna" not in send("/v1/users", None, "GET").text
+        assert first_items(send, {"id": "anna"}) == first_items(send, {})
+        assert send("/v1/users:merge", {"visitor_id": "d", "user_id": "anna"}).status_code == 422
+    assert one("/v1/users/anna:allow", None).json() == {"allowed": True}
+    within_a_second(lambda: other("/v1/events", {"events": late}).json()["accepted"] == 1)
+
+
+def test_requests_about_nobody_are_refused(replicas: list[VenueService]) -> None:
+    send = sender(replicas[0])
+    assert send("/v1/users/visitor::forget", None).status_code == 422
+    assert send("/v1/receipts/none", None, "GET").status_code == 404
+    assert send("/v1/users/anna:allow", None).json() == {"allowed": False}
