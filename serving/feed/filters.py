@@ -15,9 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from qianmian.contracts import columns as c
-from qianmian.contracts import features as f
 from qianmian.contracts.api import BlockFilter
-from qianmian.features.item_table import Int32, ItemTable
+from qianmian.features.item_table import Float32, Int32, ItemTable
 from serving.feed.tokens import UInt32
 
 Mask = npt.NDArray[np.bool_]
@@ -68,14 +67,17 @@ def not_shown(shown: UInt32, hashes: UInt32) -> Filter:
     return Filter(ALREADY_SHOWN, lambda items: np.isin(hashes[items], shown, invert=True))
 
 
-def meets(wanted: BlockFilter, table: ItemTable) -> Filter:
-    """Keep what meets the conditions of a block; an unknown value or price meets none."""
+def meets(wanted: BlockFilter, table: ItemTable, prices: Float32) -> Filter:
+    """Keep what meets the conditions of a request; an unknown value or price meets none.
+
+    `prices` are the venue's, float32 [n], NaN where unknown.
+    """
     rules = [
         rule
         for rule in (
             _one_of(table, c.CATEGORY, wanted.category),
             _one_of(table, c.BRAND, wanted.brand),
-            _price_within(table, wanted.price_min, wanted.price_max),
+            _price_within(prices, wanted.price_min, wanted.price_max),
         )
         if rule is not None
     ]
@@ -101,14 +103,14 @@ def _one_of(table: ItemTable, name: str, values: tuple[str, ...]) -> Callable[[I
 
 
 def _price_within(
-    table: ItemTable, low: float | None, high: float | None
+    prices: Float32, low: float | None, high: float | None
 ) -> Callable[[Int32], Mask] | None:
     if low is None and high is None:
         return None
     floor, ceiling = low or 0.0, np.inf if high is None else high
 
     def keep(items: Int32) -> Mask:
-        price = table.statistic(f.PAID_PRICE)[items]
-        return (price > 0) & (price >= floor) & (price <= ceiling)
+        price = prices[items]
+        return (price >= floor) & (price <= ceiling)
 
     return keep

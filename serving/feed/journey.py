@@ -128,7 +128,7 @@ class Feed:
         trace.stage("eligibility")
 
         scene = Scene(query, params, release, pool, user, eligible, weights)
-        recipes = [Recipe.of(plan.block, params) for plan in query.blocks]
+        recipes = [pool.recipes.of(plan.block, params) for plan in query.blocks]
         proposals = {recipe: self._propose(scene, recipe, trace) for recipe in recipes}
         trace.stage("retrieve")
 
@@ -170,7 +170,7 @@ class Feed:
         names = tuple(map(str, release.bundle.actions))
         listings = []
         for plan in plain:
-            recipe = Recipe.of(plan.block, world.experiments.base)
+            recipe = pool.recipes.of(plan.block, world.experiments.base)
             allowed = recipe.allowed(eligible, pool.shelf, state)
             candidates = popular(pool, len(pool.of_all.items), allowed.mask, trace)
             ranking = order(candidates, unscored(candidates), candidates.retrieval)
@@ -245,11 +245,13 @@ class Feed:
         pool.shelf.catch_up()
         region = query.region or state.tags.get(c.REGION)
         shopper = Shopper(state, None if region is None else str(region), query.now)
-        nothing = Eligible.nothing(pool.pool.member)
         eligible = trace.attempt(
-            "eligibility_unknown", lambda: pool.eligibility.of(shopper), lambda: nothing
+            "eligibility_unknown",
+            lambda: pool.eligibility.of(shopper),
+            lambda: Eligible.nothing(pool.pool.member),
         )
-        trace.removed += eligible.removed
+        if not eligible.whole:
+            trace.removed += eligible.removed
         return eligible
 
     def _propose(self, scene: Scene, recipe: Recipe, trace: Trace) -> tuple[Allowed, Proposal]:
@@ -285,7 +287,8 @@ class Feed:
             ),
             from_popularity,
         )
-        trace.removed += proposal.removed
+        if proposal.removed:
+            trace.removed += proposal.removed
         return allowed, proposal
 
     def _rank(
@@ -293,10 +296,8 @@ class Feed:
     ) -> Listing:
         """Return the candidates in order; what may not be shown any more is left out."""
         candidates, now = proposal.candidates, scene.query.now
-        kept = np.ones(len(candidates), dtype=np.bool_)
-        if not allowed.whole:
-            kept = apply([within(INELIGIBLE, allowed.mask)], candidates.items, Counter())
-        whole = bool(kept.all())
+        kept = allowed.mask[candidates.items]
+        whole = allowed.whole or bool(kept.all())
         left = candidates if whole else candidates.take(kept)
 
         def by_ranker() -> Ranking:

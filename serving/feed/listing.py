@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final
 
 import numpy as np
 
@@ -35,20 +35,14 @@ _OF_KIND: Final = {
 _ENDING: Final = frozenset({BlockKind.NEW_ARRIVALS, BlockKind.BUY_AGAIN})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Recipe:
-    """What a block asks for; blocks of equal recipes share their candidates."""
+    """What a block asks for; there is one for all blocks of a venue that ask for the same."""
 
     kind: BlockKind
     quotas: SourceQuotas
     filter: Condition | None
     audience: Condition | None
-
-    @classmethod
-    def of(cls, block: Block, params: FeedParams) -> Self:
-        """Return the recipe of a block under the feed's parameters."""
-        quotas = block.sources.apply(_OF_KIND.get(block.kind, params.sources))
-        return cls(block.kind, quotas, block.filter, block.audience)
 
     @property
     def fills(self) -> bool:
@@ -68,6 +62,25 @@ class Recipe:
         if self.filter is not None:
             mask = _narrowed(mask, shelf.holds(self.filter), BLOCK_FILTER, removed)
         return Allowed(mask, removed, whole=eligible.whole and not removed)
+
+
+class Recipes:
+    """The recipes of one venue, each made once, for they are looked up in every request."""
+
+    def __init__(self) -> None:
+        self._asked: dict[tuple[int, int], tuple[Block, FeedParams, Recipe]] = {}
+        self._made: dict[tuple[object, ...], Recipe] = {}
+
+    def of(self, block: Block, params: FeedParams) -> Recipe:
+        """Return the recipe of a block under the feed's parameters."""
+        asked = (id(block), id(params))  # both are kept here, so no other can have their ids
+        found = self._asked.get(asked)
+        if found is None:
+            quotas = block.sources.apply(_OF_KIND.get(block.kind, params.sources))
+            parts = block.kind, quotas, block.filter, block.audience
+            recipe = self._made.setdefault(parts, Recipe(*parts))
+            found = self._asked[asked] = block, params, recipe
+        return found[2]
 
 
 @dataclass(frozen=True, slots=True)

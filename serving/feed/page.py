@@ -131,7 +131,7 @@ def filters_of(
     if len(query.shown):
         filters.append(not_shown(query.shown, release.item_hashes))
     if plan.filter is not None:
-        filters.append(meets(plan.filter, table))
+        filters.append(meets(plan.filter, table, release.pools[query.venue.id].shelf.price))
     if taken:
         filters.append(not_listed(IN_ANOTHER_BLOCK, np.array(taken, dtype=np.int32)))
     return filters

@@ -26,6 +26,7 @@ from qianmian.venues.inventory import Inventory
 from serving.clock import Clock
 from serving.feed.details import ItemDetails
 from serving.feed.eligibility import Eligibility
+from serving.feed.listing import Recipes
 from serving.feed.rerank.rulebook import RuleBook
 from serving.feed.rerank.warm import warm
 from serving.feed.shelf import ItemColumns, ItemFacts, Offers, Shelf, by_item
@@ -67,6 +68,7 @@ class VenuePool:
     details: ItemDetails  # what the venue's page shows of each item
     shelf: Shelf
     eligibility: Eligibility
+    recipes: Recipes  # what its blocks ask for
     stamp: int  # another for each pool that was laid out, so that what is remembered of one ends
 
 
@@ -155,6 +157,7 @@ def _venue_pool(venue: Venue, bundle: Bundle, columns: ItemColumns, goods: Goods
         details=ItemDetails(bundle.items, shelf),
         shelf=shelf,
         eligibility=Eligibility(venue.eligibility, shelf, pool.member),
+        recipes=Recipes(),
         stamp=next(_STAMPS),
     )
 
@@ -165,6 +168,7 @@ def _reordered(venue: VenuePool, bundle: Bundle) -> VenuePool:
         venue,
         pool=pool,
         of_all=_by_popularity(pool, venue.places, bundle.items.popularity),
+        recipes=Recipes(),
         stamp=next(_STAMPS),
     )
 
