@@ -64,9 +64,12 @@ class Streaming:
 
     def drain(self) -> int:
         """Work in what the log holds now and return; says how many events that were."""
-        while self.stream.step():
-            pass
-        self.reporter.write(running=False)
+        try:
+            while self.stream.step():
+                pass
+        finally:
+            self.archive.close()
+            self.reporter.write(running=False)
         return self.stream.events
 
 

@@ -170,6 +170,13 @@ def test_what_is_pushed_is_read(repo):
     assert row[f.LEDGER_ITEM_IDS] == ["i04", "i03", "i02", "i01", "i00"]
     assert row[f.LEDGER_AS_OF] == at(62)
     assert row[f.LAST_ACTION_AT] is None  # other views know nothing of this user
+    feasts = repo.store.get_online_features(
+        features=[f"{f.USER_LEDGER}:{name}" for name in repo.schema.views[f.USER_LEDGER]],
+        entity_rows=[{c.USER_ID: "pushed"}],
+    ).to_dict()
+    assert {name: feasts[name][0] for name in repo.schema.views[f.USER_LEDGER]} == {
+        name: row[name] for name in repo.schema.views[f.USER_LEDGER]
+    }
 
     later = rows.set_column(1, f.LEDGER_AS_OF, pa.array([at(63)]))
     repo.push(f.USER_LEDGER, later.append_column(f.EVENT_TIMESTAMP, stamp))

@@ -1,0 +1,64 @@
+"""The history gives a subject's or an item's events, however they were added."""
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qianmian.contracts import columns as c
+from qianmian.events.rows import contract_rows
+from qianmian.features.views import EVENT_COLUMNS
+from qianmian.stream import history as module
+from qianmian.stream.history import History
+from tests.events.made import event
+
+events = st.lists(
+    st.tuples(st.sampled_from("uvw"), st.sampled_from("abc"), st.sampled_from([None, "s", "t"])),
+    max_size=40,
+)
+
+
+def made(rows, first=0):
+    return [
+        event(first + n, subject, item_id=item, session_id=session)
+        for n, (subject, item, session) in enumerate(rows)
+    ]
+
+
+def in_order(rows):
+    return rows.sort_by([(name, "ascending") for name in EVENT_COLUMNS]).to_pylist()
+
+
+@settings(max_examples=60)
+@given(before=events, batches=st.lists(events, max_size=6), gone=st.sampled_from([None, "u", "x"]))
+def test_every_event_is_found_by_subject_and_by_item(before, batches, gone):
+    old = made(before)
+    history = History(contract_rows(old, EVENT_COLUMNS))
+    everything = list(old)
+    tail, module.TAIL = module.TAIL, 7  # many small runs
+    try:
+        for batch in batches:
+            new = made(batch, first=len(everything))
+            everything += new
+            history.add(new)
+        if gone is not None:
+            history.forget([gone])
+            everything = [one for one in everything if one.subject_id != gone]
+    finally:
+        module.TAIL = tail
+    assert len(history) == len(everything)
+    table = contract_rows(everything, EVENT_COLUMNS)
+    for name, find in ((c.USER_ID, history.of_subjects), (c.ITEM_ID, history.of_items)):
+        for wanted in (["u"], ["v", "w"], ["a", "c"], ["nobody"], []):
+            expected = table.filter(pc.is_in(table[name], pa.array(wanted, pa.string())))
+            assert in_order(find(wanted)) == in_order(expected)
+    for item in "abc":
+        held = sum(one.item_id == item for one in everything)
+        assert history.count_of_item(item) == held
+
+
+def test_quarantined_events_wait_outside():
+    history = History()
+    history.add([event(1, quarantine="unknown_item"), event(2)])
+    assert len(history) == 1
+    assert history.of_subjects(["u1"])[c.ITEM_ID].to_pylist() == ["i1"]
