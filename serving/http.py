@@ -29,6 +29,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from qianmian.contracts.api import RECOMMEND_REQUEST, RecommendRequest
 from qianmian.errors import FieldError, VenueNotFoundError
+from qianmian.identity.untold import untold
 from serving.ingest.route import events_endpoint
 from serving.inventory import inventory_endpoint
 from serving.openapi import MAX_USERS, document
@@ -214,8 +215,8 @@ class _Outermost:
             if body is None:
                 return
             response = self._door.recommend(venue_id, body)
-        except Exception:
-            log.exception("no answer could be made")
+        except Exception as error:  # noqa: BLE001  # the client is answered all the same
+            log.error("no answer could be made\n%s", untold(error))  # noqa: TRY400  # names nobody
             self._metrics.failed("no_answer")
             response = _unanswered()
         self._metrics.responded("recommend", response.status_code)
@@ -234,8 +235,8 @@ class _Outermost:
             await self._app(scope, receive, counted)
         except ClientDisconnect:
             log.debug("the client left before its request was read")
-        except Exception:  # `_no_answer` has answered it
-            log.exception("no answer could be made")
+        except Exception as error:  # noqa: BLE001  # `_no_answer` has answered it
+            log.error("no answer could be made\n%s", untold(error))  # noqa: TRY400  # names nobody
             self._metrics.failed("no_answer")
         self._metrics.responded(_route_name(scope), status)
 

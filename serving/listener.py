@@ -19,6 +19,7 @@ from typing import Final
 
 from qianmian.errors import EventStoreError
 from qianmian.events.changes import Change, Changes
+from qianmian.identity.untold import untold
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +100,8 @@ class Listener:
         for subscriber in self._subscribers.get(topic, ()):
             try:
                 subscriber(changes)
-            except Exception:  # one part's fault must not keep facts from the others
-                log.exception("a subscriber of %r failed", topic)
+            except Exception as error:  # noqa: BLE001  # must not keep facts from the others
+                log.error(  # noqa: TRY400  # names nobody
+                    "a subscriber of %r failed\n%s", topic, untold(error)
+                )
                 self._on_failure("subscriber_failed")

@@ -23,6 +23,7 @@ _MODELS: Final = (
     people_api.MergeResponse,
     people_api.UnmergeRequest,
     people_api.UnmergeResponse,
+    people_api.ForgetRequest,
     people_api.ErasureReceipt,
     people_api.AllowResponse,
     api.VenueList,
@@ -58,6 +59,7 @@ def document() -> dict[str, Any]:
             "/v1/inventory": {"post": _inventory()},
             "/v1/users:merge": {"post": _merge()},
             "/v1/users:unmerge": {"post": _unmerge()},
+            "/v1/users:forget": {"post": _forget_in_body()},
             "/v1/users/{id}:forget": {"post": _forget()},
             "/v1/users/{id}:allow": {"post": _allow()},
             "/v1/receipts/{receipt_id}": {"get": _receipt()},
@@ -221,6 +223,14 @@ def _forget() -> dict[str, Any]:
             "422": _problem("The id cannot be used"),
             "503": _problem("The engine does not answer: nothing was changed"),
         },
+    }
+
+
+def _forget_in_body() -> dict[str, Any]:
+    return {
+        **{name: value for name, value in _forget().items() if name != "parameters"},
+        "operationId": "forget",
+        "requestBody": {"required": True, **_json_body("ForgetRequest")},
     }
 
 

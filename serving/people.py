@@ -21,12 +21,14 @@ from starlette.routing import Route
 
 from qianmian.contracts.api import MAX_ID
 from qianmian.contracts.people_api import (
+    FORGET_REQUEST,
     MERGE_REQUEST,
     UNMERGE_REQUEST,
+    ForgetRequest,
     MergeRequest,
     UnmergeRequest,
 )
-from qianmian.contracts.subjects import VISITOR_PREFIX
+from qianmian.contracts.subjects import VISITOR_PREFIX, subject_of
 from qianmian.erasure.job import Erasures, Worker
 from qianmian.erasure.receipts import Receipt
 from qianmian.errors import ConflictError, EventStoreError, FieldError, NotFoundError
@@ -38,7 +40,7 @@ log = logging.getLogger(__name__)
 
 MAX_PEOPLE_BODY: Final = 8 * 1024
 _RETRY_AFTER: Final = {"retry-after": "1"}
-Body = TypeVar("Body", MergeRequest, UnmergeRequest)
+Body = TypeVar("Body", MergeRequest, UnmergeRequest, ForgetRequest)
 Answer = dict[str, Any]
 
 
@@ -65,6 +67,7 @@ class People:
         return [
             Route("/v1/users:merge", self.merge, methods=["POST"]),
             Route("/v1/users:unmerge", self.unmerge, methods=["POST"]),
+            Route("/v1/users:forget", self.forget_in_body, methods=["POST"]),
             Route("/v1/users/{subject:path}:forget", self.forget, methods=["POST"]),
             Route("/v1/users/{subject:path}:allow", self.allow, methods=["POST"]),
             Route("/v1/receipts/{receipt_id}", self.receipt),
@@ -81,13 +84,16 @@ class People:
     async def forget(self, request: Request) -> Response:
         """Answer `POST /v1/users/{id}:forget`."""
         subject = request.path_params["subject"]
+        return await refusals(lambda: self._forget(subject), HTTPStatus.ACCEPTED)
 
-        def work() -> Answer:
-            receipt = self._erasures.request(_checked(subject))
-            self._worker.wake()
-            return shown(receipt)
+    async def forget_in_body(self, request: Request) -> Response:
+        """Answer `POST /v1/users:forget`: the id is in no path, so no proxy writes it down."""
 
-        return await refusals(work, HTTPStatus.ACCEPTED)
+        def work(body: ForgetRequest) -> Answer:
+            return self._forget(str(subject_of(body.user_id, body.visitor_id)))
+
+        accepted = HTTPStatus.ACCEPTED
+        return await _answered(request, FORGET_REQUEST, ForgetRequest, work, accepted)
 
     async def allow(self, request: Request) -> Response:
         """Answer `POST /v1/users/{id}:allow`."""
@@ -98,6 +104,11 @@ class People:
         """Answer `GET /v1/receipts/{receipt_id}`."""
         receipt_id = request.path_params["receipt_id"]
         return await refusals(lambda: shown(self._erasures.receipts.get(receipt_id)))
+
+    def _forget(self, subject: str) -> Answer:
+        receipt = self._erasures.request(_checked(subject))
+        self._worker.wake()
+        return shown(receipt)
 
     def _merge(self, body: MergeRequest) -> Answer:
         self._gate.event(None, body.visitor_id)  # neither may be forgotten
@@ -120,6 +131,7 @@ async def _answered(
     schema: TypeAdapter[Body],
     model: type[Body],
     work: Callable[[Body], Answer],
+    status: HTTPStatus = HTTPStatus.OK,
 ) -> Response:
     raw = bytearray()
     async for part in request.stream():
@@ -131,7 +143,7 @@ async def _answered(
         body = schema.validate_json(bytes(raw))
     except ValidationError as error:
         return invalid_body(error, bytes(raw), model)
-    return await refusals(lambda: work(body))
+    return await refusals(lambda: work(body), status)
 
 
 async def refusals(work: Callable[[], Answer], status: HTTPStatus = HTTPStatus.OK) -> Response:

@@ -60,10 +60,12 @@ def stream(
 
             _print_status(read_status(engine.changes), as_json=as_json)
             return
+        from qianmian.identity.untold import print_untold
         from qianmian.stream.assembly import assemble
         from qianmian.stream.market import market_parts
         from qianmian.stream.process import alone
 
+        sys.excepthook = print_untold  # an error that ends the stream must not name anybody
         ticking = Clock.start(parse_clock(clock) if clock else file.live.clock)
         with alone(workspace.events):
             streaming = assemble(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
-from pydantic import AwareDatetime, TypeAdapter
+from pydantic import AwareDatetime, TypeAdapter, model_validator
 
 from qianmian.contracts.api import Id, _Contract
 
@@ -45,6 +45,21 @@ class UnmergeResponse(_Contract):
     """When the merge had been made."""
 
 
+class ForgetRequest(_Contract):
+    """Body of `POST /v1/users:forget`: one of the two."""
+
+    user_id: Id | None = None
+    """The account, with every device merged into it."""
+    visitor_id: Id | None = None
+    """The device alone."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.user_id is None) == (self.visitor_id is None):
+            raise ValueError("expected user_id or visitor_id")
+        return self
+
+
 class ErasedStore(_Contract):
     """What was removed from one store."""
 
@@ -81,4 +96,5 @@ class AllowResponse(_Contract):
 
 
 MERGE_REQUEST: Final = TypeAdapter(MergeRequest)
+FORGET_REQUEST: Final = TypeAdapter(ForgetRequest)
 UNMERGE_REQUEST: Final = TypeAdapter(UnmergeRequest)

@@ -27,7 +27,7 @@ from qianmian.identity.mapping import Identity
 from qianmian.stream.archiver import ArchivePart, Archiver
 from qianmian.stream.features import FeaturePart
 from qianmian.stream.history import History
-from qianmian.stream.part import Part
+from qianmian.stream.part import Keeper, Part
 from qianmian.stream.process import Stream
 from qianmian.stream.refills import RefillPart
 from qianmian.stream.reporter import Reporter
@@ -139,7 +139,8 @@ def _assemble(
         every=settings.statistics_seconds,
         rows=settings.statistics_rows,
     )
-    merges = SubjectPart(identity, changes, recompute=features.recompute, forget=features.forget)
+    keepers = [part for part in (features, *others) if isinstance(part, Keeper)]
+    merges = SubjectPart(identity, changes, recompute=features.recompute, keepers=keepers)
     merges.follow()
     refills = RefillPart(workspace, recompute_since=features.recompute_since)
     refills.start(status.online if status else None)

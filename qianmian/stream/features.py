@@ -6,7 +6,7 @@ store; then the replicas are told whose features changed, and read them at the n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from time import monotonic
 
 import orjson
@@ -65,12 +65,11 @@ class FeaturePart:
             newest = max(self._newest.get(member, 0.0) for member in members)
             self._users.recompute(subject_id, newest)
 
-    def forget(self, subject_ids: Iterable[str]) -> None:
-        """Drop all that is held of some subjects."""
-        gone = set(subject_ids)
-        self._history.forget(gone)
-        self._users.drop(gone)
-        for subject_id in gone:
+    def forget(self, subject_ids: Collection[str]) -> None:
+        """Drop all that is held of some subjects (`stream.part.Keeper`)."""
+        self._history.forget(subject_ids)
+        self._users.drop(subject_ids)
+        for subject_id in subject_ids:
             self._newest.pop(subject_id, None)
 
     def recompute_since(self, moment: float) -> None:

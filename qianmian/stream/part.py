@@ -6,8 +6,8 @@ new part, listed in `qianmian.stream.assembly`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Collection, Sequence
+from typing import Protocol, runtime_checkable
 
 from qianmian.events.event import StoredEvent
 
@@ -31,3 +31,11 @@ class Part(Protocol):
         After it returned, the events are committed. When it raises `EventStoreError` or an error
         of the online store, it is called again: nothing is taken twice.
         """
+
+
+@runtime_checkable
+class Keeper(Protocol):
+    """A part that holds something of people in memory."""
+
+    def forget(self, subject_ids: Collection[str]) -> None:
+        """Drop all that is held of some subjects."""

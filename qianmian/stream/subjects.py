@@ -15,6 +15,7 @@ from qianmian.contracts import topics
 from qianmian.events.changes import Changes
 from qianmian.events.event import StoredEvent
 from qianmian.identity.mapping import Identity
+from qianmian.stream.part import Keeper
 
 #: What `topics.ERASING` holds.
 ASKED: Final = b"asked"
@@ -30,14 +31,14 @@ class SubjectPart:
         changes: Changes,
         *,
         recompute: Callable[[Iterable[str]], None],
-        forget: Callable[[Iterable[str]], None],
+        keepers: Sequence[Keeper],
         every: float = 0.5,
     ) -> None:
         """Look every so many seconds.
 
-        `recompute` is given the subjects whose history changed, `forget` those that are erased.
+        `recompute` is given the subjects whose history changed, `keepers` drop those erased.
         """
-        self._forget = forget
+        self._keepers = keepers
         self._forgotten: set[str] = set()
         self._identity = identity
         self._changes = changes
@@ -78,5 +79,6 @@ class SubjectPart:
 
     def _drop(self, subject_ids: set[str]) -> None:
         if subject_ids:
-            self._forget(subject_ids)
+            for keeper in self._keepers:
+                keeper.forget(subject_ids)
             self._forgotten |= subject_ids

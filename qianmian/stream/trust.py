@@ -6,7 +6,7 @@ the same function, so the table is for people and for whoever must know at once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from qianmian.data.archive import Archive
 from qianmian.events.event import StoredEvent
@@ -47,3 +47,8 @@ class TrustPart:
         if self._waiting:
             self._flags.settle(self._monitor.judge(self._waiting))
             self._waiting.clear()
+
+    def forget(self, subject_ids: Collection[str]) -> None:
+        """Drop all that is held of some subjects (`stream.part.Keeper`)."""
+        self._waiting = [seen for seen in self._waiting if seen.subject not in subject_ids]
+        self._monitor.forget(subject_ids)

@@ -9,9 +9,10 @@ its order) goes too.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
+from qianmian.contracts.subjects import visitor_subject
 from qianmian.trust.flags import Flag, find_flags
 from qianmian.trust.rules import TrustRules
 from qianmian.trust.traffic import Seen
@@ -60,6 +61,14 @@ class TrustMonitor:
             judged=tuple(touched.values()),
             flags=tuple(flag for flag in flags if flag.event_id in touched),
         )
+
+    def forget(self, subjects: Collection[str]) -> None:
+        """Drop every event of some subjects, and of devices that are these subjects."""
+        for seen in list(self._held.values()):
+            if seen.subject in subjects or visitor_subject(seen.device) in subjects:
+                del self._held[seen.event_id]
+                _drop(self._of_subject, seen.subject, seen.event_id)
+                _drop(self._of_device, seen.device, seen.event_id)
 
     def _around(self, events: Iterable[Seen]) -> dict[str, Seen]:
         """Every remembered event of the same subjects and devices."""

@@ -25,6 +25,7 @@ from qianmian.errors import QianmianError
 from qianmian.experiments import FeedParams
 from qianmian.features.user_state import UserState
 from qianmian.identity.gate import Ask, plain_asker
+from qianmian.identity.untold import struck
 from qianmian.retrieval.sources import FALLBACK, SOURCES, Candidates
 from qianmian.venues.blocks import BlockKind
 from serving.feed.answer import Answer, Made, build
@@ -102,8 +103,11 @@ class Feed:
             return self._journey(world, venue_id, request)
         except QianmianError:
             raise
-        except Exception:
-            log.exception("the request path failed; answering with the venue's popular items")
+        except Exception as error:  # noqa: BLE001  # whatever it is, a page is due
+            log.error(  # noqa: TRY400  # without the ids that a message may repeat
+                "the request path failed; answering with the venue's popular items\n%s",
+                struck(error, _ids(request)),
+            )
             return self._last_resort(world, venue_id, request)
 
     def _journey(
@@ -112,6 +116,7 @@ class Feed:
         trace = Trace()
         recommendation_id = self._new_id()
         query = understand(world, venue_id, request, self._signer, self._ask)
+        trace.ids = _ids(request, query)
         raced = self._race(query, recommendation_id, trace)
         query = led_by(query, raced)
         arms = world.experiments.assign(query.user_id, query.visitor_id)
@@ -161,6 +166,7 @@ class Feed:
         trace = Trace()
         trace.degrade("request_path_failed")
         query = understand(world, venue_id, request, self._signer, self._ask)
+        trace.ids = _ids(request, query)
         plain = tuple(replace(b, filter=None, exclude_item_ids=()) for b in query.blocks)
         query = replace(query, blocks=plain, explain=False)
         release = world.release
@@ -353,3 +359,9 @@ def _by_source(candidates: Candidates) -> dict[str, int]:
 
 def _plain(params: FeedParams) -> dict[str, float]:
     return {str(action): weight for action, weight in params.objective.items()}
+
+
+def _ids(request: RecommendRequest, query: Query | None = None) -> tuple[str | None, ...]:
+    """Ids of people that a request names, which no log may hold."""
+    named = (request.user.id, request.user.visitor_id, request.session_id)
+    return named if query is None else (*named, query.subject_id)

@@ -1,8 +1,8 @@
 """What one request went through: time by stage, fallbacks, removed candidates.
 
 `Trace.attempt` is the one place where an unexpected failure of a stage is caught: it is logged
-with its traceback, stands in the answer's `degraded`, is counted, and the stage's plain fallback
-takes over, so a page is never refused because one model or store failed.
+with its traceback (without ids of people), stands in the answer's `degraded`, is counted, and the
+stage's plain fallback takes over, so a page is never refused because one model or store failed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Callable
 from time import perf_counter
 from typing import TypeVar
+
+from qianmian.identity.untold import struck
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -24,6 +26,7 @@ class Trace:
         self.degraded: list[str] = []
         self.removed: Counter[str] = Counter()
         self.timing_ms: dict[str, float] = {}
+        self.ids: tuple[str | None, ...] = ()  # of people, which no log may hold
         self._elapsed = elapsed
         self._began = self._mark = elapsed()
 
@@ -47,7 +50,7 @@ class Trace:
         """Return what `step` gives or, if it fails, note `reason` and give the fallback."""
         try:
             return step()
-        except Exception:  # whatever a model, store or driver raises, a page is due
-            log.warning("fell back: %s", reason, exc_info=True)
+        except Exception as error:  # noqa: BLE001  # whatever a model, store or driver raises
+            log.warning("fell back: %s\n%s", reason, struck(error, self.ids))
             self.degrade(reason)
             return fallback()

@@ -196,6 +196,7 @@ def test_openapi_document_is_valid_and_knows_every_route(ask) -> None:
         "/v1/inventory",
         "/v1/users:merge",
         "/v1/users:unmerge",
+        "/v1/users:forget",
         "/v1/users/{id}:forget",
         "/v1/users/{id}:allow",
         "/v1/receipts/{receipt_id}",
