@@ -12,7 +12,7 @@ until then counts. Progress goes to stderr, one JSON object to stdout:
     overspend       most that any campaign had spent beyond its budget after any tick, in money
     pacing_error    largest distance of any campaign from its plan after any tick, as a share of its
                     budget, the first two hours left out. Where a campaign took part in every
-                    auction in more than 2 % of the ticks, the traffic did not allow its plan: it is
+                    auction in more than 10 % of the ticks, the traffic did not allow its plan: it is
                     left out and listed under `short_of_traffic`. One campaign is meant to be.
     held_beyond     most that spent and held money together exceeded a budget, in money
 """
@@ -69,7 +69,7 @@ RESERVE: Final = 0.25
 #: Campaign whose budget the traffic cannot spend, and how many times the others' it is.
 GREEDY, GREED = 3, 40.0
 #: Share of ticks with full participation from which a campaign counts as short of traffic.
-SHORT: Final = 0.02
+SHORT: Final = 0.1
 #: Billing and curve of each campaign.
 CAMPAIGNS: Final = (
     ("cpm", "even"), ("cpm", "even"), ("cpm", "traffic"), ("cpm", "even"),

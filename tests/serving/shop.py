@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from qianmian.campaigns.book import CampaignBook
+from qianmian.campaigns.purse import Purse
 from qianmian.events.engine import SqliteEngine, open_engine
 from qianmian.venues import VenueBook
 from qianmian.workspace import Workspace
@@ -39,6 +41,8 @@ def service(
     live: LiveSettings | None = None,
     configs: Path | None = None,
     book: VenueBook | None = None,
+    campaigns: CampaignBook | None = None,
+    purse: Purse | None = None,
     **settings_changed: object,
 ) -> VenueService:
     """A service on the releases below `home`; there may be none."""
@@ -61,4 +65,6 @@ def service(
         users=KnownUsers(),
         engine=open_engine(SqliteEngine(), Workspace(home, tiny.DATASET)),
         schema=lambda: tiny.SCHEMA,
+        campaigns=campaigns,
+        purse=purse,
     )

@@ -1,0 +1,160 @@
+"""From a sold place to the charge: HTTP, the event log and the stream's billing, restarts too."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import pytest
+
+from qianmian.campaigns.billing import Billing
+from qianmian.campaigns.book import CampaignBook
+from qianmian.campaigns.ledger import Balance
+from qianmian.campaigns.places import SponsoredFile
+from qianmian.campaigns.purse import open_purse
+from qianmian.campaigns.report import report
+from qianmian.contracts import topics
+from qianmian.events.engine import SqliteEngine, open_engine
+from qianmian.racing.counting import RaceCounting, read_states
+from qianmian.racing.schema import RaceFile
+from qianmian.venues import VenueBook
+from qianmian.workspace import Workspace
+from serving.http import build_app
+from tests.serving import tiny
+from tests.serving.conftest import VENUES
+from tests.serving.feed.market_shop import campaign
+from tests.serving.shop import service
+
+CLICKS = campaign("bread", bid=0.5, pricing="fixed")
+VIEWS = campaign("milk", bid=2.0, billing="cpm", pricing="fixed", items=["i012"])
+SALE = replace(
+    VENUES["sale"],
+    sponsored={"main": SponsoredFile(positions=(2, 5), floor=0.0)},
+    racing={"banner": RaceFile(block="main", creatives=("snow", "gifts"))},
+)
+
+
+class Shop:
+    """The service with its market, and the parts of the stream beside it."""
+
+    def __init__(self, home: Path) -> None:
+        self.workspace = Workspace(home, tiny.DATASET)
+        self.book = CampaignBook(lambda: {"bread": CLICKS, "milk": VIEWS}, home)
+        self.service = service(
+            home, book=VenueBook({"sale": SALE}), campaigns=self.book, purse=self.purse()
+        )
+        self.service.start()
+        self.engine = open_engine(SqliteEngine(), self.workspace)
+
+    def purse(self):
+        return open_purse(SqliteEngine(), self.workspace)
+
+    def post(self, path: str, body: dict) -> dict:
+        async def go() -> httpx.Response:
+            transport = httpx.ASGITransport(build_app(self.service))
+            async with httpx.AsyncClient(transport=transport, base_url="http://shop") as client:
+                return await client.post(path, content=json.dumps(body))
+
+        return asyncio.run(go()).json()
+
+    def page(self) -> dict:
+        body = {"user": {"id": "anna"}, "page_view_id": "v1"}
+        return self.post("/v1/venues/sale:recommend", body)
+
+    def send(self, page: dict, *happened: tuple[str, str, str]) -> dict:
+        at = datetime.fromtimestamp(tiny.NOW, tz=UTC).isoformat()
+        events = [
+            {
+                "event_id": event_id,
+                "event_type": event_type,
+                "item_id": item,
+                "timestamp": at,
+                "user_id": "anna",
+                "value": 4.0,
+                "attribution_token": page["attribution_token"],
+            }
+            for event_id, event_type, item in happened
+        ]
+        return self.post("/v1/events", {"events": events})
+
+    def settle(self, seconds: float = 0.0) -> dict[str, Balance]:
+        """Have a new stream process do its work once."""
+        purse = self.purse()
+        Billing(self.engine.events, purse.ledger, self.book).flush(tiny.NOW + seconds)
+        races = {"sale": SALE.racing}
+        RaceCounting(self.engine.events, self.engine.changes, lambda: races).flush(tiny.NOW)
+        balances = purse.ledger.balances(tiny.NOW)
+        purse.shut()
+        return balances
+
+
+@pytest.fixture
+def shop(tmp_path: Path, store):
+    (tmp_path / tiny.DATASET).mkdir()
+    (tmp_path / tiny.DATASET / "releases").symlink_to(store.root)
+    shop = Shop(tmp_path)
+    yield shop
+    shop.engine.close()
+
+
+def items(page: dict) -> dict[str, str]:
+    shown = page["blocks"][0]["items"]
+    return {one["campaign_id"]: one["item_id"] for one in shown if one["slot"] == "sponsored"}
+
+
+def test_what_is_paid_for_is_charged_once_by_the_log(shop: Shop) -> None:
+    page = shop.page()
+    bread, milk = items(page)["bread"], items(page)["milk"]
+    assert shop.settle()["bread"].spent == 0
+    shop.send(page, ("e1", "impression", bread), ("e2", "impression", milk), ("e3", "click", milk))
+    balances = shop.settle()
+    assert (balances["bread"].spent, balances["milk"].spent) == (0, 2_000)
+    shop.send(page, ("e4", "click", bread), ("e5", "click", bread), ("e2", "impression", milk))
+    assert shop.send(page, ("e4", "click", bread))["duplicates"] == 1
+    balances = shop.settle()
+    assert (balances["bread"].spent, balances["milk"].spent) == (500_000, 2_000)
+    shop.send(page, ("e6", "order", bread))
+    shop.settle()
+    purse = shop.purse()
+    row = report(purse.ledger, [CLICKS], tiny.NOW)[0]
+    purse.shut()
+    assert (row.impressions, row.clicks, row.sales, row.sales_value) == (1, 2, 1, 4.0)
+    assert (row.spent, row.return_on_spend) == (0.5, 8.0)
+    shop.service.close()
+
+
+def test_a_replica_that_left_has_given_back_what_it_did_not_use(shop: Shop) -> None:
+    shop.page()
+    shop.service.close()
+    held = shop.settle()
+    assert 0 < held["milk"].held == 2_000
+    assert held["bread"].held > 0
+    assert shop.settle(seconds=4_000.0)["bread"].held == 0
+    assert shop.settle(seconds=4_000.0)["milk"].held == 0
+
+
+def test_races_are_counted_from_the_same_log(shop: Shop) -> None:
+    page = shop.page()
+    creative = page["blocks"][0]["creative"]
+    first, second = (one["item_id"] for one in page["blocks"][0]["items"][:2])
+    shop.send(page, ("e1", "impression", first), ("e2", "impression", second))
+    shop.send(page, ("e3", "click", second))
+    shop.settle()
+    states = read_states(shop.engine.changes.get(topics.RACING))
+    sums = states["sale|banner"].arms
+    assert sums.keys() == {creative}
+    assert (sums[creative].trials, sums[creative].click) == (1.0, 1.0)
+    shop.service.close()
+
+
+def test_replicas_take_over_the_state_of_races(shop: Shop) -> None:
+    page = shop.page()
+    shop.send(page, ("e1", "impression", page["blocks"][0]["items"][0]["item_id"]))
+    shop.settle()
+    shop.service.listener.catch_up()
+    assert shop.page()["racing"][0]["state_version"] == 1
+    shop.service.close()
