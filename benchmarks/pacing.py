@@ -10,10 +10,10 @@ pacing. Replicas are ended by SIGKILL in the middle of a tick and started anew; 
 until then counts. Progress goes to stderr, one JSON object to stdout:
 
     overspend       most that any campaign had spent beyond its budget after any tick, in money
-    pacing_error    largest distance of any campaign from its plan after any tick, as a share of its
-                    budget, the first two hours left out. Where a campaign took part in every
-                    auction in more than 10 % of the ticks, the traffic did not allow its plan: it is
-                    left out and listed under `short_of_traffic`. One campaign is meant to be.
+    pacing_error    largest distance of any campaign from its plan after any tick, as a share of
+                    its budget, the first two hours left out. Where a campaign took part in every
+                    auction in more than 10 % of the ticks, the traffic did not allow its plan: it
+                    is left out and listed under `short_of_traffic`. One campaign is meant to be.
     held_beyond     most that spent and held money together exceeded a budget, in money
 """
 
@@ -316,8 +316,10 @@ class Watch:
         return sorted(n for n, ticks in self.saturated.items() if ticks > SHORT * TICKS)
 
 
-def run(auctions: int, replicas: int, kills: int, seed: int, folder: Path) -> dict[str, Any]:
-    """Simulate the day and return what was measured."""
+def run(
+    auctions: int, replicas: int, kills: int, seed: int, folder: Path, hours: int = 24
+) -> dict[str, Any]:
+    """Simulate the first hours of a day of so many auctions and return what was measured."""
     rng = random.Random(seed)
     campaigns = campaigns_for(auctions)
     ledger = SqliteLedger(folder / "ledger.db")
@@ -326,10 +328,11 @@ def run(auctions: int, replicas: int, kills: int, seed: int, folder: Path) -> di
     fleet = Fleet(folder / "ledger.db", auctions, replicas, rng)
     shoppers, watch = Shoppers(campaigns, rng), Watch(campaigns)
     weights = [traffic((tick + 0.5) * TICK) for tick in range(TICKS)]
-    dying = Counter(rng.randrange(1, TICKS) for _ in range(kills))
+    ticks = hours * TICKS_AN_HOUR
+    dying = Counter(rng.randrange(1, ticks) for _ in range(kills))
     verdicts: Counter[str] = Counter()
     held, showings, began = 0, 0, time.monotonic()
-    for tick in range(TICKS):
+    for tick in range(ticks):
         due = round(auctions * sum(weights[: tick + 1]) / sum(weights)) - held
         held += due
         shown = fleet.tick(tick, due, rng.randrange(replicas) if dying[tick] else None)
@@ -394,11 +397,14 @@ def main() -> None:
     parser.add_argument("--auctions", type=int, default=200_000)
     parser.add_argument("--replicas", type=int, default=3)
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--hours", type=int, default=24, help="of the day, from its beginning")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path, help="where the ledger lies; default: a new folder")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:
-        result = run(given.auctions, given.replicas, given.kills, given.seed, Path(folder))
+        result = run(
+            given.auctions, given.replicas, given.kills, given.seed, Path(folder), given.hours
+        )
     print(json.dumps(result))
 
 

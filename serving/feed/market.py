@@ -17,7 +17,7 @@ import numpy as np
 
 from qianmian.campaigns.book import CampaignBook
 from qianmian.campaigns.campaign import BILLED, Campaign
-from qianmian.campaigns.frequency import FrequencyMemory
+from qianmian.campaigns.frequency import LONGEST_SECONDS, FrequencyMemory
 from qianmian.campaigns.pacer import participations
 from qianmian.campaigns.purse import Purse
 from qianmian.campaigns.wallet import Wallet
@@ -27,6 +27,7 @@ from qianmian.features.item_table import Int32, ItemTable
 log = logging.getLogger(__name__)
 
 _RELEASES: Final = 4  # whose item indices are remembered
+_TRIM_SECONDS: Final = 3_600.0
 
 
 class Market:
@@ -54,6 +55,7 @@ class Market:
         self._bought: frozenset[str] = frozenset()
         self._wanted_days: set[str] = set()
         self._funded: int | None = None
+        self._trimmed_at: float | None = None
         self._items: dict[tuple[str, int], dict[str, Int32]] = {}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="market", daemon=True)
@@ -125,6 +127,7 @@ class Market:
             self._participations = participations(self._purse.ledger.paces(), campaigns.values())
             self._buy_days(now)
             self.showings.write()
+            self._trim(now)
         except EventStoreError as error:
             log.warning("campaigns go on from memory: %s", error)
             self._on_failure("campaigns_unavailable")
@@ -155,6 +158,12 @@ class Market:
             if paid:
                 bought.add(_day_of(campaign, now))
         self._bought = frozenset(bought)
+
+    def _trim(self, now: float) -> None:
+        """Drop showings that no cap looks back on, once an hour."""
+        if self._trimmed_at is None or now >= self._trimmed_at + _TRIM_SECONDS:
+            self._purse.showings.trim(now - LONGEST_SECONDS)
+            self._trimmed_at = now
 
     def _run(self) -> None:
         while not self._stopping.wait(self._every):
