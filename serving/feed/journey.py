@@ -39,7 +39,7 @@ from serving.feed.page import FixedSlots
 from serving.feed.query import Query, understand
 from serving.feed.racing import Raced, Races, led_by
 from serving.feed.resident import ResidentRelease, VenuePool, World
-from serving.feed.scoring import Ranking, Weights, order, unscored
+from serving.feed.scoring import Ranking, Weights, as_proposed, order, unscored
 from serving.feed.select import select
 from serving.feed.sponsored import Sales, offers_of
 from serving.feed.tokens import Signer
@@ -179,7 +179,7 @@ class Feed:
             recipe = pool.recipes.of(plan.block, world.experiments.base)
             allowed = recipe.allowed(eligible, pool.shelf, state)
             candidates = popular(pool, len(pool.of_all.items), allowed.mask, trace)
-            ranking = order(candidates, unscored(candidates), candidates.retrieval)
+            ranking = as_proposed(candidates)
             listings.append(Listing(ranking, allowed.mask, True, {}, allowed.removed))  # noqa: FBT003
         pages = select(query, listings, release, pool, eligible)
         made = Made(query, (), release, Weights.even(names), pages, eligible)
@@ -279,7 +279,9 @@ class Feed:
             source = BEST_SELLERS if recipe.kind is BlockKind.BEST_SELLERS else FALLBACK
             segment = user.state.tags.get(scene.query.venue.fallback.segment or "")
             candidates = popular(pool, limit, allowed.mask, trace, segment=segment, source=source)
-            return _limited(candidates, limit, allowed)
+            proposal = _limited(candidates, limit, allowed)
+            proposal.by_popularity = True
+            return proposal
 
         if not len(pool.pool.items):
             trace.degrade("empty_pool")
@@ -316,6 +318,8 @@ class Feed:
             return order(left, probabilities, score)
 
         def by_retrieval() -> Ranking:
+            if proposal.by_popularity:
+                return as_proposed(left)
             return order(left, unscored(left), left.retrieval)
 
         if not len(left) or recipe.kind is BlockKind.BEST_SELLERS:

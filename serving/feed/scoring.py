@@ -117,6 +117,17 @@ def order(candidates: Candidates, probabilities: Float32, score: Float32) -> Ran
     )
 
 
+def as_proposed(candidates: Candidates) -> Ranking:
+    """Leave candidates in the order in which they were proposed, by a score that never rises."""
+    return Ranking(
+        items=candidates.items,
+        source=candidates.source,
+        retrieval=candidates.retrieval,
+        probabilities=unscored(candidates),
+        score=candidates.retrieval,
+    )
+
+
 def unscored(candidates: Candidates) -> Float32:
     """Probabilities of no action at all, float32 [N, 0]."""
     return np.zeros((len(candidates), 0), dtype=np.float32)

@@ -36,6 +36,7 @@ class Proposal:
     by_source: Mapping[str, int]  # as proposed, before filters
     removed: Counter[str] = field(default_factory=Counter)  # by filters, with the reason
     probabilities: Float32 | None = None  # [N, A], once the ranker scored them
+    by_popularity: bool = False  # the candidates stand in an order of their own
 
 
 class HydratedUser:
