@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +19,7 @@ from qianmian.workspace import Workspace
 
 if TYPE_CHECKING:
     from qianmian.data.summary import Summary
+    from qianmian.identity.tables import Treat
 
 app = typer.Typer(
     add_completion=False,
@@ -74,6 +77,10 @@ def import_(
     force: Annotated[
         bool, typer.Option(help="Import again, or over other data of this name.")
     ] = False,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="A Serve config file, for its privacy; else configs/serving/serve.yaml."),
+    ] = None,
 ) -> None:
     """Check a data set and store it in the workspace, whole or not at all.
 
@@ -92,9 +99,33 @@ def import_(
     with console.status("import: starting") as status:
         from qianmian.data.importing import import_source
 
-        record = import_source(found, workspace, lambda step: status.update(f"import: {step}"))
+        with _gate(workspace, config) as treat:
+            record = import_source(
+                found, workspace, lambda step: status.update(f"import: {step}"), treat
+            )
     typer.echo(f"imported into {workspace.data}")
     _show(record.summary)
+
+
+@contextmanager
+def _gate(workspace: Workspace, config: Path | None) -> Iterator[Treat | None]:
+    """Give what an import does to users: pseudonyms, and nothing of who is forgotten."""
+    from serving.launch import SERVE_FILE, ServeFile
+
+    args = {"home": str(workspace.root), "dataset": workspace.dataset}
+    settings = ServeFile.read(config or SERVE_FILE).changed(args=args).settings
+    if not settings.privacy.pseudonymise and not workspace.identity.exists():
+        yield None  # nobody was ever served here, so nobody can be forgotten
+        return
+    from qianmian.events.engine import open_engine
+    from qianmian.identity.gate import Gate
+    from qianmian.identity.tables import through
+
+    engine = open_engine(settings.engine, workspace)
+    try:
+        yield through(Gate.open(settings.privacy, workspace, engine.changes))
+    finally:
+        engine.close()
 
 
 @app.command("list")
