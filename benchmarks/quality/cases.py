@@ -106,7 +106,7 @@ def _ratings(folder: Path) -> None:
     path = write_events(ratings_file(), folder)
     at = pd.read_parquet(path, columns=[c.TIMESTAMP])[c.TIMESTAMP]
     cut = at.sort_values().iloc[int(len(at) * _TRAINED_SHARE)].ceil("D")
-    _declare(folder, {"title": "MovieLens 100K", "split": {"train_end": cut.isoformat()}})
+    declare(folder, {"title": "MovieLens 100K", "split": {"train_end": cut.isoformat()}})
 
 
 def _campaign(venue: str, folder: Path, home: Path, progress: Progress) -> None:
@@ -126,14 +126,15 @@ def _campaign(venue: str, folder: Path, home: Path, progress: Progress) -> None:
         "train_end": period[c.STARTS_AT].isoformat(),
         "test_end": period[c.ENDS_AT].isoformat(),
     }
-    _declare(folder, {**_declared(dataset.spec), "split": split})
+    declare(folder, {**declared(dataset.spec), "split": split})
 
 
-def _declared(spec: DatasetSpec) -> dict[str, Any]:
+def declared(spec: DatasetSpec) -> dict[str, Any]:
     """What a folder declares so that an import reads it as `spec` does."""
     said = spec.model_dump(mode="json", exclude={"name", "split"})
     return {name: value for name, value in said.items() if value is not None}
 
 
-def _declare(folder: Path, said: dict[str, Any]) -> None:
+def declare(folder: Path, said: dict[str, Any]) -> None:
+    """Write what a folder says of itself."""
     (folder / c.DATASET_FILE).write_text(yaml.safe_dump(said), encoding="utf-8")

@@ -1,0 +1,206 @@
+"""Cold start: items without any event and users without any, by holding out whole ones.
+
+    python -m benchmarks.cold_start > cold_start.json
+
+Progress goes to stderr, one JSON object to stdout. From Complete Journey every event before the
+split of a tenth of the users, and of a tenth of the items that were ordered after it, is taken out;
+both models are trained on what is left. Then `users` ranks all items for the held-out users, of
+whom nothing but their declared tags is known, and `items` ranks the held-out items, which are known
+by their attributes alone, for the others. Rows as in `qianmian evaluate --json`, with the lists'
+NDCG and its interval; `attribute_affinity` is the baseline that can rank such items: what the user
+acts on by attribute, then how popular the attribute is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from threadpoolctl import threadpool_limits
+
+from benchmarks.quality.cases import case_of, declare, declared, prepare
+from qianmian.contracts import columns as c
+from qianmian.data.importing import import_source
+from qianmian.data.source import find_source
+from qianmian.data.store import Dataset
+from qianmian.features.item_table import Int32
+from qianmian.features.snapshots import build, schedule
+from qianmian.features.store import FeatureRepo
+from qianmian.releases.bundle import Bundle
+from qianmian.retrieval.sources import SourceQuotas
+from qianmian.workspace import DEFAULT_DATASET, Workspace
+from training.baselines import popularity
+from training.evaluate import catalogue_of, evaluate
+from training.history import History
+from training.pipeline import export, learn
+from training.profile import TrainingProfile, load_profile
+from training.quiet import quiet_libraries
+from training.slices import ALL, Ranking
+from training.subjects import Subject, subjects_of
+from training.systems import System, baselines, models, ranked_items
+
+NAME: Final = "cold-start"
+HELD_OUT: Final = "held_out.json"
+SHARE: Final = 0.1
+
+
+def main() -> None:
+    """Make the data, train, judge and print."""
+    options = _options()
+    profile = load_profile(options.profile).model_copy(update={"seed": options.seed})
+    workspace, held_out = _prepared(options.home, profile)
+    dataset, repo = Dataset.open(workspace), FeatureRepo.open(workspace)
+    with (
+        threadpool_limits(1, user_api="blas"),
+        quiet_libraries(),
+        tempfile.TemporaryDirectory() as place,
+    ):
+        learned = learn(dataset, repo, profile, _say)
+        export(learned, Path(place))
+        history = learned.run.history
+        bundle = Bundle.open(Path(place), actions=history.predicted, as_of=history.cut)
+        cold = history.catalogue.indices_of(held_out["items"])
+        pool = np.sort(cold[cold >= 0]).astype(np.int32)
+        cold_users = set(held_out["users"])
+        subjects = list(subjects_of(history, dataset))
+        rows = {
+            "users": _rows(
+                history,
+                [s for s in subjects if s.user_id in cold_users],
+                _known(history, bundle),
+                ranked_items(history),
+            ),
+            "items": _rows(
+                history,
+                [
+                    s
+                    for s in subjects_of(history, dataset, pool)
+                    if s.user_id not in cold_users and len(s.owned)
+                ],
+                _unknown(history, bundle, pool),
+                pool,
+            ),
+        }
+    report = {
+        **rows,
+        "held_out": {name: len(ids) for name, ids in held_out.items()},
+        "profile": profile.name,
+        "seed": profile.seed,
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python "
+        f"{platform.python_version()}",
+    }
+    print(json.dumps(report, indent=2))
+
+
+def _known(history: History, bundle: Bundle) -> dict[str, System]:
+    """Systems for the users of whom nothing is known, over all trained items."""
+    ranked = ranked_items(history)
+    every = {
+        **baselines(history, bundle, ranked),
+        **models(history, bundle, ranked, SourceQuotas()),
+    }
+    return {n: every[n] for n in ("popularity_all_time", "popularity", "two_tower", "two_stage")}
+
+
+def _unknown(history: History, bundle: Bundle, pool: Int32) -> dict[str, System]:
+    """Systems for the items without an event."""
+    popular = popularity(history.targets, len(history.catalogue), history.cut)
+    columns = {n: history.catalogue.attributes[n].codes for n in history.affinity_columns}
+    by_value = {n: np.bincount(codes, weights=popular) for n, codes in columns.items()}
+    prior = sum((by_value[n] / by_value[n].max())[codes[pool]] for n, codes in columns.items())
+    chance = np.random.default_rng(0)
+
+    def attribute_affinity(subject: Subject) -> Ranking:
+        scores = 1e-3 * np.asarray(prior)
+        for name, affinity in subject.state.affinity.items():
+            shares = np.zeros(len(by_value[name]))
+            shares[affinity.codes] = affinity.weights / max(float(affinity.weights.sum()), 1e-9)
+            scores = scores + shares[columns[name][pool]]
+        return Ranking(pool, scores)
+
+    return {
+        "random": lambda _: Ranking(pool, chance.random(len(pool))),
+        "attribute_popularity": lambda _: Ranking(pool, np.asarray(prior)),
+        "attribute_affinity": attribute_affinity,
+        **models(history, bundle, pool, SourceQuotas(two_tower=500)),
+    }
+
+
+def _rows(
+    history: History, subjects: list[Subject], systems: dict[str, System], ranked: Int32
+) -> list[dict[str, Any]]:
+    evaluation = evaluate(
+        subjects,
+        systems,
+        catalogue_of(history, ranked),
+        item_ids=history.catalogue.item_ids,
+        progress=_say,
+    )
+    rows = evaluation.rows(np.random.default_rng(0))
+    return [row.model_dump(exclude_none=True) for row in rows if row.slice == ALL]
+
+
+def _prepared(home: Path, profile: TrainingProfile) -> tuple[Workspace, dict[str, list[str]]]:
+    """The workspace without the held-out events, and the held-out ids."""
+    whole = prepare(case_of(DEFAULT_DATASET), home, profile, _say)
+    workspace, source = Workspace(home, NAME), home / "sources" / NAME
+    if not (workspace.data / c.IMPORT_FILE).is_file():
+        _say("taking out users and items")
+        shutil.rmtree(source, ignore_errors=True)
+        source.mkdir(parents=True)
+        _hold_out(Dataset.open(whole), source)
+        import_source(find_source(str(source), NAME), workspace, lambda _: None)
+    dataset = Dataset.open(workspace)
+    cut = dataset.spec.split.train_end.timestamp()
+    build(workspace, dataset, schedule(cut, profile.snapshots.every_days, profile.snapshots.count))
+    held_out: dict[str, list[str]] = json.loads((source / HELD_OUT).read_text(encoding="utf-8"))
+    return workspace, held_out
+
+
+def _hold_out(dataset: Dataset, folder: Path) -> None:
+    for path in dataset.folder.glob("*.parquet"):
+        shutil.copy(path, folder)
+    events = pd.read_parquet(dataset.folder / c.EVENTS_FILE)
+    split, rng = dataset.spec.split, np.random.default_rng(0)
+    before = events[c.TIMESTAMP] < split.train_end
+    after = events[~before & (events[c.EVENT_TYPE] == dataset.spec.target.value)]
+    chosen = {
+        name: rng.permutation(np.sort(after[column].unique()))[
+            : int(SHARE * after[column].nunique())
+        ].tolist()
+        for name, column in (("users", c.USER_ID), ("items", c.ITEM_ID))
+    }
+    gone = events[c.USER_ID].isin(chosen["users"]) | events[c.ITEM_ID].isin(chosen["items"])
+    events[~(before & gone)].to_parquet(folder / c.EVENTS_FILE, index=False)
+    said = {"train_end": split.train_end.isoformat(), "test_end": split.test_end.isoformat()}
+    declare(folder, {**declared(dataset.spec), "split": said})
+    (folder / HELD_OUT).write_text(json.dumps(chosen), encoding="utf-8")
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.cold_start",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--home", type=Path, default=Path("var/benchmarks/quality"))
+    parser.add_argument("--profile", default="quick", help="a file of configs/training/")
+    parser.add_argument("--seed", type=int, default=17)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
