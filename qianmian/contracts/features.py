@@ -98,6 +98,9 @@ LEDGER_COUNTS: Final = "ledger_counts"  # Array(Float32): distinct orders/sessio
 LEDGER_QUANTITIES: Final = "ledger_quantities"  # Array(Float32): units
 LEDGER_FIRST_AT: Final = "ledger_first_at"  # Array(Float64)
 LEDGER_LAST_AT: Final = "ledger_last_at"  # Array(Float64)
+#: Bit k of an entry is set when the user's k-th last visit with a target action held the item.
+LEDGER_VISITS: Final = "ledger_visits"  # Array(Int64)
+LEDGER_VISITS_KEPT: Final = 48
 
 
 def ledger_decayed(half_life_days: int) -> str:

@@ -24,7 +24,7 @@ from qianmian.features.user_state import SECONDS_PER_DAY, Affinity, UserState
 from qianmian.retrieval.sources import SOURCES, Candidates
 
 #: Raised whenever a column comes to mean something else under the same name.
-REVISION: Final = 2
+REVISION: Final = 3
 
 #: Above 0 for items that the user did the target action on before.
 IS_REPEAT: Final = "is_repeat"
@@ -35,6 +35,7 @@ _USER_FEATURES: Final = (
     "user_days_since_last_action",
     "user_days_since_last_target",
 )
+_LAST_VISITS: Final = (1, 2, 3, 5, 8, 12, 24)
 _LEDGER_FEATURES: Final = (
     "bought_count",
     "bought_quantity",
@@ -48,6 +49,8 @@ _LEDGER_FEATURES: Final = (
     "bought_overdue_item",  # the same against the item's usual interval
     "bought_per_session",  # share of the user's sessions since that hold the item
     IS_REPEAT,
+    *(f"bought_in_last_{visits}" for visits in _LAST_VISITS),  # share of the user's last visits
+    "bought_visits_ago",  # visits since the last one that held the item
 )
 _ITEM_FEATURES: Final = tuple(f"item_{name}" for name in ITEM_DENSE_FEATURES)
 _CROSS_FEATURES: Final = (
@@ -62,9 +65,18 @@ _CROSS_FEATURES: Final = (
 )
 
 
+_AFFINITY_KINDS: Final = (
+    "weight",
+    "share",
+    "days_since",
+    "known",
+    "item",  # of the weight the share that is the item's own
+)
+
+
 def affinity_features(column: str) -> tuple[str, ...]:
     """Names of the features of one affinity column."""
-    return tuple(f"{column}_affinity_{kind}" for kind in ("weight", "share", "days_since", "known"))
+    return tuple(f"{column}_affinity_{kind}" for kind in _AFFINITY_KINDS)
 
 
 def feature_names(affinity_columns: tuple[str, ...]) -> tuple[str, ...]:
@@ -80,6 +92,7 @@ class Preference:
     codes: Int32  # [K], ascending
     weight: Float32  # [K] log1p of the decayed count
     share: Float32  # [K] square root of the share
+    total: Float32  # [K] decayed count
     last_at: Float64  # [K]
 
     @classmethod
@@ -94,17 +107,23 @@ class Preference:
             codes=affinity.codes[order],
             weight=np.log1p(weights),
             share=np.sqrt(weights / total),
+            total=weights,
             last_at=affinity.last_at[order],
         )
 
-    def rows(self, codes: Int32, now: float) -> Float32:
-        """Features of items by their attribute codes, float32 [N, 4], as `affinity_features`."""
+    def rows(self, codes: Int32, own: Float32, now: float) -> Float32:
+        """Features of items by their attribute codes, float32 [N, 5], as `affinity_features`.
+
+        `own` [N] is the user's decayed count of each item, of the half-life of the affinities.
+        """
         place = np.minimum(np.searchsorted(self.codes, codes), len(self.codes) - 1)
         known = (self.codes[place] == codes) & (codes > 0)
-        table = np.empty((len(self.codes), 4), dtype=np.float32)
+        table = np.empty((len(self.codes), len(_AFFINITY_KINDS)), dtype=np.float32)
         table[:, 0], table[:, 1] = self.weight, self.share
         table[:, 2], table[:, 3] = log_days(now - self.last_at), 1.0
+        table[:, 4] = 1.0 / (self.total + _SMOOTHING)
         rows: Float32 = table[place]
+        rows[:, 4] *= own
         rows[~known] = 0.0
         return rows
 
@@ -119,6 +138,7 @@ class _PreparedUser:
     owned: Int32  # [M] ledger items, ascending
     bought: Float32  # [M, 2] log1p of counts and quantities
     shares: Float32  # [M, H] square roots of the shares of the decayed counts
+    in_last: Float32  # [M, V + 1] shares of the last visits, log1p of visits ago
     directions: Float32  # [D, L + 2] unit vectors of the recent items, their mean, the taste
     preferences: dict[str, Preference]
 
@@ -180,6 +200,7 @@ class RankingFeatures:
             owned=ledger.items[order],
             bought=np.log1p(np.stack([ledger.counts, ledger.quantities], axis=1)),
             shares=np.sqrt(ledger.decayed / total),
+            in_last=_in_last(ledger.visits),
             directions=np.ascontiguousarray(np.vstack([recent, mean, taste]).T),
             preferences={
                 name: preference
@@ -197,13 +218,14 @@ class RankingFeatures:
         out[:, b:c] = self._item_rows[items]
         self._ledger(out[:, c:d], user, items, now)
         self._cross(out[:, d:e], user, candidates)
-        width = len(affinity_features(""))
+        width = len(_AFFINITY_KINDS)
+        own = np.expm1(out[:, c + _OWN])
         for i, name in enumerate(self._affinity_columns):
             preference = user.preferences.get(name)
             if preference is not None:
                 start = e + i * width
                 codes = self._codes[name][items]
-                out[:, start : start + width] = preference.rows(codes, now)
+                out[:, start : start + width] = preference.rows(codes, own, now)
         return out
 
     def _ledger(self, out: Float32, user: _PreparedUser, items: Int32, now: float) -> None:
@@ -232,6 +254,7 @@ class RankingFeatures:
         values[:, _RATE + 5] = since_last / np.maximum(usual, 0.5) * (usual > 0)
         values[:, _RATE + 6] = np.minimum(counts / np.maximum(since_first / gap, 1.0), 1.0)
         values[:, _RATE + 7] = 1.0
+        values[:, _LAST] = user.in_last[row]
         for logged in (_DECAYED, slice(_RATE, _RATE + 6)):
             np.log1p(values[:, logged], out=values[:, logged])
         out[hit] = values
@@ -267,9 +290,23 @@ _BOUGHT: Final = slice(0, 2)
 _DECAYED: Final = slice(2, 2 + _H)
 _SHARES: Final = slice(2 + _H, 2 + 2 * _H)
 _RATE: Final = 2 + 2 * _H
+_OWN: Final = 2 + f.LEDGER_HALF_LIVES_DAYS.index(f.AFFINITY_HALF_LIFE_DAYS)  # a decayed count
+_SMOOTHING: Final = 0.3  # added to a decayed count that others are divided by
+_LAST: Final = slice(_RATE + 8, _RATE + 8 + len(_LAST_VISITS) + 1)
 _SESSION_GAP = f.USER_ACTIVITY_NUMERIC.index(f.SESSION_GAP_DAYS)
 _MEAN_PRICE = f.USER_ACTIVITY_NUMERIC.index(f.MEAN_PRICE)
 _TASTE_HALF_LIFE = f.LEDGER_HALF_LIVES_DAYS.index(84)
+
+
+def _in_last(visits: npt.NDArray[np.int64]) -> Float32:
+    """Shares of the last visits that held each item, and log1p of the visits ago, [M, V + 1]."""
+    out = np.empty((len(visits), len(_LAST_VISITS) + 1), dtype=np.float32)
+    for i, count in enumerate(_LAST_VISITS):
+        out[:, i] = np.bitwise_count(visits & ((1 << count) - 1)) / count
+    lowest = visits & -visits
+    ago = np.where(visits > 0, np.bitwise_count(lowest - 1), f.LEDGER_VISITS_KEPT)
+    out[:, -1] = np.log1p(ago)
+    return out
 
 
 def _days_since(user: UserState, now: float) -> list[float]:

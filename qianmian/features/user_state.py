@@ -42,6 +42,7 @@ class Ledger:
     quantities: Float32  # [M]
     first_at: Float64  # [M]
     last_at: Float64  # [M]
+    visits: npt.NDArray[np.int64]  # [M] bit k: the k-th last visit held the item
     decayed: Float32  # [M, H] as of `as_of`
     as_of: float
 
@@ -140,6 +141,7 @@ def _ledger(row: Row, items: ItemTable) -> Ledger:
         quantities=_numbers(row, f.LEDGER_QUANTITIES)[held].astype(np.float32),
         first_at=_numbers(row, f.LEDGER_FIRST_AT)[held],
         last_at=_numbers(row, f.LEDGER_LAST_AT)[held],
+        visits=_numbers(row, f.LEDGER_VISITS)[held].astype(np.int64),
         decayed=np.stack(decayed, axis=1),
         as_of=_number(row, f.LEDGER_AS_OF),
     )

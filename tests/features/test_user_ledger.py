@@ -27,6 +27,31 @@ def test_entries_sum_up_visits():
     )
 
 
+def test_bits_tell_which_of_the_last_visits_held_an_item():
+    rows = [
+        event("u", "a", 0, order_id="o1"),
+        event("u", "b", 0, order_id="o1"),
+        event("u", "a", 3, order_id="o2"),
+        event("u", "c", 5, order_id="o3"),
+        event("u", "d", 6, "click"),  # no visit with a target action
+        event("w", "a", 6, order_id="o9"),  # somebody else's
+        event("u", "b", 9, order_id="o4"),
+    ]
+    row = user_ledger(log(*rows), at(10)).to_pylist()[0]
+    bits = dict(zip(row[f.LEDGER_ITEM_IDS], row[f.LEDGER_VISITS], strict=True))
+    assert bits == {"a": 0b1100, "b": 0b1001, "c": 0b0010}
+
+
+def test_visits_of_one_moment_count_as_one_and_old_ones_are_left_out():
+    rows = [event("u", "a", 0, order_id="o1"), event("u", "b", 0, order_id="o2")]
+    rows += [event("u", "c", 1 + n, order_id=f"p{n}") for n in range(f.LEDGER_VISITS_KEPT - 1)]
+    rows.append(event("u", "old", -1, order_id="o0"))
+    (row,) = user_ledger(log(*rows), at(90)).to_pylist()
+    bits = dict(zip(row[f.LEDGER_ITEM_IDS], row[f.LEDGER_VISITS], strict=True))
+    last = 1 << (f.LEDGER_VISITS_KEPT - 1)
+    assert bits == {"a": last, "b": last, "c": last - 1, "old": 0}
+
+
 def test_decayed_counts_can_be_carried_forward():
     rows = [event("u", "a", days) for days in (0, 3, 9)]
     (early,), (late,) = (user_ledger(log(*rows), at(d)).to_pylist() for d in (10, 31))

@@ -23,6 +23,7 @@ def owner_of(item: int) -> UserState:
             f.LEDGER_ITEM_IDS: [str(TABLE.item_ids[item])],
             f.LEDGER_COUNTS: [1.0],
             f.LEDGER_QUANTITIES: [1.0],
+            f.LEDGER_VISITS: [1],
             f.LEDGER_FIRST_AT: [now],
             f.LEDGER_LAST_AT: [now],
             **{f.ledger_decayed(days): [1.0] for days in f.LEDGER_HALF_LIVES_DAYS},

@@ -80,6 +80,7 @@ def user_row(bought: list[int]) -> dict[str, object]:
         f.LEDGER_ITEM_IDS: ids,
         f.LEDGER_COUNTS: ones,
         f.LEDGER_QUANTITIES: ones,
+        f.LEDGER_VISITS: [1 << age for age in range(len(bought))],
         f.LEDGER_FIRST_AT: times,
         f.LEDGER_LAST_AT: times,
         f.LEDGER_AS_OF: END.timestamp(),

@@ -31,8 +31,8 @@ def ledger(*items: int) -> Ledger:
     size = len(items)
     once = np.ones(size, dtype=np.float32)
     decayed = np.ones((size, len(f.LEDGER_HALF_LIVES_DAYS)), dtype=np.float32)
-    times = np.full(size, NOW)
-    return Ledger(np.array(items, dtype=np.int32), once, once, times, times, decayed, NOW)
+    times, visits = np.full(size, NOW), np.ones(size, dtype=np.int64)
+    return Ledger(np.array(items, dtype=np.int32), once, once, times, times, visits, decayed, NOW)
 
 
 def by_ridge_regression() -> np.ndarray:
