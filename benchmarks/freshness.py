@@ -80,9 +80,9 @@ def measure(engine: str, options: argparse.Namespace) -> Json:
         port = free_port()
         config = _config(Path(folder), workspace, settings, port, options.replicas)
         _say(f"{engine}: starting the service")
-        stack.enter_context(_service(config, workspace, options.service))
+        service = stack.enter_context(_service(config, workspace, options.service))
         shop = _Shop.read(workspace, port)
-        shop.wait()
+        shop.wait(service)
         load = stack.enter_context(_loaded(shop, options))
         time.sleep(options.warm_up)
         _say(f"{engine}: {options.probes} probes")
@@ -128,7 +128,7 @@ class _Shop:
         users = sorted(orders[c.USER_ID].astype(str).unique())
         return cls(port, users, [item for item in pool if item in sold], owned)
 
-    def wait(self) -> None:
+    def wait(self, service: list[subprocess.Popen[bytes]]) -> None:
         """Wait until pages are answered and the stream works in events."""
         deadline = time.monotonic() + START_SECONDS
         while True:
@@ -139,6 +139,9 @@ class _Shop:
                     at = datetime.fromisoformat(ready["now"]).timestamp()
                     self.shift = at - time.time()
                     return
+            if any(child.poll() is not None for child in service):
+                message = "the service ended before it was ready, see above"
+                raise SystemExit(message)
             if time.monotonic() > deadline:
                 message = f"the service was not ready within {START_SECONDS:.0f} s"
                 raise SystemExit(message)
@@ -166,7 +169,9 @@ class _Client:
             try:
                 self._connection.request(method, path, body, {"content-type": "application/json"})
                 response = self._connection.getresponse()
-                return response.status, json.loads(response.read())
+                text = response.read()
+                known = response.headers.get_content_type().endswith("json")
+                return response.status, json.loads(text) if known else {}
             except (http.client.HTTPException, ConnectionError):
                 self._connection.close()  # the ingress closed it between two requests
                 if last:
@@ -236,7 +241,9 @@ def _own_items(client: _Client, user: str) -> tuple[int, int]:
         "blocks": [{"page_size": 10}],
         "params": {"explain": True},
     }
-    _, answer = client.post(f"/v1/venues/{VENUE}:recommend", body)
+    status, answer = client.post(f"/v1/venues/{VENUE}:recommend", body)
+    if status != 200:  # noqa: PLR2004 - too busy: the time goes on
+        return 0, 0
     found: int = answer["blocks"][0]["explain"]["candidates"].get(REPEAT, 0)
     arms = {arm["arm"] for arm in answer["experiments"]}
     return found, _SMALL_QUOTA if arms - {"control"} else SourceQuotas().repeat
@@ -327,7 +334,9 @@ def _loaded(shop: _Shop, options: argparse.Namespace) -> Iterator[_Load]:
 
 
 @contextlib.contextmanager
-def _service(config: Path, workspace: Workspace, kind: str) -> Iterator[None]:
+def _service(
+    config: Path, workspace: Workspace, kind: str
+) -> Iterator[list[subprocess.Popen[bytes]]]:
     qianmian = [sys.executable, "-m", "qianmian.cli.main", "--home", str(workspace.root)]
     qianmian += ["--dataset", workspace.dataset]
     if kind == "ray":
@@ -337,13 +346,18 @@ def _service(config: Path, workspace: Workspace, kind: str) -> Iterator[None]:
             [sys.executable, "-m", "benchmarks.freshness", "--asgi", str(config)],
             [*qianmian, "stream", "--config", str(config)],
         ]
-    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    environment = {
+        **os.environ,
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+        "RAY_raylet_start_wait_time_s": str(int(START_SECONDS)),
+    }
     environment.pop("OPENBLAS_CORETYPE", None)
     children = [
         subprocess.Popen(command, stdout=sys.stderr, env=environment) for command in commands
     ]
     try:
-        yield
+        yield children
     finally:
         for child in children:
             child.send_signal(signal.SIGTERM)

@@ -45,6 +45,10 @@ _GAUGES: Final[dict[str, tuple[str, Callable[[StreamStatus], float]]]] = {
         "Time of the last batch: computing, writing, telling",
         lambda status: status.batch_ms / 1e3,
     ),
+    "qianmian_stream_write_seconds": (
+        "Of these, time in the online store",
+        lambda status: status.write_ms / 1e3,
+    ),
     "qianmian_stream_items_waiting": (
         "Items with events that their statistics do not hold yet",
         lambda status: status.items_waiting,

@@ -132,7 +132,8 @@ def _print_status(status: StreamStatus | None, *, as_json: bool) -> None:
         "lag": f"{status.lag_events:,} events, {status.lag_seconds:.1f} s",
         "events": f"{status.events:,} since the start, {status.events_per_second:,.1f} a second",
         "features": f"{status.subjects:,} subjects computed, {status.rows:,} rows written",
-        "last batch": f"{status.batch_subjects:,} subjects in {status.batch_ms:,.1f} ms",
+        "last batch": f"{status.batch_subjects:,} subjects in {status.batch_ms:,.1f} ms, "
+        f"{status.write_ms:,.1f} of them writing",
         "statistics": f"{status.items:,} items computed, {status.items_waiting:,} waiting",
     }
     width = max(map(len, lines))

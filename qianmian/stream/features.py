@@ -43,6 +43,7 @@ class FeaturePart:
         self.rows = 0  # written, since the start
         self.batch = 0  # subjects of the last batch
         self.batch_seconds = 0.0  # which it took
+        self.write_seconds = 0.0  # of these, in the online store
 
     def remember(self, newest: Iterable[tuple[str, float]]) -> None:
         """Know of subjects with archived events, each with the time of its newest one."""
@@ -73,7 +74,7 @@ class FeaturePart:
             self._newest.pop(subject_id, None)
 
     def recompute_since(self, moment: float) -> None:
-        """The same for every subject with an event of the service at a moment or later."""
+        """Recompute every subject with an event of the service at a moment or later."""
         self.recompute([one for one, at in self._newest.items() if at >= moment])
 
     def flush(self, now: float) -> None:
@@ -83,6 +84,7 @@ class FeaturePart:
             self._unannounced = flushed = self._users.flush(now, self._at_once)
             self._announce()
             self.batch, self.batch_seconds = len(flushed.subjects), monotonic() - began
+            self.write_seconds = flushed.write_seconds
             self.computed += self.batch
             self.rows += sum(flushed.rows.values())
 

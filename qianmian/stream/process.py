@@ -16,6 +16,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from time import monotonic
 from typing import Final
@@ -71,11 +72,23 @@ class Stream:
         if self._cursor == BEGINNING:
             self._cursor = archived
             return
-        stored = list(_all(self._log, archived))
-        new = {event.event_id for event in _all(self._log, self._cursor)}
-        done = [event for event in stored if event.event_id not in new]
-        for part in self._parts:
-            part.restore(done)
+        while True:
+            page, after = self._log.read(archived, _PAGE)
+            done = self._worked_in(page)
+            for part in self._parts:
+                part.restore(done)
+            if not page or len(done) < len(page):
+                return
+            archived = after
+
+    def _worked_in(self, page: list[StoredEvent]) -> list[StoredEvent]:
+        """Return the events of a page that lie before the checkpoint, the page read before this.
+
+        Cursors cannot be compared, but the first event behind the checkpoint can be met.
+        """
+        first, _ = self._log.read(self._cursor, 1)
+        ids = {event.event_id for event in first}
+        return list(takewhile(lambda event: event.event_id not in ids, page))
 
     def step(self) -> int:
         """Read, work and commit once; returns how many events that were.
@@ -133,15 +146,6 @@ class Stream:
             wait = _PATIENCE[0]
             if not worked:
                 stopping.wait(self._settings.poll_seconds)
-
-
-def _all(events: EventStore, after: str) -> Iterator[StoredEvent]:
-    while True:
-        page, cursor = events.read(after, _PAGE)
-        yield from page
-        if cursor == after:
-            return
-        after = cursor
 
 
 @contextmanager

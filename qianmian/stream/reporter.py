@@ -60,6 +60,7 @@ class Reporter:
             rows=features.rows,
             batch_subjects=features.batch,
             batch_ms=round(features.batch_seconds * 1e3, 1),
+            write_ms=round(features.write_seconds * 1e3, 1),
             items=self._statistics.computed,
             items_waiting=len(self._statistics),
             received_at=stream.received_at,

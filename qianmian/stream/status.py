@@ -43,6 +43,8 @@ class StreamStatus(BaseModel):
     """Subjects of the last batch."""
     batch_ms: float = 0.0
     """Time of the last batch: computing, writing, telling."""
+    write_ms: float = 0.0
+    """Of these, in the online store."""
     items: int = 0
     """Items whose statistics were computed since the start."""
     items_waiting: int = 0

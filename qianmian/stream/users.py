@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from time import monotonic
 from typing import Final
 
 import numpy as np
@@ -49,6 +50,7 @@ class Flushed:
     subjects: tuple[str, ...]
     as_of: float
     rows: Mapping[str, int]  # by view
+    write_seconds: float  # spent in the online store
 
 
 def just_after(moment: float) -> float:
@@ -89,6 +91,7 @@ class UserFeatures:
         self._users = _Lookup(inputs.users, c.USER_ID)
         self._items = _Lookup(inputs.items, c.ITEM_ID)
         self._waiting: dict[str, _Waiting] = {}  # in the order of arrival
+        self._write_seconds = 0.0  # of the last flush
 
     def __len__(self) -> int:
         """How many subjects wait."""
@@ -118,6 +121,7 @@ class UserFeatures:
         newest = max((subject.newest for subject in waiting.values()), default=now)
         as_of = max(now, just_after(newest))
         rows: Counter[str] = Counter()
+        self._write_seconds = 0.0
         for log, views, subjects in self._logs(waiting):
             inputs = replace(
                 self._inputs,
@@ -129,7 +133,7 @@ class UserFeatures:
                 rows[view] += self._view(view, inputs, as_of)
         for subject_id in waiting:  # after the writes: what fails is tried again
             del self._waiting[subject_id]
-        return Flushed(tuple(waiting), as_of, rows)
+        return Flushed(tuple(waiting), as_of, rows, self._write_seconds)
 
     def _touched_by(self, event_type: str) -> frozenset[str]:
         if event_type not in ACTIONS:
@@ -171,7 +175,9 @@ class UserFeatures:
     def _view(self, view: str, inputs: FeatureInputs, as_of: float) -> int:
         rows = inputs.compute(view, as_of)
         if len(rows):
+            began = monotonic()
             self._write(view, stamped(rows, as_of))
+            self._write_seconds += monotonic() - began
         return len(rows)
 
 
