@@ -350,7 +350,6 @@ def _service(
         **os.environ,
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",
-        "RAY_raylet_start_wait_time_s": str(int(START_SECONDS)),
     }
     environment.pop("OPENBLAS_CORETYPE", None)
     children = [
