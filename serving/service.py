@@ -241,6 +241,7 @@ class VenueService:
             holder=f"{os.getpid()}-{secrets.token_hex(4)}",
             now=self.now,
             on_failure=self.metrics.failed,
+            registry=self.metrics.registry,
         )
 
     def start(self) -> None:

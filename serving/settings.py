@@ -72,7 +72,7 @@ class ServeSettings(ConfigModel):
     watch_seconds: Annotated[float, Field(gt=0)] = 1.0
     """How often a replica looks whether a release was promoted."""
     configs: Path = CONFIGS
-    """Folder with `venues/` and `experiments/`."""
+    """Folder with `venues/`, `experiments/` and `campaigns/`."""
     feature_repo: Path = FEATURE_REPO
     """Folder with Feast's definitions and configuration."""
     web: Path = PROJECT_ROOT / "web"

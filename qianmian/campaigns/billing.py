@@ -6,7 +6,7 @@ same transaction as the charges: each event is counted and charged once, whateve
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from qianmian.campaigns.book import CampaignBook
@@ -38,17 +38,23 @@ class Billing:
         ledger: BudgetLedger,
         book: CampaignBook,
         *,
+        implausible: Callable[[Sequence[str]], Collection[str]] = lambda _: (),
         controller: PaceController | None = None,
         pace_seconds: float = 5.0,
         page: int = 5_000,
     ) -> None:
+        """`implausible` tells which events are flagged; they are neither charged nor counted.
+
+        An event that is flagged after it was charged stays charged.
+        """
+        self._implausible = implausible
         self._log = log
         self._ledger = ledger
         self._book = book
         self._pacer = Pacer(ledger, controller or PaceController())
         self._pace_seconds = pace_seconds
         self._page = page
-        self._due: float | None = None
+        self._settled_at: float | None = None
         self._funded: int | None = None
 
     def restore(self, events: Sequence[StoredEvent]) -> None:
@@ -65,8 +71,9 @@ class Billing:
         """
         self._fund()
         self.charge()
-        if self._due is None or not now - self._pace_seconds < self._due <= now + 1e-9:
-            self._due = now + self._pace_seconds
+        set_back = self._settled_at is not None and now < self._settled_at
+        if self._settled_at is None or set_back or now >= self._settled_at + self._pace_seconds:
+            self._settled_at = now
             self._ledger.close(now - GRACE_SECONDS)
             self._pacer.step(self._book.campaigns.values(), now)
 
@@ -78,7 +85,10 @@ class Billing:
             events, cursor = self._log.read(after, self._page)
             if not events:
                 return verdicts
-            verdicts += self._ledger.book(list(sponsored(events)), after=after, cursor=cursor)
+            sold = list(sponsored(events))
+            flagged = self._implausible([event.event_id for event in sold]) if sold else ()
+            sound = [event for event in sold if event.event_id not in flagged]
+            verdicts += self._ledger.book(sound, after=after, cursor=cursor)
             self._log.commit(GROUP, cursor)
 
     def _fund(self) -> None:

@@ -21,9 +21,7 @@ FORGOTTEN: Final = "forgotten"
 ERASING: Final = "erasing"
 #: What has been shown how often.
 EXPOSURE: Final = "exposure"
-#: Campaign id -> what it has spent and how it is paced.
-CAMPAIGNS: Final = "campaigns"
-#: Block of a venue -> what its variants have earned.
+#: `venue|race` -> what its arms have earned; the empty key -> the log's cursor of that state.
 RACING: Final = "racing"
 #: `status` -> what the stream process says of itself, as JSON (qianmian.stream.status).
 STREAM: Final = "stream"

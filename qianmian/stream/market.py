@@ -11,6 +11,7 @@ from qianmian.data.store import Dataset
 from qianmian.events.engine import Engine, EngineSettings
 from qianmian.racing.counting import RaceCounting, Races
 from qianmian.stream.part import Part
+from qianmian.trust.store import FLAGS_FILE, FlagStore
 from qianmian.venues import VenueBook
 from qianmian.venues.book import Sources
 from qianmian.venues.vocabulary import conditions_of
@@ -45,7 +46,8 @@ def market_parts(
         return {name: venue.racing for name, venue in venues.venues.items() if venue.racing}
 
     purse = open_purse(settings, workspace)
+    flags = FlagStore(workspace.events / FLAGS_FILE)
     return [
-        Billing(engine.events, purse.ledger, campaigns),
+        Billing(engine.events, purse.ledger, campaigns, implausible=flags.flagged),
         RaceCounting(engine.events, engine.changes, races),
     ]

@@ -6,6 +6,7 @@ archive anew with the rules of the day, by the same function.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -68,6 +69,14 @@ class FlagStore:
             db.executemany("INSERT OR REPLACE INTO flags VALUES (?, ?, ?, ?, ?)", rows)
         self._flagged -= stale
         self._flagged |= {event_id for event_id, *_ in rows}
+
+    def flagged(self, event_ids: Sequence[str]) -> set[str]:
+        """Return which of some events are flagged now."""
+        query = (
+            "SELECT DISTINCT event_id FROM flags WHERE event_id IN (SELECT value FROM json_each(?))"
+        )
+        with self._open() as db:
+            return {event_id for (event_id,) in db.execute(query, (json.dumps(list(event_ids)),))}
 
     def counts(self) -> dict[str, int]:
         """Flagged events of each reason."""

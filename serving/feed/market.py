@@ -14,6 +14,7 @@ from time import monotonic
 from typing import Final
 
 import numpy as np
+from prometheus_client import CollectorRegistry, Gauge
 
 from qianmian.campaigns.book import CampaignBook
 from qianmian.campaigns.campaign import BILLED, Campaign
@@ -41,6 +42,7 @@ class Market:
         holder: str,
         now: Callable[[], float],
         on_failure: Callable[[str], object],
+        registry: CollectorRegistry,
         every: float = 1.0,
     ) -> None:
         """`holder` names this replica and start of it, `now` is the service's clock."""
@@ -51,6 +53,12 @@ class Market:
         self._now = now
         self._every = every
         self._on_failure = on_failure
+        self._gauge = Gauge(
+            "qianmian_campaign_participation",
+            "Probability with which a campaign enters an auction",
+            ["campaign"],
+            registry=registry,
+        )
         self._participations: Mapping[str, float] = {}
         self._bought: frozenset[str] = frozenset()
         self._wanted_days: set[str] = set()
@@ -125,6 +133,8 @@ class Market:
             running = [c for c in campaigns.values() if c.runs(now) and BILLED[c.billing]]
             self.wallet.refresh({campaign.id: campaign.terms() for campaign in running}, now)
             self._participations = participations(self._purse.ledger.paces(), campaigns.values())
+            for name, participation in self._participations.items():
+                self._gauge.labels(name).set(participation)
             self._buy_days(now)
             self.showings.write()
             self._trim(now)

@@ -40,15 +40,18 @@
  * @property {number} position  Place in the block over all its pages, from 1.
  * @property {number} score
  * @property {string} source  What proposed the item.
- * @property {string} slot
+ * @property {"organic" | "pinned" | "sponsored"} slot
  * @property {string} reason
  * @property {number} propensity
  * @property {ItemDetails} item
+ * @property {string} [label]  What a sponsored item must be marked with.
+ * @property {string} [campaign_id]
  *
  * @typedef {object} RankedBlock
  * @property {string} block_id
  * @property {string} title
  * @property {RankedItem[]} items
+ * @property {string} [creative]  The face to show, where creatives race for it.
  * @property {string | null} next_page_token  Null when nothing is left to show.
  *
  * @typedef {object} Venue
@@ -66,6 +69,7 @@
  * @property {{ layer: string, experiment: string, arm: string }[]} experiments
  * @property {string} release
  * @property {string[]} degraded  Every fallback that this answer needed.
+ * @property {{ race: string, order: string[], propensity: number, state_version: number }[]} racing
  * @property {RankedBlock[]} blocks
  * @property {Record<string, number>} timing_ms
  *

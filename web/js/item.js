@@ -24,7 +24,7 @@ import {
  * @param {RankedItem} ranked
  * @returns {HTMLLIElement}
  */
-export function itemEntry({ item_id, position, score, source, reason, item }) {
+export function itemEntry({ item_id, position, score, source, reason, item, label }) {
   const sort = [item.category && calm(item.category), item.brand && brandName(item.brand)];
   return element(
     "li",
@@ -34,7 +34,12 @@ export function itemEntry({ item_id, position, score, source, reason, item }) {
       "div",
       { class: "what" },
       element("h4", { tabindex: "-1" }, item.title || item_id),
-      element("p", { class: "sort" }, sort.filter(Boolean).join(" · ")),
+      element(
+        "p",
+        { class: "sort" },
+        label !== undefined && element("span", { class: "label" }, label),
+        sort.filter(Boolean).join(" · "),
+      ),
     ),
     moneyOf(item),
     element(

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from prometheus_client import CollectorRegistry
+
 from qianmian.campaigns.book import CampaignBook
 from qianmian.campaigns.campaign import Campaign
 from qianmian.campaigns.purse import Purse, open_purse
@@ -54,6 +56,7 @@ class Stall:
             holder="replica",
             now=lambda: self.now,
             on_failure=self.failures.append,
+            registry=CollectorRegistry(),
         )
         self.market.refresh()
         self.ledger = self.purse().ledger
