@@ -5,13 +5,14 @@
 
 Progress goes to stderr, one JSON object to stdout. Clients send batches over HTTP to the service in
 a child process and send each again, with the same event ids, until it was answered with 202. The
-service is killed with SIGKILL, a moment after every so many accepted events, and started again;
-with `--engine redis` every second kill hits Redis instead. At the end the log is read:
+service is killed with SIGKILL, a moment after every so many accepted events, and started again.
+The stream process that keeps online features up to date is killed with it every second time, and
+so is Redis with `--engine redis`. At the end the stream works off the rest, and then:
 
 - `accepted`: events that some 202 spoke of; `stored`: events in the log
 - `lost`: accepted, not stored; `duplicated`: stored more than once
-- `wrong_counts`: subjects whose order count or units, by the feature functions over the log, differ
-  from what the clients know was accepted
+- `wrong_counts`: shoppers whose orders or units differ from what the clients know was accepted, by
+  the feature functions over the log or in the online store that the stream wrote
 """
 
 from __future__ import annotations
@@ -22,29 +23,31 @@ import json
 import sys
 import tempfile
 import threading
-from collections import Counter, defaultdict
+from collections import Counter
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from time import perf_counter, sleep
 from typing import Any, Final
 
-import numpy as np
 import orjson
-import pandas as pd
 
-from benchmarks.event_shop import Service, bodies, made_events, make_shop
+from benchmarks.event_counts import counts_of_clients, counts_of_log, counts_online, differing
+from benchmarks.event_shop import (
+    IMPORTED_ORDERS,
+    Service,
+    StreamProcess,
+    bodies,
+    build_features,
+    made_events,
+    make_shop,
+)
 from benchmarks.redis_server import RedisServer
 from qianmian.contracts import columns as c
-from qianmian.contracts import features as f
-from qianmian.contracts.events import EventType
 from qianmian.events.engine import EngineSettings, RedisEngine, SqliteEngine, open_engine
 from qianmian.events.event import StoredEvent
 from qianmian.events.store import BEGINNING, EventStore
-from qianmian.features.event_log import EventLog
-from qianmian.features.user_activity import user_activity
-from qianmian.features.user_ledger import user_ledger
 from qianmian.workspace import Workspace
 
 _TIMEOUT: Final = 10.0
@@ -63,21 +66,54 @@ def main() -> None:
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="qm")))
         workspace = make_shop(home)
+        build_features(workspace)
         redis = None
         if options.engine == "redis":
             redis = RedisServer(home / "redis")
             stack.callback(redis.kill)
         settings = _engine(redis)
-        service = Service(home, settings.model_dump(mode="json"), _free_port(), home / "log")
+        engine = settings.model_dump(mode="json")
+        service = Service(home, engine, _free_port(), home / "log")
         service.start()
         stack.callback(service.kill)
+        stream = StreamProcess(home, engine, home / "stream.log")
+        stream.start()
+        stack.callback(stream.kill)
         sent = _Sending(made_events(options.events, rng, "d"), options.batch, service.port)
-        kills = _kill_while(sent, service, redis, options, rng)
+        kills = _kill_while(sent, _Parts(service, stream, redis), options, rng)
         service.stop()
+        _say("the stream works off the rest")
+        stream.drain()
         report = _judge(sent, settings, workspace)
-    report |= {"kills": kills, "engine": options.engine, "clients": options.clients}
-    report |= {"sent_again": sent.again, "seconds": round(perf_counter() - began, 1)}
+    report |= {"kills": kills["service"], "stream_kills": kills["stream"]}
+    report |= {"redis_kills": kills["redis"]} if redis else {}
+    report |= {"engine": options.engine, "clients": options.clients, "sent_again": sent.again}
+    report |= {"seconds": round(perf_counter() - began, 1)}
     print(json.dumps(report))
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What is killed."""
+
+    service: Service
+    stream: StreamProcess
+    redis: RedisServer | None
+
+    def kill(self, number: int) -> Counter[str]:
+        """Kill the service, every second time the rest too, and start all again."""
+        killed = Counter(["service"])
+        self.service.kill()
+        if number % 2:
+            self.stream.kill()
+            killed["stream"] += 1
+            if self.redis is not None:
+                self.redis.kill()
+                self.redis.start()
+                killed["redis"] += 1
+            self.stream.start()
+        self.service.start()
+        return killed
 
 
 class _Sending:
@@ -134,28 +170,18 @@ class _Sending:
 
 
 def _kill_while(
-    sent: _Sending,
-    service: Service,
-    redis: RedisServer | None,
-    options: argparse.Namespace,
-    rng: Random,
-) -> int:
-    """Run the clients to their end; returns how often something was killed."""
+    sent: _Sending, parts: _Parts, options: argparse.Namespace, rng: Random
+) -> Counter[str]:
+    """Run the clients to their end; returns how often each part was killed."""
     clients = sent.run(options.clients)
-    kills = 0
+    kills: Counter[str] = Counter()
     for number in range(options.kills):
         goal = len(sent.events) * (number + 1) // (options.kills + 1)
         while sent.accepted < goal:
             sleep(0.001)
         sleep(rng.uniform(0, _LATEST_KILL))
-        if redis is not None and number % 2:
-            redis.kill()
-            redis.start()
-        else:
-            service.kill()
-            service.start()
-        kills += 1
-        _say(f"kill {kills}: {sent.accepted:,} accepted, {sent.again:,} batches sent again")
+        kills += parts.kill(number)
+        _say(f"kill {number + 1}: {sent.accepted:,} accepted, {sent.again:,} batches sent again")
     for client in clients:
         client.join()
     return kills
@@ -166,13 +192,16 @@ def _judge(sent: _Sending, settings: EngineSettings, workspace: Workspace) -> di
         stored = _all(engine.events)
     times = Counter(event.event_id for event in stored)
     ids = {event[c.EVENT_ID] for event in sent.events}
+    in_log = differing(counts_of_clients(sent.events), counts_of_log(stored))
+    known = counts_of_clients(sent.events, imported=IMPORTED_ORDERS)
+    online = differing(known, counts_online(workspace, list(known)))
     return {
         "accepted": sent.accepted,
         "stored": len(stored),
         "lost": len(ids - times.keys()),
         "duplicated": sum(count - 1 for count in times.values()),
         "foreign": len(times.keys() - ids),
-        "wrong_counts": wrong_counts(sent.events, stored),
+        "wrong_counts": in_log + online,
         "faults": sent.faults[:5],
     }
 
@@ -185,37 +214,6 @@ def _all(store: EventStore) -> list[StoredEvent]:
         if not events:
             return found
         found += events
-
-
-def wrong_counts(accepted: list[Event], stored: list[StoredEvent]) -> int:
-    """Return how many subjects' counts, by the feature functions, are not those of the clients."""
-    orders: Counter[str] = Counter()
-    units: defaultdict[str, float] = defaultdict(float)
-    for event in accepted:
-        if event[c.EVENT_TYPE] == EventType.ORDER:
-            orders[event[c.USER_ID]] += 1
-            units[event[c.USER_ID]] += event[c.QUANTITY]
-    rows = pd.DataFrame(
-        {
-            c.USER_ID: [event.subject_id for event in stored],
-            c.ITEM_ID: [event.item_id for event in stored],
-            c.EVENT_TYPE: [event.event_type for event in stored],
-            c.TIMESTAMP: pd.to_datetime([event.timestamp for event in stored], unit="s", utc=True),
-            c.QUANTITY: np.array([event.quantity for event in stored], dtype=float),
-            c.VALUE: np.array([event.value for event in stored], dtype=float),
-        }
-    )
-    log = EventLog.build(rows, target=EventType.ORDER, time_zone="UTC")
-    later = datetime.now(UTC).timestamp() + 3600.0
-    activity = user_activity(log, later).to_pandas().set_index(c.USER_ID)[f.TARGET_COUNT_TOTAL]
-    ledger = user_ledger(log, later).to_pandas().set_index(c.USER_ID)[f.LEDGER_QUANTITIES]
-    counted = {user: int(count) for user, count in activity.items() if count}
-    summed = {user: float(quantities.sum()) for user, quantities in ledger.items()}
-    users = counted.keys() | summed.keys() | orders.keys()
-    return sum(
-        counted.get(user, 0) != orders[user] or summed.get(user, 0.0) != units[user]
-        for user in users
-    )
 
 
 def _engine(redis: RedisServer | None) -> EngineSettings:

@@ -24,6 +24,8 @@ from qianmian.workspace import Workspace
 
 DATASET: Final = "event-shop"
 USERS, ITEMS = 2_000, 1_000
+#: Of each shopper, each of one unit.
+IMPORTED_ORDERS: Final = 1
 _TYPES: Final = (EventType.IMPRESSION, EventType.CLICK, EventType.CART, EventType.ORDER)
 _WEIGHTS: Final = (60, 25, 5, 10)
 _BOOT_SECONDS: Final = 120.0
@@ -39,7 +41,7 @@ def make_shop(home: Path) -> Workspace:
     folder = home / "source"
     folder.mkdir(parents=True)
     start = datetime.now(UTC) - timedelta(days=60)
-    rows = max(USERS, ITEMS)
+    rows = USERS * IMPORTED_ORDERS
     pd.DataFrame(
         {
             c.USER_ID: [f"u{n % USERS}" for n in range(rows)],
@@ -52,6 +54,18 @@ def make_shop(home: Path) -> Workspace:
     workspace = Workspace(home, DATASET)
     import_source(find_source(str(folder), DATASET), workspace, lambda _: None)
     return workspace
+
+
+def build_features(workspace: Workspace) -> None:
+    """Build the data set's features and fill the online store, for the stream to go on from."""
+    from qianmian.data.store import Dataset
+    from qianmian.features.snapshots import build
+    from qianmian.features.store import FeatureRepo
+
+    dataset = Dataset.open(workspace)
+    last = dataset.spec.split.train_end.timestamp()
+    build(workspace, dataset, [last])
+    FeatureRepo.open(workspace).materialize(last)
 
 
 def made_events(count: int, rng: Random, prefix: str) -> list[dict[str, Any]]:
@@ -128,3 +142,45 @@ class Service:
             return False
         finally:
             connection.close()
+
+
+class StreamProcess:
+    """`qianmian stream` on the shop's log, to be killed and started again."""
+
+    def __init__(self, home: Path, engine: Mapping[str, Any], log: Path) -> None:
+        """`engine` is `args.engine` of the service."""
+        args = {"engine": dict(engine), "stream": {"read_events": 10_000}}
+        serve = {
+            "http_options": {"port": 8000},
+            "applications": [{"args": args, "deployments": [{}]}],
+        }
+        config = home / "serve.yaml"
+        config.write_bytes(orjson.dumps(serve))  # JSON is YAML
+        self._command = [
+            *(sys.executable, "-m", "qianmian.cli.main", "--home", str(home)),
+            *("--dataset", DATASET, "stream", "--config", str(config)),
+        ]
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it; it takes the log up where it was left."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
+
+    def kill(self) -> None:
+        """End it with SIGKILL."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def drain(self) -> None:
+        """End it, and have another one work off what is left."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
+        with self._log.open("ab") as log:
+            done = subprocess.run([*self._command, "--once"], stdout=log, stderr=log, check=False)
+        if done.returncode:
+            message = f"the stream failed:\n{self._log.read_text()[-2000:]}"
+            raise RuntimeError(message)

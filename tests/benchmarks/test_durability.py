@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 
-from benchmarks.durability import wrong_counts
+from benchmarks.event_counts import counts_of_clients, counts_of_log, differing
 from benchmarks.event_shop import made_events
 from qianmian.contracts.event_api import EVENTS_REQUEST
 from qianmian.events.accepting import Acceptance, AcceptanceSettings
@@ -29,11 +29,12 @@ def stored_of(events: list[dict]) -> list[StoredEvent]:
 def test_counts_are_those_of_the_clients_unless_something_is_lost_or_doubled() -> None:
     events = made_events(400, Random(1), "t")
     stored = stored_of(events)
-    assert wrong_counts(events, stored) == 0
+    known = counts_of_clients(events)
+    assert differing(known, counts_of_log(stored)) == 0
     order = next(n for n, one in enumerate(events) if one["event_type"] == "order")
-    assert wrong_counts(events, [*stored, stored[order]]) == 1
-    assert wrong_counts(events, stored[:order] + stored[order + 1 :]) == 1
-    assert wrong_counts([], stored) > 10
+    assert differing(known, counts_of_log([*stored, stored[order]])) == 1
+    assert differing(known, counts_of_log(stored[:order] + stored[order + 1 :])) == 1
+    assert differing(counts_of_clients([]), counts_of_log(stored)) > 10
 
 
 @pytest.mark.slow
