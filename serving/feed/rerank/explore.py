@@ -6,69 +6,137 @@ option of one slot only. So slots draw apart from one another, and the propensit
 is exact: `1 - share` for the item that stays, `share / options` for each option, 1 where there are
 no options.
 
-Shapes: as in `arrays`; `T` places of a sequence, `E` exploring slots, `F` fresh candidates, `O`
-options of a slot.
+Shapes: as in `arrays`; `P` slots, `T` places of a sequence, `E` exploring slots, `O` options.
 """
 
 from __future__ import annotations
 
-import numpy as np
+from typing import NamedTuple
 
-from qianmian.features.item_table import Float32, Int32
-from serving.feed.rerank.arrays import Quotas, Windows
+import numpy as np
+import numpy.typing as npt
+
+from qianmian.features.item_table import Float32, Float64, Int32
+from serving.feed.rerank.arrays import Mask, Quotas, Windows
 from serving.feed.rerank.compiled import compiled
+
+IntP = npt.NDArray[np.intp]
+
+
+class Explored(NamedTuple):
+    """What a block shows after its draws. P slots."""
+
+    rows: Int32  # [P], candidate of each slot, as in `Picks`
+    propensity: Float64  # [P]
+    drawn: Mask  # [P], whether the slot explored
+    options: Int32  # [E, O], candidates that slots could have shown, -1 where there is none
 
 
 @compiled
-def options(
-    places: Int32,
-    chosen: Int32,
-    fresh: Int32,
+def explore(
+    rows: Int32,
+    may: Mask,
+    fresh: Mask,
     items: Int32,
     scores: Float32,
     windows: Windows,
     quotas: Quotas,
     lowest: Int32,
     sequence: Int32,
+    start: int,
     most: int,
     gap: float,
-) -> Int32:
-    """Return candidates that each slot may show instead, int32 [E, O], -1 where there is none.
+    share: float,
+    seed: np.uint64,
+) -> Explored:
+    """Let slots of a block draw.
 
     Args:
-        places: int32 [E], places in the sequence.
-        chosen: int32 [E], candidates that stand there.
-        fresh: int32 [F], candidates that may explore, best first, none of them on the page.
+        rows: int32 [P], candidates as they were chosen.
+        may: bool [P], slots that may explore; a candidate of the ranking stands in each.
+        fresh: bool [N], candidates that may be drawn, none of them on the page.
         items: int32 [N], of the candidates.
-        scores: float32 [N], of the candidates.
+        scores: float32 [N], of the candidates, never rising where `fresh`.
         windows: rules over neighbouring slots.
         quotas: rules over the page; `used` is raised to the most members that draws can give.
         lowest: int32 [Q], lowered to the fewest members that draws can give.
-        sequence: int32 [T], the page as it was laid out.
+        sequence: int32 [T], the page as it was laid out; takes in what is drawn.
+        start: place of the first slot in the sequence.
         most: O, options of one slot.
         gap: share of the displaced item's score that may be lost.
+        share: chance that a slot with options draws one.
+        seed: of the draws.
     """
-    picked = np.full((len(places), most), -1, np.int32)
+    slots = np.flatnonzero(may)
+    options = _options(
+        slots,
+        rows,
+        np.flatnonzero(fresh),
+        items,
+        scores,
+        windows,
+        quotas,
+        lowest,
+        sequence,
+        start,
+        most,
+        gap,
+    )
+    explored = Explored(rows.copy(), np.ones(len(rows)), np.zeros(len(rows), np.bool_), options)
+    for e in range(len(slots)):
+        slot, count = slots[e], 0
+        while count < most and options[e, count] >= 0:
+            count += 1
+        if not count:
+            continue
+        point = _uniform(seed, slot)
+        explored.propensity[slot] = 1.0 - share
+        if point < share:
+            row = options[e, min(int(point / share * count), count - 1)]
+            explored.rows[slot] = row
+            explored.propensity[slot] = share / count
+            explored.drawn[slot] = True
+            sequence[start + slot] = items[row]
+    return explored
+
+
+@compiled
+def _options(
+    slots: IntP,
+    rows: Int32,
+    fresh: IntP,
+    items: Int32,
+    scores: Float32,
+    windows: Windows,
+    quotas: Quotas,
+    lowest: Int32,
+    sequence: Int32,
+    start: int,
+    most: int,
+    gap: float,
+) -> Int32:
+    """Return candidates that each slot may show instead, int32 [E, O], -1 where there is none."""
+    options = np.full((len(slots), most), -1, np.int32)
     possible = np.full((len(sequence), most + 1), -1, np.int32)
     possible[:, 0] = sequence
     full = np.full((len(windows.within), windows.widest), -1, np.int32)
     counts = np.zeros(windows.widest, np.int32)
     used = np.zeros(len(fresh), np.bool_)
-    n_quotas = len(lowest)
-    raised, lowered = np.zeros(n_quotas, np.int32), np.zeros(n_quotas, np.int32)
-    for e in range(len(places)):
-        place, base = places[e], chosen[e]
+    raised, lowered = np.zeros(len(lowest), np.int32), np.zeros(len(lowest), np.int32)
+    for e in range(len(slots)):
+        place, base = start + slots[e], rows[slots[e]]
         least = scores[base] - gap * abs(scores[base])
+        if not len(fresh) or scores[fresh[0]] < least:
+            continue
         for w in range(len(windows.within)):
-            since, within = windows.since[w], windows.within[w]
             _note_possible(
                 full[w],
                 counts,
                 windows.codes[w],
                 possible,
                 place,
-                since,
-                within,
+                windows.since[w],
+                windows.within[w],
                 windows.at_most[w],
             )
         raised[:], lowered[:] = 0, 0
@@ -79,33 +147,29 @@ def options(
                 break
             if used[k] or not _fits(full, windows.codes, items[row], place):
                 continue
-            if not _within_quotas(quotas, lowest, raised, lowered, row, base):
+            if not _within_quotas(
+                quotas.member,
+                quotas.used,
+                quotas.at_most,
+                quotas.at_least,
+                lowest,
+                raised,
+                lowered,
+                row,
+                base,
+            ):
                 continue
-            for q in range(n_quotas):
+            for q in range(len(lowest)):
                 step = np.int32(quotas.member[q, row]) - np.int32(quotas.member[q, base])
                 raised[q], lowered[q] = max(raised[q], step), max(lowered[q], -step)
             used[k] = True
-            picked[e, found] = row
+            options[e, found] = row
             possible[place, found + 1] = items[row]
             found += 1
-        for q in range(n_quotas):
+        for q in range(len(lowest)):
             quotas.used[q] += raised[q]
             lowest[q] -= lowered[q]
-    return picked
-
-
-@compiled
-def draw(seed: np.uint64, places: Int32, options: Int32, share: float) -> Int32:
-    """Return the option that each slot draws, int32 [E]; -1 where the chosen item stays."""
-    drawn = np.full(len(places), -1, np.int32)
-    for e in range(len(places)):
-        count = 0
-        while count < options.shape[1] and options[e, count] >= 0:
-            count += 1
-        point = _uniform(seed, places[e])
-        if count and point < share:
-            drawn[e] = options[e, min(int(point / share * count), count - 1)]
-    return drawn
+    return options
 
 
 @compiled
@@ -128,14 +192,22 @@ def _fits(full: Int32, codes: Int32, item: int, place: int) -> bool:
 
 @compiled
 def _within_quotas(
-    quotas: Quotas, lowest: Int32, raised: Int32, lowered: Int32, row: int, base: int
+    member: Mask,
+    used: Int32,
+    at_most: Int32,
+    at_least: Int32,
+    lowest: Int32,
+    raised: Int32,
+    lowered: Int32,
+    row: int,
+    base: int,
 ) -> bool:
     """Return whether a swap keeps every quota that holds now, whatever the other slots draw."""
     for q in range(len(lowest)):
-        step = np.int32(quotas.member[q, row]) - np.int32(quotas.member[q, base])
-        if step > raised[q] and quotas.used[q] + step > quotas.at_most[q]:
+        step = np.int32(member[q, row]) - np.int32(member[q, base])
+        if step > raised[q] and used[q] + step > at_most[q]:
             return False
-        if -step > lowered[q] and lowest[q] + step < quotas.at_least[q]:
+        if -step > lowered[q] and lowest[q] + step < at_least[q]:
             return False
     return True
 

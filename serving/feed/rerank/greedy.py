@@ -31,12 +31,11 @@ from serving.feed.rerank.arrays import (
     Quotas,
     Windows,
 )
-from serving.feed.rerank.compiled import compiled
+from serving.feed.rerank.compiled import compiled, inlined
 from serving.feed.rerank.likeness import (
     RIDGE,
     Memory,
     greatest,
-    hold_against,
     remember,
     show,
     volume,
@@ -133,7 +132,7 @@ def fill(
     return picks
 
 
-@compiled
+@inlined
 def _nothing_picked(slots: int) -> Picks:
     return Picks(
         np.full(slots, FREE, np.int32),
@@ -144,7 +143,7 @@ def _nothing_picked(slots: int) -> Picks:
     )
 
 
-@compiled
+@inlined
 def _best(
     candidates: Candidates,
     windows: Windows,
@@ -164,7 +163,7 @@ def _best(
     method, strength = diversity.method, diversity.strength
     vectors, scale = diversity.vectors, diversity.scale
     shown, count, upto = memory.shown, memory.length[0], memory.upto
-    likeness, solved, known = memory.likeness, memory.solved, memory.known
+    likeness, ordered, known = memory.likeness, memory.ordered, memory.known
     inverse, oldest = memory.inverse, max(0, count - len(memory.inverse))
     most = 1.0 + RIDGE if method == DPP else 1.0
     best, best_level, best_gain = -1, 1 << 30, 0.0
@@ -181,17 +180,37 @@ def _best(
             continue
         gain = weight[row]
         if method and count:
-            least = best_gain if level == best_level else -np.inf
-            if oldest == 0 and _gain(method, strength, gain, known[row]) <= least:
+            beaten = best_gain if level == best_level else -np.inf
+            if oldest == 0 and _gain(method, strength, gain, known[row]) <= beaten:
                 continue  # what it was held against is still there, so it can only have lost
-            since = max(upto[row], oldest)
-            hold_against(likeness[row], shown, since, count, items[row], vectors, scale)
-            upto[row] = count
+            item = items[row]
             if method == MMR:
-                known[row] = greatest(likeness[row], known[row], since, count)
+                known[row], upto[row] = greatest(
+                    likeness,
+                    shown,
+                    row,
+                    item,
+                    upto[row],
+                    count,
+                    known[row],
+                    (gain - beaten) / strength,
+                    vectors,
+                    scale,
+                )
             else:
-                known[row] = volume(
-                    likeness[row], solved[row], inverse, since, count, known[row], least / gain
+                known[row], upto[row] = volume(
+                    likeness,
+                    ordered,
+                    inverse,
+                    shown,
+                    row,
+                    item,
+                    upto[row],
+                    count,
+                    known[row],
+                    beaten / gain,
+                    vectors,
+                    scale,
                 )
             gain = _gain(method, strength, gain, known[row])
         if level < best_level or gain > best_gain:
@@ -199,12 +218,12 @@ def _best(
     return best, best_level
 
 
-@compiled
+@inlined
 def _gain(method: int, strength: float, weight: float, known: float) -> float:
     return weight - strength * known if method == MMR else weight * known
 
 
-@compiled
+@inlined
 def _level(
     full: Int32,
     codes: Int32,
@@ -238,7 +257,7 @@ def _level(
     return 0
 
 
-@compiled
+@inlined
 def _note_needs(slot: Slot, quotas: Quotas, free: int) -> None:
     """Note which quotas lack members, with `free` slots of the block left after this one."""
     lacking = 0

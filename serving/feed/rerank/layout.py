@@ -30,7 +30,7 @@ from serving.feed.rerank.arrays import (
     Quotas,
     Windows,
 )
-from serving.feed.rerank.explore import draw, options
+from serving.feed.rerank.explore import explore
 from serving.feed.rerank.greedy import fill
 from serving.feed.rerank.rulebook import Bound, Holds, RuleBook
 
@@ -110,17 +110,14 @@ def lay_out(
     quotas = vacancies[0].rules.page_quotas if vacancies else 0
     page = _Page(book, holds, np.zeros(len(book.scale), np.bool_), np.zeros(quotas, np.int32))
     page.taken[reserved] = True
-    if quotas:
-        for vacancy in vacancies:
-            fixed = np.fromiter(vacancy.fixed.values(), dtype=np.int32)
-            page.used += _members(vacancy.rules, fixed, _no_source(fixed), holds)[:quotas].sum(
-                1, dtype=np.int32
-            )
+    fixed = [_fixed_members(vacancy, holds) for vacancy in vacancies]
+    for members in fixed:
+        page.used += members[:quotas]
     later = _later(vacancies, page)
-    above = np.zeros(0, np.int32)
+    above = _NONE
     layouts: list[Layout] = []
-    for vacancy, reach in zip(vacancies, later, strict=True):
-        layout = _lay_block(vacancy, page, reach, above)
+    for vacancy, members, reach in zip(vacancies, fixed, later, strict=True):
+        layout = _lay_block(vacancy, page, members, reach, above)
         above = layout.sequence[layout.sequence != FREE]
         layouts.append(layout)
     if any(vacancy.rules.exploration for vacancy in vacancies):
@@ -128,27 +125,35 @@ def lay_out(
     return layouts
 
 
-def _lay_block(vacancy: Vacancy, page: _Page, later: Int32, above: Int32) -> Layout:
-    used = page.used.copy()
+def _lay_block(vacancy: Vacancy, page: _Page, fixed: Int32, later: Int32, above: Int32) -> Layout:
+    count = vacancy.rules.page_quotas
+    used = np.concatenate([page.used, fixed[count:]])
     ranked = np.flatnonzero(~page.taken[vacancy.items]).astype(np.int32)
-    nothing = np.zeros(0, np.int32)
-    layout = _attempt(vacancy, page, later, above, ranked, nothing)
-    short = bool((layout.rows == FREE).any())
-    left = bool(len(ranked) > np.count_nonzero(layout.rows >= 0))
-    if short or layout.picks.level.any() or not left:
+    layout = _attempt(vacancy, page, used, later, above, ranked, _NONE)
+    filled = layout.rows[layout.rows >= 0]
+    short = len(filled) < vacancy.slots - len(vacancy.fixed)
+    if short or layout.picks.level.any() or len(filled) == len(ranked):
         rest = vacancy.rest()
         rest = rest[~page.taken[rest]][: vacancy.slots + _SPARE]
         if len(rest) and (short or layout.picks.level.any()):
-            page.used = used
-            layout = _attempt(vacancy, page, later, above, ranked, rest)
-        left = bool(len(ranked) + len(rest) > np.count_nonzero(layout.rows >= 0))
-    layout.more = left
-    page.taken[layout.items[layout.rows[layout.rows >= 0]]] = True
+            layout = _attempt(vacancy, page, used, later, above, ranked, rest)
+            filled = layout.rows[layout.rows >= 0]
+        layout.more = len(ranked) + len(rest) > len(filled)
+    else:
+        layout.more = True
+    page.taken[layout.items[filled]] = True
+    page.used = layout.used[:count]
     return layout
 
 
 def _attempt(
-    vacancy: Vacancy, page: _Page, later: Int32, above: Int32, ranked: Int32, rest: Int32
+    vacancy: Vacancy,
+    page: _Page,
+    used: Int32,
+    later: Int32,
+    above: Int32,
+    ranked: Int32,
+    rest: Int32,
 ) -> Layout:
     rules = vacancy.rules
     items = np.concatenate([vacancy.items[ranked], rest]) if len(rest) else vacancy.items[ranked]
@@ -171,10 +176,17 @@ def _attempt(
         rules.codes,
         rules.window_most,
         rules.within,
-        np.where(rules.across, 0, own).astype(np.int32),
+        np.where(rules.across, _ZERO, np.int32(own)),
         rules.widest,
     )
-    quotas = _quotas(vacancy, page, later, items, source)
+    quotas = Quotas(
+        _members(rules, items, source, page.holds),
+        rules.at_least,
+        rules.at_most,
+        used.copy(),
+        later,
+        rules.pace,
+    )
     diversity = Diversity(
         rules.method,
         rules.strength,
@@ -185,7 +197,6 @@ def _attempt(
     )
     candidates = Candidates(items, _weight(rules, relevance))
     picks = fill(candidates, windows, quotas, diversity, sequence, start)
-    page.used = quotas.used[: rules.page_quotas].copy()
     return Layout(
         vacancy=vacancy,
         kept=ranked,
@@ -201,6 +212,7 @@ def _attempt(
 
 
 _NONE: Final = np.zeros(0, np.int32)
+_ZERO: Final = np.int32(0)
 
 
 def _relevance(scores: Float32, unranked: int) -> Float64:
@@ -225,40 +237,40 @@ def _weight(rules: Bound, relevance: Float64) -> Float64:
     return relevance
 
 
-def _quotas(vacancy: Vacancy, page: _Page, later: Int32, items: Int32, source: Int8) -> Quotas:
-    rules = vacancy.rules
-    used = np.zeros(len(rules.sorts), np.int32)
-    if len(rules.sorts):
-        fixed = np.fromiter(vacancy.fixed.values(), dtype=np.int32)
-        used += _members(rules, fixed, _no_source(fixed), page.holds).sum(1, dtype=np.int32)
-        used[: rules.page_quotas] = page.used
-    member = _members(rules, items, source, page.holds)
-    return Quotas(member, rules.at_least, rules.at_most, used, later, rules.pace)
-
-
 def _members(rules: Bound, items: Int32, source: Int8, holds: Holds) -> Mask:
-    member = np.zeros((len(rules.sorts), len(items)), dtype=np.bool_)
-    for row, sort in zip(member, rules.sorts, strict=True):
-        row[:] = sort.members(items, source, holds)
+    """Return which items each quota counts, bool [Q, N]."""
+    member = rules.by_value.take(items, axis=1)
+    for row, sort in rules.by_source:
+        member[row] = source == sort
+    for row, condition in rules.by_condition:
+        member[row] = holds(condition)[items]
     return member
 
 
-def _no_source(items: Int32) -> Int8:
-    return np.full(len(items), -1, dtype=np.int8)
+def _fixed_members(vacancy: Vacancy, holds: Holds) -> Int32:
+    """Return how many members of each quota stand in fixed slots, int32 [Q]."""
+    rules = vacancy.rules
+    if not vacancy.fixed:
+        return np.zeros(len(rules.at_least), np.int32)
+    items = np.fromiter(vacancy.fixed.values(), dtype=np.int32)
+    nothing = np.full(len(items), -1, dtype=np.int8)
+    members: Int32 = _members(rules, items, nothing, holds).sum(1, dtype=np.int32)
+    return members
 
 
 def _later(vacancies: Sequence[Vacancy], page: _Page) -> list[Int32]:
     """Return how many members of each quota the blocks below each block can still take."""
     reach: list[Int32] = []
-    below = np.zeros(len(page.used), np.int32)
-    for vacancy in reversed(vacancies):
+    count = len(page.used)
+    below = np.zeros(count, np.int32)
+    for number, vacancy in reversed(list(enumerate(vacancies))):
         rules = vacancy.rules
-        later = np.zeros(len(rules.sorts), np.int32)
-        later[: len(below)] = below
+        later = np.zeros(len(rules.at_least), np.int32)
+        later[:count] = below
         reach.insert(0, later)
-        if len(below):
+        if count and number:
             free = ~page.taken[vacancy.items]
-            member = _members(rules, vacancy.items, vacancy.source, page.holds)[: len(below)]
+            member = _members(rules, vacancy.items, vacancy.source, page.holds)[:count]
             slots = vacancy.slots - len(vacancy.fixed)
             below = below + np.minimum((member & free).sum(1, dtype=np.int32), slots)
     return reach
@@ -266,60 +278,53 @@ def _later(vacancies: Sequence[Vacancy], page: _Page) -> list[Int32]:
 
 def _explore(layouts: Sequence[Layout], page: _Page, fresh: Fresh) -> None:
     """Let the slots that may explore draw, block by block; the page stays as it is elsewhere."""
-    most, least = page.used.copy(), page.used.copy()
+    most, least = page.used.copy(), page.used.copy()  # of the page's quotas, by any draw so far
+    count = len(most)
     for number, layout in enumerate(layouts):
         rules, quotas = layout.vacancy.rules, layout.quotas
         exploration = rules.exploration
         if exploration is None:
             continue
-        places = _exploring(layout, exploration, last=number + 1 == len(layouts))
-        ranked = layout.kept >= 0
-        outside = ranked & ~page.taken[layout.items]
-        candidates = np.flatnonzero(outside).astype(np.int32)
-        candidates = candidates[fresh(layout.items[candidates], exploration)]
-        if not len(places) or not len(candidates):
-            continue
-        quotas.used[: len(most)] = most
+        may = _exploring(layout, exploration, last=number + 1 == len(layouts))
+        outside = (layout.kept >= 0) & ~page.taken[layout.items]
+        outside &= fresh(layout.items, exploration)
+        quotas.used[:count] = most
         lowest = quotas.used.copy()
-        lowest[: len(least)] = least
-        slots = places - layout.start
-        found = options(
-            places,
-            layout.rows[slots],
-            candidates,
+        lowest[:count] = least
+        explored = explore(
+            layout.rows,
+            may,
+            outside,
             layout.items,
             layout.scores,
             layout.windows,
             quotas,
             lowest,
             layout.sequence,
+            layout.start,
             exploration.candidates,
             exploration.max_gap,
+            exploration.share,
+            np.uint64(layout.vacancy.seed),
         )
-        drawn = draw(np.uint64(layout.vacancy.seed), slots, found, exploration.share)
-        most, least = quotas.used[: len(most)].copy(), lowest[: len(least)].copy()
-        page.taken[layout.items[found[found >= 0]]] = True
-        counts = (found >= 0).sum(1)
-        stays = np.where(counts > 0, 1.0 - exploration.share, 1.0)
-        swapped = drawn >= 0
-        layout.propensity[slots] = np.where(
-            swapped, exploration.share / np.maximum(counts, 1), stays
-        )
-        layout.rows[slots[swapped]] = drawn[swapped]
-        layout.explored[slots[swapped]] = True
-        layout.sequence[places[swapped]] = layout.items[drawn[swapped]]
+        layout.rows, layout.propensity, layout.explored = explored[:3]
+        if number + 1 < len(layouts):
+            most, least = quotas.used[:count], lowest[:count]
+            page.taken[layout.items[explored.options[explored.options >= 0]]] = True
 
 
-def _exploring(layout: Layout, exploration: Exploration, *, last: bool) -> Int32:
-    """Return the places that may explore: organic, ranked, and not read by the block below."""
-    rules, rows = layout.vacancy.rules, layout.rows
-    slots = np.flatnonzero(rows >= 0)
-    slots = slots[layout.kept[rows[slots]] >= 0]
-    positions = slots + 1 + layout.vacancy.offset
+def _exploring(layout: Layout, exploration: Exploration, *, last: bool) -> Mask:
+    """Return the slots that may explore: organic, ranked, and not read by the block below."""
+    vacancy, rows = layout.vacancy, layout.rows
+    may = (rows >= 0) & (layout.kept.take(rows, mode="clip") >= 0)
     if exploration.positions:
-        slots = slots[np.isin(positions, exploration.positions)]
+        positions = np.array(exploration.positions) - 1 - vacancy.offset
+        named = np.zeros(len(rows), dtype=np.bool_)
+        named[positions[(positions >= 0) & (positions < len(rows))]] = True
+        may &= named
     else:
-        slots = slots[positions >= exploration.first_position]
-    if not last and rules.across.any():
-        slots = slots[slots < len(rows) - (int(rules.within[rules.across].max()) - 1)]
-    return (slots + layout.start).astype(np.int32)
+        may[: max(0, exploration.first_position - 1 - vacancy.offset)] = False
+    across = vacancy.rules.across
+    if not last and across.any():
+        may[len(rows) - (int(vacancy.rules.within[across].max()) - 1) :] = False
+    return may

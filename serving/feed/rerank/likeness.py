@@ -25,7 +25,7 @@ import numpy as np
 
 from qianmian.features.item_table import Float32, Float64, Int32
 from serving.feed.rerank.arrays import DPP, Diversity
-from serving.feed.rerank.compiled import compiled
+from serving.feed.rerank.compiled import compiled, inlined
 
 #: Added to the kernel's diagonal: two equal items leave this much volume instead of none.
 RIDGE: Final = 1e-3
@@ -41,8 +41,10 @@ class Memory(NamedTuple):
         Float64  # [K, K], inverse of V, lower triangle; rows from the oldest item of the window
     )
     likeness: Float32  # [N, K], to shown item j at column j % K
-    solved: Float64  # [N, K], c_i while the window has not slid; then scratch
-    known: Float64  # [N], MMR: greatest likeness, DPP: d_i^2, as of `upto`
+    ordered: Float64  # [N, K], the same from the oldest item on
+    known: (
+        Float64  # [N], MMR: greatest likeness, DPP: d_i^2, as of `upto`, before the window slides
+    )
     upto: Int32  # [N], items of `shown` that a candidate was held against
 
 
@@ -62,7 +64,7 @@ def remember(slots: int, candidates: int, diversity: Diversity) -> Memory:
     )
 
 
-@compiled
+@inlined
 def show(memory: Memory, diversity: Diversity, item: int) -> None:
     """Note that an item stands in the next slot."""
     if diversity.method == 0 or item < 0:
@@ -74,73 +76,86 @@ def show(memory: Memory, diversity: Diversity, item: int) -> None:
     memory.length[0] = count + 1
 
 
-@compiled
-def hold_against(
+@inlined
+def greatest(
     likeness: Float32,
     shown: Int32,
-    since: int,
-    count: int,
+    row: int,
     item: int,
+    upto: int,
+    count: int,
+    known: float,
+    enough: float,
     vectors: Float32,
     scale: Float32,
-) -> None:
-    """Note in a candidate's row [K] its likeness to the items that came since."""
-    width = len(likeness)
-    for j in range(since, count):
-        likeness[j % width] = _dot(vectors[item], vectors[shown[j]]) * scale[item] * scale[shown[j]]
+) -> tuple[float, int]:
+    """Return a candidate's greatest likeness to an item of the window, 0 if there is none above.
+
+    `known` is its value as of `upto`. Items it was held against before come first, and the search
+    ends at `enough`, where the candidate cannot win any more. Also returns how far it came.
+    """
+    width = likeness.shape[1]
+    oldest = max(0, count - width)
+    if oldest > 0:
+        known = 0.0
+        upto = max(upto, oldest)
+        column = oldest % width
+        for _ in range(oldest, upto):
+            known = max(known, likeness[row, column])
+            column = column + 1 if column + 1 < width else 0
+    column = upto % width
+    while upto < count and known < enough:
+        likeness[row, column] = _cosine(vectors, scale, item, shown[upto])
+        known = max(known, likeness[row, column])
+        column = column + 1 if column + 1 < width else 0
+        upto += 1
+    return known, upto
 
 
-@compiled
-def greatest(likeness: Float32, known: float, since: int, count: int) -> float:
-    """Return the greatest likeness to an item of the window, 0 if there is none above."""
-    width = len(likeness)
-    if count > width:
-        since, known = count - width, 0.0
-    for j in range(since, count):
-        known = max(known, likeness[j % width])
-    return known
-
-
-@compiled
+@inlined
 def volume(
     likeness: Float32,
-    solved: Float64,
+    ordered: Float64,
     inverse: Float64,
-    since: int,
+    shown: Int32,
+    row: int,
+    item: int,
+    upto: int,
     count: int,
     known: float,
     least: float,
-) -> float:
-    """Return `d_i^2` from a candidate's rows.
+    vectors: Float32,
+    scale: Float32,
+) -> tuple[float, int]:
+    """Return a candidate's `d_i^2`, and up to which item.
 
-    While the window has not slid, `known` is its value at `since`, and one number a new item is
-    added to `solved`. Once it slides all of `c_i` is new; then the sum ends when it falls to
-    `least`, where the candidate cannot win any more.
+    It only falls with each item, so the sum ends once it comes to `least`, where the candidate
+    cannot win any more. While the window has not slid, `known` is the sum as of `upto`; once it
+    slides all of `c_i` is new, but not the likeness it is made from.
     """
-    width = len(likeness)
-    if count <= width:
-        for k in range(since, count):
-            total = 0.0
-            for m in range(k + 1):
-                total += inverse[k, m] * likeness[m]
-            solved[k] = total
-            known -= total * total
-        return max(known, _LEAST)
-    split = width - count % width  # columns from the oldest item's to the last
-    for m in range(width):
-        solved[m] = likeness[m + width - split if m < split else m - split]
-    known = 1.0 + RIDGE
-    for k in range(width):
+    width = likeness.shape[1]
+    oldest = max(0, count - width)
+    place = upto
+    if oldest > 0:
+        known, place = 1.0 + RIDGE, oldest
+        upto = max(upto, oldest)
+    column = place % width
+    while place < count and known > least:
+        if place == upto:
+            likeness[row, column] = _cosine(vectors, scale, item, shown[place])
+            upto += 1
+        k = place - oldest
+        ordered[row, k] = likeness[row, column]
         total = 0.0
         for m in range(k + 1):
-            total += inverse[k, m] * solved[m]
+            total += inverse[k, m] * ordered[row, m]
         known -= total * total
-        if known <= least:
-            break
-    return max(known, _LEAST)
+        column = column + 1 if column + 1 < width else 0
+        place += 1
+    return max(known, _LEAST), upto
 
 
-@compiled
+@inlined
 def _extend(
     inverse: Float64, shown: Int32, count: int, item: int, vectors: Float32, scale: Float32
 ) -> None:
@@ -153,8 +168,7 @@ def _extend(
     likeness, solved = np.empty(width), np.empty(width)
     left = 1.0 + RIDGE
     for k in range(held):
-        other = shown[count - held + k]
-        likeness[k] = _dot(vectors[item], vectors[other]) * scale[item] * scale[other]
+        likeness[k] = _cosine(vectors, scale, item, shown[count - held + k])
         total = 0.0
         for m in range(k + 1):
             total += inverse[k, m] * likeness[m]
@@ -194,9 +208,9 @@ def _drop_oldest(inverse: Float64) -> None:
             inverse[k, m] = value
 
 
-@compiled
-def _dot(one: Float32, other: Float32) -> np.float32:
+@inlined
+def _cosine(vectors: Float32, scale: Float32, one: int, other: int) -> float:
     total = np.float32(0.0)
-    for d in range(len(one)):
-        total += one[d] * other[d]
-    return total
+    for d in range(vectors.shape[1]):
+        total += vectors[one, d] * vectors[other, d]
+    return float(total * scale[one] * scale[other])

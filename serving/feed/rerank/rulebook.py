@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qianmian.features.item_table import Float32, Int32, ItemTable
-from qianmian.retrieval.sources import SOURCE_CODE, Int8
+from qianmian.retrieval.sources import SOURCE_CODE
 from qianmian.venues.conditions import Condition
 from qianmian.venues.rules import (
     BlockRules,
@@ -37,25 +37,6 @@ Holds = Callable[[Condition], Mask]
 
 
 @dataclass(frozen=True, slots=True)
-class Sort:
-    """The items that a quota counts: of these values, of a source, or by a condition."""
-
-    values: Mask | None  # [n]
-    source: int  # -1 unless by source
-    condition: Condition | None
-
-    def members(self, items: Int32, source: Int8, holds: Holds) -> Mask:
-        """Return which items are of the sort, bool [N]; `source` is -1 for none."""
-        if self.values is not None:
-            return self.values[items]
-        if self.condition is not None:
-            member: Mask = holds(self.condition)[items]
-        else:
-            member = source == self.source
-        return member
-
-
-@dataclass(frozen=True, slots=True)
 class Bound:
     """The rules of one block in one release; quotas of the page come before those of the block."""
 
@@ -65,7 +46,9 @@ class Bound:
     within: Int32  # [W]
     across: Mask  # [W], runs on from the block before
     widest: int
-    sorts: tuple[Sort, ...]
+    by_value: Mask  # [Q, n], members of the quotas by attribute value
+    by_source: tuple[tuple[int, int], ...]  # quota and the source whose items are its members
+    by_condition: tuple[tuple[int, Condition], ...]
     at_least: Int32  # [Q]
     at_most: Int32  # [Q]
     pace: Int32  # [Q, 2]
@@ -84,7 +67,7 @@ class Bound:
 
     def level_name(self, level: int) -> str:
         """Return the rule of a level, see `greedy`."""
-        windows, quotas = len(self.within), len(self.sorts)
+        windows, quotas = len(self.within), len(self.at_least)
         if level <= windows:
             return self.names[windows - level]
         return self.names[windows + quotas - 1 - (level - windows - 1) % quotas]
@@ -140,7 +123,17 @@ class RuleBook:
             within=_ints(window.within for window in windows),
             across=np.array([window.across_blocks for window in windows], dtype=np.bool_),
             widest=max((self._values(window.attribute) for window in windows), default=1),
-            sorts=tuple(self._sort(quota) for quota in quotas),
+            by_value=np.array([self._by_value(quota) for quota in quotas], dtype=np.bool_).reshape(
+                len(quotas), len(self._table)
+            ),
+            by_source=tuple(
+                (row, SOURCE_CODE[quota.source])
+                for row, quota in enumerate(quotas)
+                if quota.source is not None
+            ),
+            by_condition=tuple(
+                (row, quota.items) for row, quota in enumerate(quotas) if quota.items is not None
+            ),
             at_least=_ints(quota.at_least or 0 for quota in quotas),
             at_most=_ints(
                 UNLIMITED if quota.at_most is None else quota.at_most for quota in quotas
@@ -169,17 +162,15 @@ class RuleBook:
         attribute = self._table.attributes.get(name)
         return 1 if attribute is None else len(attribute)
 
-    def _sort(self, quota: Quota) -> Sort:
-        if quota.attribute is None:
-            return Sort(None, SOURCE_CODE.get(quota.source or "", -1), quota.items)
-        attribute = self._table.attributes.get(quota.attribute)
+    def _by_value(self, quota: Quota) -> Mask:
+        attribute = self._table.attributes.get(quota.attribute or "")
         if attribute is None:
-            return Sort(np.zeros(len(self._table), dtype=np.bool_), -1, None)
+            return np.zeros(len(self._table), dtype=np.bool_)
         wanted = np.zeros(len(attribute), dtype=np.bool_)
-        wanted[
-            [attribute.code_of[value] for value in quota.values if value in attribute.code_of]
-        ] = True
-        return Sort(wanted[attribute.codes], -1, None)
+        known = [attribute.code_of[value] for value in quota.values if value in attribute.code_of]
+        wanted[known] = True
+        member: Mask = wanted[attribute.codes]
+        return member
 
 
 def _pace(quota: Quota, windows: tuple[Window, ...]) -> tuple[int, int]:

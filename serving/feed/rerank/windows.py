@@ -9,10 +9,10 @@ import numpy as np
 
 from qianmian.features.item_table import Int32
 from serving.feed.rerank.arrays import Windows
-from serving.feed.rerank.compiled import compiled
+from serving.feed.rerank.compiled import inlined
 
 
-@compiled
+@inlined
 def note_full(full: Int32, counts: Int32, windows: Windows, sequence: Int32, place: int) -> None:
     """Write `place` into `full` [W, codes] for each code that may not stand there."""
     for w in range(len(windows.within)):
@@ -28,7 +28,7 @@ def note_full(full: Int32, counts: Int32, windows: Windows, sequence: Int32, pla
         )
 
 
-@compiled
+@inlined
 def _note_window(
     full: Int32,
     counts: Int32,
@@ -55,7 +55,7 @@ def _note_window(
             counts[codes[sequence[other]]] = 0
 
 
-@compiled
+@inlined
 def broken_windows(full: Int32, codes: Int32, item: int, place: int) -> np.uint64:
     """Return a bit for each window that an item breaks in a place."""
     bits = np.uint64(0)
