@@ -13,6 +13,7 @@ VENUE_ID: Final = "venue_id"
 PHASE: Final = "phase"
 RELEASE: Final = "release"
 ARMS: Final = "arms"  # of layer, experiment, arm
+RACES: Final = "races"  # of race, what led it, the propensity of that, version of the state
 DEGRADED: Final = "degraded"
 PAGE_VIEW_ID: Final = "page_view_id"
 BLOCK_ID: Final = "block_id"
@@ -25,6 +26,7 @@ SCORES: Final = "scores"
 SOURCES: Final = "sources"
 SLOTS: Final = "slots"
 PROPENSITIES: Final = "propensities"
+CAMPAIGN_IDS: Final = "campaign_ids"  # null where a place is not sponsored
 
 
 def probabilities(action: EventType) -> str:

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from qianmian.contracts import decisions as d
 from qianmian.decisions.frames import Frame
-from qianmian.decisions.schema import ARM, SCHEMA
+from qianmian.decisions.schema import ARM, RACE, SCHEMA
 
 #: Decisions that become one batch.
 BATCH: Final = 2_048
@@ -28,7 +28,9 @@ _OF_ITEM: Final = {
     d.SOURCES: "source",
     d.SLOTS: "slot",
     d.PROPENSITIES: "propensity",
+    d.CAMPAIGN_IDS: "campaign_id",
 }
+_STRUCTS: Final = {d.ARMS: ARM, d.RACES: RACE}
 _HEAD_NAMES: Final = SCHEMA.names[: SCHEMA.names.index(d.ITEM_IDS)]
 
 
@@ -56,6 +58,7 @@ def batch_of(decisions: Sequence[Frame]) -> pa.RecordBatch:
             venue["phase"],
             answer["release"],
             answer["experiments"],
+            [{**race, "first": race["order"][0]} for race in answer.get("racing", ())],
             answer["degraded"],
             facts.page_view_id,
         )
@@ -68,7 +71,7 @@ def batch_of(decisions: Sequence[Frame]) -> pa.RecordBatch:
     offsets = pa.array(list(accumulate(shown, initial=0)), pa.int32())
     columns = _heads(heads)
     for name, key in _OF_ITEM.items():
-        values = pa.array([item[key] for item in items], SCHEMA.field(name).type.value_type)
+        values = pa.array([item.get(key) for item in items], SCHEMA.field(name).type.value_type)
         columns.append(_lists(name, offsets, values))
     for number, name in enumerate(d.PROBABILITIES.values()):
         chance = np.concatenate([part[:, number] for part in chances])
@@ -90,17 +93,19 @@ def _chances(decision: Frame, shown: int) -> Float32:
 def _heads(heads: Sequence[tuple[Any, ...]]) -> list[pa.Array]:
     columns = dict(zip(_HEAD_NAMES, zip(*heads, strict=True), strict=True))
     return [
-        _arms(columns[name]) if name == d.ARMS else pa.array(columns[name], SCHEMA.field(name).type)
+        _structs(name, columns[name])
+        if name in _STRUCTS
+        else pa.array(columns[name], SCHEMA.field(name).type)
         for name in _HEAD_NAMES
     ]
 
 
-def _arms(column: Sequence[list[dict[str, str]]]) -> pa.Array:
+def _structs(name: str, column: Sequence[list[dict[str, Any]]]) -> pa.Array:
     offsets = pa.array(list(accumulate(map(len, column), initial=0)), pa.int32())
-    arms = list(chain.from_iterable(column))
-    fields = [pa.array([arm[field.name] for arm in arms], pa.string()) for field in ARM]
-    structs = pa.StructArray.from_arrays(fields, fields=list(ARM))
-    return pa.ListArray.from_arrays(offsets, structs, type=SCHEMA.field(d.ARMS).type)
+    held, kind = list(chain.from_iterable(column)), _STRUCTS[name]
+    fields = [pa.array([one[field.name] for one in held], field.type) for field in kind]
+    structs = pa.StructArray.from_arrays(fields, fields=list(kind))
+    return pa.ListArray.from_arrays(offsets, structs, type=SCHEMA.field(name).type)
 
 
 def _lists(name: str, offsets: pa.Array, values: pa.Array) -> pa.Array:

@@ -11,6 +11,14 @@ from qianmian.contracts import decisions as d
 ARM: Final = pa.struct(
     [pa.field(name, pa.string(), nullable=False) for name in ("layer", "experiment", "arm")]
 )
+RACE: Final = pa.struct(
+    [
+        pa.field("race", pa.string(), nullable=False),
+        pa.field("first", pa.string(), nullable=False),
+        pa.field("propensity", pa.float64(), nullable=False),
+        pa.field("state_version", pa.int64(), nullable=False),
+    ]
+)
 
 SCHEMA: Final = pa.schema(
     [
@@ -21,6 +29,7 @@ SCHEMA: Final = pa.schema(
         pa.field(d.PHASE, pa.string(), nullable=False),
         pa.field(d.RELEASE, pa.string(), nullable=False),
         pa.field(d.ARMS, pa.list_(ARM)),
+        pa.field(d.RACES, pa.list_(RACE)),
         pa.field(d.DEGRADED, pa.list_(pa.string())),
         pa.field(d.PAGE_VIEW_ID, pa.string()),
         pa.field(d.BLOCK_ID, pa.string(), nullable=False),
@@ -31,6 +40,7 @@ SCHEMA: Final = pa.schema(
         pa.field(d.SOURCES, pa.list_(pa.string())),
         pa.field(d.SLOTS, pa.list_(pa.string())),
         pa.field(d.PROPENSITIES, pa.list_(pa.float32())),
+        pa.field(d.CAMPAIGN_IDS, pa.list_(pa.string())),
         *(pa.field(name, pa.list_(pa.float32())) for name in d.PROBABILITIES.values()),
     ]
 )

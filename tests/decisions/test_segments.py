@@ -37,8 +37,15 @@ def a_frame(name: str, at: float = AT, subject: str | None = "anna") -> bytes:
         "release": "r1",
         "experiments": [{"layer": "l", "experiment": "e", "arm": "a"}],
         "degraded": [],
+        "racing": [{"race": "r", "order": ["b", "a"], "propensity": 0.25, "state_version": 7}],
         "blocks": [
-            {"block_id": "main", "items": [{**item, "slot": "organic", "propensity": 1.0}]},
+            {
+                "block_id": "main",
+                "items": [
+                    {**item, "slot": "organic", "propensity": 1.0},
+                    {**item, "slot": "sponsored", "propensity": 0.5, "campaign_id": "bread"},
+                ],
+            },
             {"block_id": "empty", "items": []},
         ],
     }
@@ -49,6 +56,15 @@ def a_writer(folder: Path, replica: str = "1-a") -> SegmentWriter:
     return SegmentWriter(
         folder, replica=replica, max_bytes=10**6, max_seconds=60, fsync=True, clock=lambda: AT
     )
+
+
+def test_a_row_tells_what_led_the_races_and_whose_the_places_were(tmp_path: Path) -> None:
+    writer = a_writer(tmp_path)
+    writer.append([a_frame("one")])
+    writer.close()
+    row = newest(tmp_path, 2)[0]
+    assert row[d.CAMPAIGN_IDS] == [None, "bread"]
+    assert row[d.RACES] == [{"race": "r", "first": "b", "propensity": 0.25, "state_version": 7}]
 
 
 def names(folder: Path) -> list[object]:

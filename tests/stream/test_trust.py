@@ -20,6 +20,8 @@ def test_flags_come_to_stand_beside_the_log(shop):
     assert flags.total() == 24
     log, _ = shop.engine.events.read("", 100)
     assert len(log) == 24  # nothing left it
+    ids = [event.event_id for event in log]
+    assert flags.flagged([*ids[:3], "another"]) == set(ids[:3])
 
 
 def test_what_was_archived_is_remembered_left_out_of_training_and_kept(shop):
