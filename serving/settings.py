@@ -69,8 +69,8 @@ class ServeSettings(ConfigModel):
     key_file: Path | None = None
     """File with the keys that sign tokens (`qianmian keys`); null: `signing-keys.json` of the data
     set, made at the first start. Replicas on several machines need the same one."""
-    watch_seconds: Annotated[float, Field(gt=0)] = 1.0
-    """How often a replica looks whether a release was promoted."""
+    watch_seconds: Annotated[float, Field(gt=0)] = 0.5
+    """How often a replica looks whether a release was promoted or a venue file changed."""
     configs: Path = CONFIGS
     """Folder with `venues/`, `experiments/` and `campaigns/`."""
     feature_repo: Path = FEATURE_REPO

@@ -110,10 +110,10 @@ class ResidentRelease:
     def with_venues(
         self, venues: Mapping[str, Venue], before: Mapping[str, Venue], goods: Goods
     ) -> Self:
-        """Return the release with the pools of other venues; those that are as before stay."""
+        """Return the release with other venues; pools that are laid out as before stay."""
         pools = {
-            venue_id: self.pools[venue_id]
-            if venue_id in self.pools and before.get(venue_id) == venue
+            venue_id: replace(self.pools[venue_id], recipes=Recipes())
+            if venue_id in self.pools and _laid_out_alike(before.get(venue_id), venue)
             else _venue_pool(venue, self.bundle, self.columns, goods)
             for venue_id, venue in venues.items()
         }
@@ -138,6 +138,14 @@ class World:
     def release(self) -> ResidentRelease:
         """The release that answers whoever no experiment sends elsewhere."""
         return self.releases[self.experiments.base.release]
+
+
+def _laid_out_alike(before: Venue | None, venue: Venue) -> bool:
+    """Return whether two versions of a venue differ in nothing that its pool is laid out by."""
+    return before is not None and all(
+        getattr(before, part) == getattr(venue, part)
+        for part in ("pool", "eligibility", "fallback")
+    )
 
 
 def _venue_pool(venue: Venue, bundle: Bundle, columns: ItemColumns, goods: Goods) -> VenuePool:
