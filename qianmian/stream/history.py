@@ -117,6 +117,8 @@ class _Run:
     def __init__(self, rows: pa.Table) -> None:
         for place, name in enumerate(rows.column_names):
             column = rows[name]
+            if pa.types.is_dictionary(column.type):  # of any width of codes: runs must be alike
+                column = column.cast(column.type.value_type)
             if pa.types.is_string(column.type):
                 rows = rows.set_column(place, name, column.dictionary_encode())
         self.rows = rows.unify_dictionaries().combine_chunks()

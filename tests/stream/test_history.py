@@ -62,3 +62,15 @@ def test_quarantined_events_wait_outside():
     history.add([event(1, quarantine="unknown_item"), event(2)])
     assert len(history) == 1
     assert history.of_subjects(["u1"])[c.ITEM_ID].to_pylist() == ["i1"]
+
+
+def test_runs_merge_however_narrow_the_codes_of_the_import_are(monkeypatch):
+    monkeypatch.setattr(module, "TAIL", 4)
+    rows = contract_rows([event(n) for n in range(6)], EVENT_COLUMNS)
+    narrow = pa.dictionary(pa.int8(), pa.string())  # as pandas' categories come
+    for place, name in enumerate(rows.column_names):
+        if pa.types.is_string(rows[name].type):
+            rows = rows.set_column(place, name, rows[name].cast(narrow))
+    history = History(rows)
+    history.add([event(n) for n in range(6, 20)])
+    assert len(history.of_subjects(["u1"])) == 20
