@@ -1,6 +1,6 @@
 """Compilation of the re-ranker's inner loops; everything else here is plain numpy.
 
-Why these loops are compiled, and what that costs at a replica's start, is in docs/adr/0008.
+Why these loops are compiled, and what that costs at a replica's start, is in docs/adr/0015.
 
 The compiled code is kept on disk. numba looks only at the file of the outermost function to see
 whether it is still good, so the place is named after the source of the whole package.
