@@ -34,6 +34,9 @@ def main() -> None:
     options = _options()
     for name in SLOWING:
         os.environ.pop(name, None)
+    os.environ.setdefault(
+        "OMP_WAIT_POLICY", "passive"
+    )  # threads that wait leave the core to others
     from benchmarks.quality.cases import case_of, prepare
     from benchmarks.quality.report import report_of
     from benchmarks.quality.seeds import result_of
