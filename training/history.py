@@ -92,6 +92,12 @@ class History:
         """Codes of users with an event before a moment."""
         return np.flatnonzero(self._first_event < moment).astype(np.int32)
 
+    def newcomers(self, start: float, end: float) -> Int32:
+        """Codes of users first seen in [start, end), with a target action in it."""
+        first = np.flatnonzero((self._first_event >= start) & (self._first_event < end))
+        acted = np.unique(self.targets.between(start, end).users)
+        return np.intersect1d(first, acted).astype(np.int32)
+
     def states(self, service: str, users: Int32, moment: float) -> Iterator[UserState]:
         """User states at a moment, in the order of `users`, by point-in-time join."""
         return self.states_of(service, self.user_ids[users], moment)

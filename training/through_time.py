@@ -13,7 +13,7 @@ import torch
 
 from qianmian.contracts import features as f
 from qianmian.errors import TrainingError
-from qianmian.features.encoding import item_dense
+from qianmian.features.encoding import USER_ROW, item_dense
 from qianmian.features.item_table import Int32
 from qianmian.features.ranking_features import RankingFeatures
 from qianmian.features.user_state import SECONDS_PER_DAY
@@ -127,14 +127,21 @@ def read_week(run: Run, start: float, end: float) -> Week | None:
 
 
 def proposals(run: Run, moment: float) -> Examples:
-    """Candidates for every known user as of a moment, labelled by what followed."""
+    """Candidates for every user as of a moment, labelled by what followed.
+
+    Users who came within the horizon take part as what they were then, unknown: the ranker meets
+    such visitors in serving.
+    """
     history = run.history
     items = history.items(moment)
     codes = codes_at(run, moment)
     vectors = run.trainer.item_vectors(torch.from_numpy(item_dense(items, moment)), codes)
-    users = history.known_users(moment)
+    horizon = run.profile.ranker.horizon_days * SECONDS_PER_DAY
+    known, came = history.known_users(moment), history.newcomers(moment, moment + horizon)
+    users = np.concatenate([known, came])
     states = list(history.states(f.RANKER_SERVICE, users, moment))
     inputs = run.encoder.encode(((state, moment) for state in states), len(states))
+    inputs[USER_ROW][len(known) :] = 0  # nobody had an id row for them then
     user_vectors = run.trainer.user_vectors(inputs, len(states), codes)
     return examples_at(
         zip(users.tolist(), states, user_vectors, strict=True),

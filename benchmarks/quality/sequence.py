@@ -36,7 +36,7 @@ def sasrec(history: History, subjects: list[Subject], ranked: Int32, *, seed: in
     """
     targets = history.targets
     popular = popularity(targets, len(history.catalogue), history.cut)
-    rest = (popular / (popular.max() + 1.0) - 1.0) * 1e3  # below every score of the model
+    rest = (popular / (popular.max() + 1.0) - 2.0) * 1e3  # below every score of the model
     with tempfile.TemporaryDirectory() as place:
         given, wanted, back = (Path(place) / n for n in ("given.pq", "wanted.pq", "back.pq"))
         pd.DataFrame(

@@ -35,6 +35,7 @@ def train(
     from training.profile import load_profile
 
     chosen = load_profile(profile)
+    typer.echo(f"profile {chosen.name}: {chosen.description}", err=True)
     schema = current_schema(workspace)
     mark = stamp.fingerprint(workspace, chosen, schema)
     release = None if force else stamp.trained(workspace, mark)

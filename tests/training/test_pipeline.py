@@ -84,6 +84,17 @@ def test_calibration_is_measured_where_the_horizon_fits(parts):
     assert sum(row.candidates for row in segments) == order.candidates
 
 
+def test_newcomers_were_unknown_before_and_acted_since(parts):
+    _, _, history, _, _ = parts
+    first = float(history.targets.at[0])
+    start, end = first + 86_400.0, first + 5 * 86_400.0
+    came = set(history.newcomers(start, end).tolist())
+    known = set(history.known_users(start).tolist())
+    acted = set(history.targets.between(start, end).users.tolist())
+    assert came
+    assert came == acted - known
+
+
 def test_every_action_that_the_data_holds_has_a_head(parts):
     *_, bundle = parts
     assert set(bundle.actions) == {"click", "order"}
