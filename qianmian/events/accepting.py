@@ -9,7 +9,7 @@ event. The door and the bulk import share this module, so there is one truth of 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -29,6 +29,7 @@ from qianmian.events.identify import Identify, plainly
 _EVENTS: Final = "events"
 _FAULTS: Final = 3  # that the error of one event tells
 _DAY: Final = 86_400.0
+_STEP: Final = 50  # events judged between two pauses
 
 #: Why an event was rejected, as `Rejection.reason` counts it.
 INVALID: Final = "invalid"
@@ -104,6 +105,15 @@ class Acceptance:
             InvalidBatchError: the body is no batch of events.
         """
         judged = Judged()
+        for _ in self.judge_in_steps(body, now, judged):
+            pass
+        return judged
+
+    def judge_in_steps(self, body: bytes, now: float, judged: Judged) -> Iterator[None]:
+        """Do what `judge` does into `judged`, pausing after every few events.
+
+        Whoever answers pages on the same thread can do so in the pauses. Raises as `judge` does.
+        """
         try:
             read: list[tuple[int, Event]] = list(
                 enumerate(EVENTS_REQUEST.validate_json(body).events)
@@ -111,12 +121,13 @@ class Acceptance:
         except ValidationError as error:
             read, judged.rejected = _one_by_one(body, error)
         for index, event in read:
+            if index % _STEP == _STEP - 1:
+                yield
             try:
                 judged.events.append(self._accept(event, now))
             except _RefusedError as error:
                 judged.rejected.append(Rejection(index, event.event_id, str(error), error.reason))
         judged.rejected.sort(key=lambda rejection: rejection.index)
-        return judged
 
     def _accept(self, event: Event, now: float) -> StoredEvent:
         at = event.timestamp.timestamp()

@@ -8,13 +8,14 @@ batch is kept and the sender is told to come again: the same ids then have the e
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from pydantic import Field
 
 from qianmian.config import ConfigModel
 from qianmian.errors import EventStoreError
-from qianmian.events.accepting import Acceptance, AcceptanceSettings
+from qianmian.events.accepting import Acceptance, AcceptanceSettings, Judged
 from serving.ingest.metrics import IngestMetrics
 from serving.ingest.writer import GroupWriter
 
@@ -43,7 +44,9 @@ class Ingest:
             InvalidBatchError: the body is no batch of events.
             EventStoreError: the log cannot be written now; nothing of the batch was kept.
         """
-        judged = self._acceptance.judge(body, now)
+        judged = Judged()
+        for _ in self._acceptance.judge_in_steps(body, now, judged):
+            await asyncio.sleep(0)  # pages first
         try:
             new = await self._writer.append(judged.events)
         except EventStoreError:
