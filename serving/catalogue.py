@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
 
 from qianmian.contracts import columns as c
-from qianmian.contracts import features as f
 from qianmian.data.store import Dataset
 from qianmian.venues import Sources
 from qianmian.venues.vocabulary import conditions_of
 from serving.feed.resident import Goods
 from serving.feed.shelf import ItemFacts, Offers
+from serving.segments import Segments
 
 KNOWN_USERS: Final = 500
 #: Columns of the pool that become numbers on the shelf: field of a shelf by column.
@@ -26,7 +25,6 @@ _NUMBERS: Final = {
     c.ON_SALE_FROM: c.ON_SALE_FROM,
     c.ON_SALE_TO: c.ON_SALE_TO,
 }
-_SEGMENT_DAYS: Final = f.WINDOWS_DAYS[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +70,14 @@ def venue_sources(dataset: Dataset, configs: Path, *, kept: Path | None = None) 
 def read_goods(dataset: Dataset) -> Goods:
     """Read what pools and shelves are made of."""
     pools = dataset.venue_items()
+    segments = Segments(dataset)
+    segments.warm()
     grouped = {} if pools is None else dict(list(pools.groupby(c.VENUE_ID, observed=True)))
     return Goods(
         items_of={str(v): rows[c.ITEM_ID].astype(str).tolist() for v, rows in grouped.items()},
         offers={str(venue): _offers(rows) for venue, rows in grouped.items()},
         facts=_facts(dataset),
-        segments=lru_cache(maxsize=None)(lambda tag: _users_by_segment(dataset, tag)),
+        segments=segments.users_by_value,
     )
 
 
@@ -121,22 +121,4 @@ def _numbers(rows: pd.DataFrame, column: str) -> dict[str, float]:
     return {
         item: value.timestamp() if isinstance(value, pd.Timestamp) else float(value)
         for item, value in _known(rows, column)
-    }
-
-
-def _users_by_segment(dataset: Dataset, tag: str) -> Mapping[str, Mapping[str, float]]:
-    """Return the distinct users of each item in the last weeks, by the value of a user tag."""
-    users = dataset.users()
-    if users is None or tag not in users:
-        return {}
-    events = dataset.train_events([c.USER_ID, c.ITEM_ID, c.EVENT_TYPE, c.TIMESTAMP])
-    since = pd.Timestamp(dataset.spec.split.train_end) - pd.Timedelta(days=_SEGMENT_DAYS)
-    events = events[(events[c.EVENT_TYPE] == dataset.spec.target) & (events[c.TIMESTAMP] >= since)]
-    values = pd.Series(users[tag].to_numpy(), index=users[c.USER_ID].astype(str))
-    pairs = events[[c.USER_ID, c.ITEM_ID]].astype(str).drop_duplicates()
-    pairs = pairs.assign(segment=pairs[c.USER_ID].map(values)).dropna()
-    counted = pairs.groupby("segment", observed=True)[c.ITEM_ID].value_counts()
-    return {
-        str(value): {str(item): float(users) for item, users in counted[value].items()}
-        for value in counted.index.get_level_values(0).unique()
     }
