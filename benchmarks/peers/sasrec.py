@@ -30,9 +30,9 @@ def main(actions: str, users: str, lists: str, seed: int) -> None:
         n_heads=2,
         session_max_len=LENGTH,
         loss="sampled_softmax",
-        n_negatives=256,
+        n_negatives=128,
         batch_size=128,
-        epochs=20,
+        epochs=10,
         lr=1e-3,
         recommend_torch_device="cpu",
     )
