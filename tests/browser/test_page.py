@@ -7,6 +7,9 @@ import json
 import httpx
 import pytest
 
+from qianmian.contracts.topics import INVENTORY
+from qianmian.events.changes import Change
+from qianmian.venues.inventory import Fact, encode
 from serving.service import VenueService
 from tests.browser.conftest import View, eventually, resize
 
@@ -246,3 +249,25 @@ def test_what_was_seen_and_clicked_is_told_with_its_attribution(
     eventually(lambda: (first, 1, "token") in told("impression"))
     view.one(f'[data-item="{first}"] h4').click()
     eventually(lambda: told("click") == {(first, 1, "token")})
+
+
+def test_a_page_tells_its_phase_and_what_was_taken_out(view: View, shop: VenueService) -> None:
+    pushed = shop.catalogue.goods.pushed
+
+    def stock(units: float | None) -> None:
+        pushed.take([Change(INVENTORY, key, value) for key, value in facts(units).items()])
+
+    def facts(units: float | None) -> dict[str, bytes | None]:
+        return encode([Fact("stock", "sale", "i058", units)])
+
+    stock(0.0)
+    try:
+        view.open("?venue=sale&user=anna")
+        assert view.one(".phase").text == "peak 爆发"
+        view.one(".page details summary").click()
+        told = view.texts(".page details dd")
+        assert "sold out 1 (such as i058)" in told
+        assert "i058" not in view.item_ids(1)
+        assert all(view.texts(".item .reason"))
+    finally:
+        stock(None)

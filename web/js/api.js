@@ -46,6 +46,7 @@
  * @property {ItemDetails} item
  * @property {string} [label]  What a sponsored item must be marked with.
  * @property {string} [campaign_id]
+ * @property {{ moved_by: string[] }} [explain]  With `params.explain` only.
  *
  * @typedef {object} RankedBlock
  * @property {string} block_id
@@ -53,6 +54,12 @@
  * @property {RankedItem[]} items
  * @property {string} [creative]  The face to show, where creatives race for it.
  * @property {string | null} next_page_token  Null when nothing is left to show.
+ * @property {BlockExplanation} [explain]  With `params.explain` only.
+ *
+ * @typedef {object} BlockExplanation
+ * @property {Record<string, number>} candidates  By source.
+ * @property {Record<string, number>} removed  Items that were taken out, by reason.
+ * @property {Record<string, string[]>} examples  Some of them, by reason.
  *
  * @typedef {object} Venue
  * @property {string} id

@@ -24,7 +24,8 @@ import {
  * @param {RankedItem} ranked
  * @returns {HTMLLIElement}
  */
-export function itemEntry({ item_id, position, score, source, reason, item, label }) {
+export function itemEntry({ item_id, position, score, source, reason, item, label, explain }) {
+  const moved = explain?.moved_by ?? [];
   const sort = [item.category && calm(item.category), item.brand && brandName(item.brand)];
   return element(
     "li",
@@ -47,6 +48,7 @@ export function itemEntry({ item_id, position, score, source, reason, item, labe
       { class: "why" },
       sourceMark(source),
       element("span", { class: "reason" }, capitalized(asWords(reason))),
+      moved.length > 0 && element("span", { class: "moved" }, `moved by ${moved.join(", ")}`),
       element("span", { class: "shared", hidden: true }),
     ),
     element("span", { class: "score" }, spoken("score "), showFine(score)),

@@ -4,7 +4,7 @@
  * @module
  */
 
-/** @import { RecommendResponse, User, VenueClient } from "./api.js" */
+/** @import { BlockExplanation, RecommendResponse, User, VenueClient } from "./api.js" */
 /** @import { EventTracker } from "./events.js" */
 /** @import { Shopper } from "./state.js" */
 
@@ -111,7 +111,8 @@ export class ShopperPage {
     this.#end.replaceChildren();
     this.element.setAttribute("aria-busy", "true");
     try {
-      const question = { user: this.#user(), page_view_id: this.#view, ...request };
+      const params = { explain: true };
+      const question = { user: this.#user(), page_view_id: this.#view, params, ...request };
       const answer = await this.#client.recommend(this.#venue, question, { signal });
       this.#show(answer);
     } catch (error) {
@@ -180,7 +181,7 @@ function facts({ experiments, degraded, timing_ms }) {
  *
  * @param {RecommendResponse} answer
  */
-function story({ venue, release, experiments, degraded, recommendation_id, timing_ms }) {
+function story({ venue, release, experiments, degraded, blocks, recommendation_id, timing_ms }) {
   const arms = experiments.map(({ layer, experiment, arm }) => `${layer} / ${experiment}: ${arm}`);
   const stages = Object.entries(timing_ms).map(([stage, ms]) => `${asWords(stage)} ${showTime(ms)}`);
   const rows = [
@@ -188,6 +189,7 @@ function story({ venue, release, experiments, degraded, recommendation_id, timin
     ["phase", phaseName(venue.phase)],
     ["arms", arms.join(", ") || "none"],
     ["fallbacks", degraded.map(asWords).join(", ") || "none"],
+    ["taken out", takenOut(blocks[0].explain) || "nothing"],
     ["time", stages.join(", ")],
     ["answer", recommendation_id],
   ];
@@ -201,6 +203,20 @@ function story({ venue, release, experiments, degraded, recommendation_id, timin
     element("summary", {}, "How this page came about"),
     element("dl", {}, ...lines),
   );
+}
+
+/**
+ * Return what was taken out of a block: how many items for each reason, and some of them.
+ *
+ * @param {BlockExplanation | undefined} explain
+ */
+function takenOut(explain) {
+  return Object.entries(explain?.removed ?? {})
+    .map(([reason, count]) => {
+      const some = explain?.examples[reason]?.join(", ");
+      return `${asWords(reason)} ${count}${some ? ` (such as ${some})` : ""}`;
+    })
+    .join("; ");
 }
 
 function waiting() {
