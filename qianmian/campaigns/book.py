@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from time import monotonic
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from qianmian.campaigns.campaign import Campaign
 from qianmian.campaigns.schema import CampaignFile
@@ -74,6 +74,13 @@ def load_campaigns(
     return campaigns
 
 
+class Edition(NamedTuple):
+    """The campaigns as they were read at once, and which reading it was."""
+
+    version: int
+    campaigns: Mapping[str, Campaign]
+
+
 class CampaignBook:
     """The campaigns as their files say now; files that hold faults leave what was there before."""
 
@@ -97,8 +104,7 @@ class CampaignBook:
         self._looked_at = clock()
         self._stamp = self._look()
         self.refused: str | None = None
-        self.version = 1
-        self.campaigns: Mapping[str, Campaign] = read()
+        self.current = Edition(1, read())
 
     @classmethod
     def open(
@@ -138,9 +144,18 @@ class CampaignBook:
             log.warning("campaigns stay as they were: %s", error)
             return False
         self.refused = None
-        self.campaigns = campaigns
-        self.version += 1
+        self.current = Edition(self.current.version + 1, campaigns)
         return True
+
+    @property
+    def version(self) -> int:
+        """Rises with every change."""
+        return self.current.version
+
+    @property
+    def campaigns(self) -> Mapping[str, Campaign]:
+        """The campaigns by id."""
+        return self.current.campaigns
 
     def _look(self) -> tuple[tuple[str, int, int], ...]:
         found = []

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 from prometheus_client import CollectorRegistry, Gauge
 
-from qianmian.campaigns.book import CampaignBook
+from qianmian.campaigns.book import CampaignBook, Edition
 from qianmian.campaigns.campaign import BILLED, Campaign
 from qianmian.campaigns.frequency import LONGEST_SECONDS, FrequencyMemory
 from qianmian.campaigns.pacer import participations
@@ -71,20 +71,15 @@ class Market:
     # -- within a request -----------------------------------------------------------------------
 
     @property
-    def version(self) -> int:
-        """Rises whenever the campaigns change."""
-        return self._book.version
+    def edition(self) -> Edition:
+        """All campaigns of the data set; a request takes them once."""
+        return self._book.current
 
-    @property
-    def campaigns(self) -> Mapping[str, Campaign]:
-        """All campaigns of the data set by id."""
-        return self._book.campaigns
-
-    def running(self, venue_id: str, now: float) -> list[Campaign]:
+    def running(self, edition: Edition, venue_id: str, now: float) -> list[Campaign]:
         """Return the campaigns that may be shown in a venue at a moment and are not out of days."""
         return [
             campaign
-            for campaign in self.campaigns.values()
+            for campaign in edition.campaigns.values()
             if campaign.runs(now)
             and (not campaign.venues or venue_id in campaign.venues)
             and self._has_day(campaign, now)
@@ -94,9 +89,11 @@ class Market:
         """Return the probability with which a campaign enters an auction."""
         return self._participations.get(campaign.id, 0.0 if campaign.paced else 1.0)
 
-    def items_of(self, campaign: Campaign, release_id: str, table: ItemTable) -> Int32:
+    def items_of(
+        self, edition: Edition, campaign: Campaign, release_id: str, table: ItemTable
+    ) -> Int32:
         """Return the items of a campaign that a release knows, as item indices."""
-        key = release_id, self.version
+        key = release_id, edition.version
         made = self._items.get(key)
         if made is None:
             if len(self._items) >= _RELEASES:
@@ -124,12 +121,12 @@ class Market:
         """Take in what changed and give account; errors of the engine are counted and passed by."""
         now = self._now()
         self._book.refresh()
-        campaigns = self.campaigns
+        version, campaigns = self.edition
         try:
-            if self._funded != self.version:
+            if self._funded != version:
                 budgets = {campaign.id: campaign.budget for campaign in campaigns.values()}
                 self._purse.ledger.fund(budgets)
-                self._funded = self.version
+                self._funded = version
             running = [c for c in campaigns.values() if c.runs(now) and BILLED[c.billing]]
             self.wallet.refresh({campaign.id: campaign.terms() for campaign in running}, now)
             self._participations = participations(self._purse.ledger.paces(), campaigns.values())
@@ -162,8 +159,9 @@ class Market:
     def _buy_days(self, now: float) -> None:
         wanted, self._wanted_days = self._wanted_days, set()
         bought = set(self._bought)
-        for name in wanted & self.campaigns.keys():
-            campaign = self.campaigns[name]
+        campaigns = self.edition.campaigns
+        for name in wanted & campaigns.keys():
+            campaign = campaigns[name]
             paid = self._purse.ledger.buy_day(name, campaign.day(now), campaign.price, now)
             if paid:
                 bought.add(_day_of(campaign, now))

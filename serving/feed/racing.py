@@ -116,6 +116,8 @@ class Races:
 
 def led_by(query: Query, outcomes: Sequence[Raced]) -> Query:
     """Return the query with its blocks in the order of the races; others keep their places."""
+    if not outcomes:
+        return query
     blocks = list(query.blocks)
     for raced in outcomes:
         if raced.file.creatives:

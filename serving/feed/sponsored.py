@@ -99,6 +99,7 @@ class Sales:
         self._user = user
         self._release = release
         self._market = market
+        self._edition = market.edition
         self._draw = draw
         self._actions = release.bundle.actions
         self.left_out: Counter[str] = Counter()  # campaigns, by reason
@@ -109,7 +110,9 @@ class Sales:
         Raises:
             EventStoreError: the showings that frequency caps count cannot be read.
         """
-        running = self._willing(self._market.running(self._query.venue.id, self._query.now))
+        running = self._willing(
+            self._market.running(self._edition, self._query.venue.id, self._query.now)
+        )
         sold: dict[str, dict[int, FixedSlot]] = {}
         taken: set[int] = set()
         for offer in offers:
@@ -150,7 +153,7 @@ class Sales:
             bids += self._bids(campaign, offer, items, chances, may)
         return sell(
             bids,
-            self._market.campaigns,
+            self._edition.campaigns,
             places=len(offer.places),
             reserve=micros(offer.file.reserve_price / CPM_IMPRESSIONS),
             wallet=self._market.wallet,
@@ -162,7 +165,7 @@ class Sales:
         self, campaign: Campaign, offer: Offer, items: Int32, chances: Float32, may: Mask
     ) -> list[Bid]:
         """Return a bid for each of the campaign's best items that are relevant enough here."""
-        own = self._market.items_of(campaign, self._release.id, self._release.bundle.items)
+        own = self._items_of(campaign)
         rows = np.searchsorted(items, own)
         rows = rows[may[rows]]
         if not len(rows):
@@ -197,14 +200,14 @@ class Sales:
 
         The ranker scores them once for a user, as it scores candidates.
         """
-        bundle, query, market = self._release.bundle, self._query, self._market
+        bundle, query = self._release.bundle, self._query
         here = [
-            market.items_of(campaign, self._release.id, bundle.items)
-            for campaign in market.campaigns.values()
+            self._items_of(campaign)
+            for campaign in self._edition.campaigns.values()
             if not campaign.venues or query.venue.id in campaign.venues
         ]
         items = np.unique(np.concatenate(here)).astype(np.int32)
-        key = query.venue.id, market.version
+        key = query.venue.id, self._edition.version
         held = self._user.offered
         if held is not None and held[0] == key:
             return items, held[1]
@@ -218,6 +221,10 @@ class Sales:
         chances = bundle.rank(state, candidates, query.now)
         self._user.offered = key, chances
         return items, chances
+
+    def _items_of(self, campaign: Campaign) -> Int32:
+        table = self._release.bundle.items
+        return self._market.items_of(self._edition, campaign, self._release.id, table)
 
     def _column(self, action: EventType) -> int:
         """Return the column of an action, -1 where the release does not predict it."""
