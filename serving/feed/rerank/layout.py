@@ -316,7 +316,8 @@ def _explore(layouts: Sequence[Layout], page: _Page, fresh: Fresh) -> None:
 def _exploring(layout: Layout, exploration: Exploration, *, last: bool) -> Mask:
     """Return the slots that may explore: organic, ranked, and not read by the block below."""
     vacancy, rows = layout.vacancy, layout.rows
-    may = (rows >= 0) & (layout.kept.take(rows, mode="clip") >= 0)
+    may = rows >= 0
+    may[may] = layout.kept[rows[may]] >= 0
     if exploration.positions:
         positions = np.array(exploration.positions) - 1 - vacancy.offset
         named = np.zeros(len(rows), dtype=np.bool_)
