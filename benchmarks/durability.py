@@ -51,7 +51,7 @@ from qianmian.events.store import BEGINNING, EventStore
 from qianmian.workspace import Workspace
 
 _TIMEOUT: Final = 10.0
-_WAIT: Final = 0.05  # seconds before a client tries again
+_WAIT: Final = 0.2  # seconds before a client tries again
 _PAGE: Final = 20_000
 _LATEST_KILL: Final = 0.05  # seconds after the events that it waited for
 

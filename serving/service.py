@@ -403,7 +403,6 @@ class VenueService:
         ring = self._changed_keys()
         if ring is not None:
             self._seal.take(ring)
-            self._attribute.forget()
 
     def _changed_keys(self) -> KeyRing | None:
         """Return the ring where its file changed since it was read; a broken one is left alone."""
@@ -411,6 +410,7 @@ class VenueService:
         if stamp == self._seen_keys:
             return None
         self._seen_keys = stamp
+        self._attribute.forget()  # what a retired key signed must not be remembered
         try:
             return self._keys.ring
         except ConfigError as error:

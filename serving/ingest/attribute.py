@@ -60,13 +60,14 @@ class Attributor:
 
     def forget(self) -> None:
         """Open every token anew: keys were retired."""
-        self._opened.clear()
+        self._opened = OrderedDict()
 
     def _open(self, text: str) -> Attribution:
-        token = self._opened.get(text)
+        opened = self._opened  # the watcher of keys may put another in its place
+        token = opened.get(text)
         if token is None:
             token = self._signer.open_attribution(text)
-            self._opened[text] = token
-            if len(self._opened) > _REMEMBERED:
-                self._opened.popitem(last=False)
+            opened[text] = token
+            if len(opened) > _REMEMBERED:
+                opened.popitem(last=False)
         return token

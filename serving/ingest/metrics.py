@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter as Tally
 from collections.abc import Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from qianmian.events.accepting import Rejection
 from qianmian.events.event import ATTRIBUTED, QUARANTINES, StoredEvent
@@ -56,12 +56,6 @@ class IngestMetrics:
             "Events told to come again: the log could not be written",
             registry=registry,
         )
-        self._lag = Gauge(
-            "qianmian_events_lag",
-            "Events that a group of consumers has not read yet",
-            ["group"],
-            registry=registry,
-        )
         for attributed in ATTRIBUTED:
             self._attributed.labels(attributed)
         for reason in QUARANTINES:
@@ -100,7 +94,3 @@ class IngestMetrics:
     def unwritten(self, events: int) -> None:
         """Book events that could not be written."""
         self._unwritten.inc(events)
-
-    def lag(self, group: str, events: int) -> None:
-        """Set how far a group of consumers is behind."""
-        self._lag.labels(group).set(events)

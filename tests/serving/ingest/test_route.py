@@ -292,6 +292,22 @@ def test_tokens_survive_a_rotation_and_die_with_their_key(send: Send, shop: Venu
     assert [one.attributed for one in stored(shop)] == ["token", "expired"]
 
 
+def test_a_retired_key_is_not_remembered_when_another_token_had_the_ring_read_anew(
+    send: Send, shop: VenueService
+) -> None:
+    answer, token = page(send)
+    shown = answer["blocks"][0]["items"][0]["item_id"]
+    click = {**event(1, item_id=shown), "attribution_token": token}
+    assert told(send({"events": [click]}))[0] == 1
+    keys = shop.settings.keys()
+    first = keys.ring.active.id
+    keys.rotate(at=datetime.now(UTC), retire_before=datetime(2000, 1, 1, tzinfo=UTC))
+    keys.retire(first)
+    unknown = {**event(2, item_id=shown), "attribution_token": "AAAA" + token[4:]}
+    assert told(send({"events": [unknown, {**click, "event_id": "e3"}]}))[0] == 2
+    assert [one.attributed for one in stored(shop)] == ["token", "foreign", "expired"]
+
+
 def test_a_log_that_cannot_be_written_answers_503_and_keeps_nothing(
     send: Send, shop: VenueService
 ) -> None:
