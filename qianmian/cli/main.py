@@ -18,7 +18,7 @@ from qianmian.cli.state import CliState
 from qianmian.workspace import DEFAULT_DATASET
 
 JOURNEY = "The journey, in order"
-LOOK = "Look at what it does"
+LOOK = "Look at what it does, and after it"
 
 COMMANDS = (
     Entry(JOURNEY, "data", "Check a folder against the data contract and import it."),
@@ -28,8 +28,8 @@ COMMANDS = (
     Entry(JOURNEY, "release", "List, show, promote and roll back releases."),
     Entry(JOURNEY, "serve", "Start the service on the live release."),
     Entry(JOURNEY, "events", "Import events into the service's log, follow it, see its state."),
-    Entry(LOOK, "keys", "Rotate and retire the keys that sign tokens."),
     Entry(JOURNEY, "stream", "Turn events into fresh features; `serve` starts it by itself."),
+    Entry(LOOK, "keys", "Rotate and retire the keys that sign tokens."),
     Entry(LOOK, "venue", "Check venue files, show a venue, preview its page."),
     Entry(LOOK, "campaigns", "Sponsored campaigns: budgets, pacing, what they brought."),
     Entry(LOOK, "recommend", "Print one venue page for one shopper as a table."),

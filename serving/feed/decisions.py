@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from qianmian.decisions.frames import Facts, frame
+from qianmian.features.item_table import Float32
 from serving.feed.answer import Made
 from serving.feed.page import UNRANKED
 
@@ -33,12 +34,11 @@ class Decision:
             actions = ()  # no ranker scored
         parts = []
         for page in made.pages:
-            scored, rows = page.listing.ranking.probabilities, np.array(page.rows, dtype=np.intp)
-            chances = np.full((len(rows), len(actions)), _UNKNOWN, dtype=np.float32)
-            if scored.shape[1]:
-                ranked = rows != UNRANKED
-                chances[ranked] = scored[rows[ranked]]
-            parts.append(chances.tobytes())
+            scored = page.listing.ranking.probabilities
+            if scored.shape[1] and UNRANKED not in page.rows:  # as nearly all pages are
+                parts.append(scored.take(page.rows, axis=0).tobytes())
+                continue
+            parts.append(_some_ranked(scored, page.rows, len(actions)).tobytes())
         facts = Facts(
             decided_at=query.now,
             subject_id=query.subject_id,
@@ -47,3 +47,13 @@ class Decision:
             actions=actions,
         )
         return frame(facts, b"".join(parts), self.answer)
+
+
+def _some_ranked(scored: Float32, rows: list[int], actions: int) -> Float32:
+    """Chances of a page with items that no ranker scored: theirs are NaN; [shown, actions]."""
+    if not len(scored) or not scored.shape[1]:
+        return np.full((len(rows), actions), _UNKNOWN, dtype=np.float32)
+    places = np.array(rows, dtype=np.intp)
+    chances: Float32 = scored.take(places, axis=0, mode="wrap")
+    chances[places == UNRANKED] = _UNKNOWN
+    return chances
