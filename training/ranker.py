@@ -1,7 +1,7 @@
 """Trains the ranker on labelled proposals: cross-entropy for probabilities, listwise for order.
 
 Where pages were logged, they teach the actions that came of them; what the place of an item did to
-its actions is learned beside the ranker and stays out of it (`models.position`).
+its actions is estimated beforehand and stays out of the ranker (`training.places`).
 
 Shapes: `B` groups of a batch, `N` candidates (padded), `F` features, `A` actions.
 """
@@ -18,15 +18,15 @@ import torch
 from torch import Tensor, nn
 
 from models.losses import listwise_softmax, weighted_bce
-from models.position import PositionBias
+from models.position import Examined
 from models.ranker import Ranker
 from qianmian.features.user_state import SECONDS_PER_DAY
+from training.places import examination
 from training.profile import RankerProfile
 from training.proposals import Examples
 
 _HOURS_PER_DAY: Final = 24.0
-_BIAS_HASTE: Final = 10.0  # against the ranker's learning rate: few numbers, seldom met
-_SMOOTHING: Final = 50.0  # rows of the mean rate that each place starts with
+_BIAS_HASTE: Final = 10.0  # of the level of pages, against the ranker's learning rate
 _TOLD_PLACES: Final = (1, 2, 3, 5, 10, 20)
 
 
@@ -66,6 +66,8 @@ def fit_ranker(
     window_days = profile.impressions.window_hours / _HOURS_PER_DAY
     days = np.where(examples.shown, window_days, profile.horizon_days)
     known = examples.moments + days * SECONDS_PER_DAY <= last + 1.0
+    if len(lesson.chance):
+        progress(lesson.told())
     rehearsal = None
     if (known & ~examples.shown).any():
         progress("ranker: rehearsal for the calibration")
@@ -89,15 +91,24 @@ class Lesson:
 
     target: int
     by_pages: npt.NDArray[np.bool_]  # [A] whether shown groups teach it
-    places: int  # places on a page with a bias of their own
+    chance: npt.NDArray[np.float64]  # [P + 1, A], that a place is examined; empty without pages
 
     @classmethod
     def of(cls, examples: Examples, target: int, *, places: int) -> Lesson:
         """See what came of the pages; without pages, proposals teach everything."""
         rows = np.repeat(examples.shown, np.diff(examples.starts))
-        furthest = int(examples.positions.max(initial=0))
         by_pages: npt.NDArray[np.bool_] = np.any(examples.labels[rows] > 0, axis=0)
-        return cls(target, by_pages, min(places, furthest))
+        furthest = min(places, int(examples.positions.max(initial=0)))
+        chance = np.zeros((0, len(by_pages)))
+        if by_pages.any() and furthest:
+            chance = examination(
+                examples.features[rows],
+                examples.labels[rows],
+                examples.weights[rows],
+                examples.positions[rows],
+                places=furthest,
+            )
+        return cls(target, by_pages, chance)
 
     @property
     def by_pages_alone(self) -> npt.NDArray[np.bool_]:
@@ -113,11 +124,12 @@ class Lesson:
         """Which actions each group teaches, bool [B, A]."""
         return np.where(shown[:, None], self.by_pages, ~self.by_pages_alone)
 
-    def bias(self) -> PositionBias | None:
-        """The bias of places, None where no page was logged."""
-        if not self.by_pages.any() or not self.places:
-            return None
-        return PositionBias(places=self.places, relative=torch.from_numpy(self.by_pages_alone))
+    def told(self) -> str:
+        """How much less is done in later places, for the first action that pages teach."""
+        chance = self.chance[:, int(np.flatnonzero(self.by_pages)[0])]
+        chosen = [place for place in _TOLD_PLACES if place < len(chance)]
+        told = ", ".join(f"{place}: {chance[place]:.2f}" for place in chosen)
+        return f"ranker: chance of an action by place, against the first: {told}"
 
 
 def _fit(
@@ -135,12 +147,11 @@ def _fit(
         dropout=profile.dropout,
     )
     ranker.standardize.fit(torch.from_numpy(examples.features))
-    target, bias = lesson.target, lesson.bias()
-    _start_at_base_rate(ranker, bias, examples, lesson)
+    target, examined = lesson.target, _start_at_base_rate(ranker, examples, lesson)
     optimizer = torch.optim.AdamW(ranker.parameters(), lr=profile.lr, weight_decay=1e-4)
     rates = [profile.lr]
-    if bias is not None:
-        optimizer.add_param_group({"params": [bias.table], "weight_decay": 0.0})
+    if examined is not None:
+        optimizer.add_param_group({"params": [examined.level], "weight_decay": 0.0})
         rates.append(_BIAS_HASTE * profile.lr)
     groups = len(examples.starts) - 1
     batches = max(1, groups // profile.groups_per_batch)
@@ -153,8 +164,8 @@ def _fit(
         for rows in np.array_split(rng.permutation(groups), batches):
             features, labels, weights = _pad(examples, rows)
             logits_BNA = ranker(features)
-            if bias is not None:
-                logits_BNA = logits_BNA + bias(_positions(examples, rows))
+            if examined is not None:
+                logits_BNA = examined(logits_BNA, _positions(examples, rows))
             teaches = _teaches(lesson, examples.shown[rows])
             scores, wanted = logits_BNA[..., target], labels[..., target]
             new = features[..., repeat] <= 0
@@ -163,6 +174,12 @@ def _fit(
                 + profile.listwise_weight * listwise_softmax(scores, wanted, weights)
                 + profile.new_weight * listwise_softmax(scores, wanted * new, weights * new)
             )
+            if teaches is not None:
+                on_page = torch.from_numpy(examples.shown[rows]).float().unsqueeze(-1) * weights
+                for action in np.flatnonzero(lesson.by_pages_alone).tolist():
+                    logits_BN, acted_BN = logits_BNA[..., action], labels[..., action]
+                    order = listwise_softmax(logits_BN, acted_BN, on_page)
+                    loss = loss + profile.listwise_weight * order
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(ranker.parameters(), 5.0)
@@ -170,49 +187,42 @@ def _fit(
             schedule.step()
             losses.append(float(loss.detach()))
         progress(f"ranker epoch {epoch + 1}/{profile.epochs}: loss {np.mean(losses):.4f}")
-    if bias is not None:
-        progress(_told(bias, lesson))
     return ranker.eval()
 
 
-def _start_at_base_rate(
-    ranker: Ranker, bias: PositionBias | None, examples: Examples, lesson: Lesson
-) -> None:
+def _start_at_base_rate(ranker: Ranker, examples: Examples, lesson: Lesson) -> Examined | None:
     """Start each head at the log odds of its action, so that training need not find them.
 
-    What pages alone teach starts at its rate in the first place, each place at its own rate.
+    What pages alone teach starts at its rate in the first place. Returns what places do, None where
+    no page told them apart.
     """
     on_page = np.repeat(examples.shown, np.diff(examples.starts))
-    rate = _rates(examples.labels[~on_page], examples.weights[~on_page])
+    odds = _log_odds(examples.labels[~on_page], examples.weights[~on_page])
+    examined = None
     if lesson.by_pages.any():
-        by_place = _rates_by_place(examples, on_page, lesson.places)
-        rate = np.where(lesson.by_pages_alone, by_place[min(1, lesson.places)], rate)
-    if bias is not None:
-        bias.start_at(torch.from_numpy(by_place).float(), torch.from_numpy(rate).float())
-    rate = np.clip(rate, 1e-6, 1 - 1e-6)
+        labels, weights = examples.labels[on_page], examples.weights[on_page]
+        first = _log_odds(labels, weights)
+        if len(lesson.chance):
+            place = np.minimum(examples.positions[on_page], len(lesson.chance) - 1)
+            seen = np.average(lesson.chance[place], axis=0, weights=weights)
+            first = _log_odds(labels / np.maximum(seen, 0.1), weights)
+            examined = Examined(
+                chance_PA=torch.from_numpy(lesson.chance),
+                relative_A=torch.from_numpy(lesson.by_pages_alone),
+                level_A=torch.from_numpy(first - odds),
+            )
+        odds = np.where(lesson.by_pages_alone, first, odds)
     with torch.no_grad():
-        ranker.wide.bias.copy_(torch.from_numpy(np.log(rate / (1 - rate))).float())
+        ranker.wide.bias.copy_(torch.from_numpy(odds).float())
+    return examined
 
 
-def _rates(labels: npt.NDArray[np.floating], weights: npt.NDArray[np.floating]) -> np.ndarray:
-    """Weighted share of rows with each action, [A]."""
-    share: np.ndarray = (labels * weights[:, None]).sum(0) / weights.sum()
-    return share
-
-
-def _rates_by_place(
-    examples: Examples, on_page: npt.NDArray[np.bool_], places: int
-) -> npt.NDArray[np.floating]:
-    """Rates of the shown rows in each place, [P + 1, A], drawn to the mean where rows are few."""
-    labels, weights = examples.labels[on_page], examples.weights[on_page]
-    place = np.minimum(examples.positions[on_page], places)
-    overall = _rates(labels, weights)
-    rates = np.tile(overall, (places + 1, 1))
-    for p in range(1, places + 1):
-        here = place == p
-        total = (labels[here] * weights[here, None]).sum(0) + _SMOOTHING * overall
-        rates[p] = total / (weights[here].sum() + _SMOOTHING)
-    return rates
+def _log_odds(labels: npt.NDArray[np.floating], weights: npt.NDArray[np.floating]) -> np.ndarray:
+    """Log odds of each action over weighted rows, [A]."""
+    rate = (labels * weights[:, None]).sum(0) / weights.sum()
+    rate = np.clip(rate, 1e-6, 1 - 1e-6)
+    odds: np.ndarray = np.log(rate / (1 - rate))
+    return odds
 
 
 def _teaches(lesson: Lesson, shown: npt.NDArray[np.bool_]) -> Tensor | None:
@@ -224,15 +234,6 @@ def _positions(examples: Examples, groups: np.ndarray) -> Tensor:
     """Places of the groups' rows, [B, N]; padding has place 0."""
     places, inside = _places(examples, groups)
     return torch.from_numpy(np.where(inside, examples.positions[places], 0).astype(np.int64))
-
-
-def _told(bias: PositionBias, lesson: Lesson) -> str:
-    """How much less is done in later places, for the first action that pages teach."""
-    action = int(np.flatnonzero(lesson.by_pages)[0])
-    logits = bias.logits().detach()[:, action]
-    chosen = [place for place in _TOLD_PLACES if place <= lesson.places]
-    told = ", ".join(f"{place}: {float((logits[place] - logits[1]).exp()):.2f}" for place in chosen)
-    return f"ranker: chance of an action by place, against the first: {told}"
 
 
 def _pad(examples: Examples, groups: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,32 +1,38 @@
 import pytest
 import torch
 
-from models.position import PositionBias
+from models.position import Examined
 
 
 @pytest.fixture
-def bias():
-    made = PositionBias(places=3, relative=torch.tensor([True, False]))
-    with torch.no_grad():
-        made.table.copy_(torch.tensor([[9.0, 9.0], [1.0, 2.0], [0.5, 1.5], [-1.0, 0.0]]))
-    return made
+def examined():
+    return Examined(
+        chance_PA=torch.tensor([[1.0, 1.0], [1.0, 1.0], [0.5, 0.25]]),
+        relative_A=torch.tensor([True, False]),
+        level_A=torch.tensor([9.0, 1.0]),
+    )
 
 
-def test_what_was_never_shown_has_no_bias(bias):
-    assert bias(torch.tensor([[0, 0]])).tolist() == [[[0.0, 0.0], [0.0, 0.0]]]
+LOGITS = torch.tensor([[[0.3, -2.0], [0.3, -2.0], [0.3, -2.0]]])
 
 
-def test_a_relative_action_means_if_it_stood_first(bias):
-    assert bias(torch.tensor([[1, 2]])).tolist() == [[[0.0, 2.0], [-0.5, 1.5]]]
+def test_what_was_never_shown_keeps_its_logit(examined):
+    assert torch.equal(examined(LOGITS, torch.tensor([[0, 0, 0]])), LOGITS)
 
 
-def test_far_places_share_the_last_one(bias):
-    assert torch.equal(bias(torch.tensor([[3]])), bias(torch.tensor([[400]])))
+def test_the_chance_of_acting_is_that_of_looking_times_that_of_wanting(examined):
+    p = torch.sigmoid(examined(LOGITS, torch.tensor([[1, 2, 400]])))[0]
+    wanted = torch.sigmoid(torch.tensor([0.3, -2.0 + 1.0]))  # the level is of the second alone
+    torch.testing.assert_close(p[0], wanted)
+    torch.testing.assert_close(p[1], wanted * torch.tensor([0.5, 0.25]))
+    torch.testing.assert_close(p[2], p[1])  # far places share the last one
 
 
-def test_starts_at_the_odds_of_each_place():
-    bias = PositionBias(places=2, relative=torch.tensor([True, False]))
-    rates = torch.tensor([[0.5, 0.5], [0.5, 0.5], [0.25, 0.2]])
-    bias.start_at(rates, torch.tensor([0.5, 0.2]))
-    expected = torch.logit(torch.tensor([0.25, 0.2])) - torch.logit(torch.tensor([0.5, 0.2]))
-    torch.testing.assert_close(bias(torch.tensor([2])), expected.unsqueeze(0))
+def test_only_the_level_learns(examined):
+    assert [name for name, _ in examined.named_parameters()] == ["level"]
+
+
+def test_extreme_logits_have_finite_gradients(examined):
+    logits = torch.tensor([[[80.0, -80.0], [80.0, -80.0]]], requires_grad=True)
+    examined(logits, torch.tensor([[1, 2]])).sum().backward()
+    assert torch.isfinite(logits.grad).all()

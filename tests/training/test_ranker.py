@@ -40,7 +40,7 @@ def pages(rng, *, groups=3000, examination=1.0):
     features = np.take_along_axis(features, order[..., None], axis=1)
     positions = np.tile(np.arange(1, PAGE + 1, dtype=np.int32), groups)
     features = features.reshape(-1, WIDTH)
-    chance = sigmoid(-2.5 + 0.8 * features[:, 0]) * positions ** -float(examination)
+    chance = sigmoid(-1.5 + 0.8 * features[:, 0]) * positions ** -float(examination)
     labels = np.zeros((len(features), 2), dtype=np.float32)
     labels[:, 0] = rng.random(len(features)) < chance
     return Examples(
@@ -85,7 +85,7 @@ def test_clicks_on_pages_teach_the_click_head_free_of_the_place():
     ranker = fit(Examples.join([proposed(rng), pages(rng)]), told)
     fresh = rng.normal(size=(4000, WIDTH)).astype(np.float32)
     click = chances(ranker, fresh)[:, 0]
-    truth = sigmoid(-2.5 + 0.8 * fresh[:, 0])  # were it looked at for sure, as the first place is
+    truth = sigmoid(-1.5 + 0.8 * fresh[:, 0])  # were it looked at for sure, as the first place is
     assert np.corrcoef(click, truth)[0, 1] > 0.93
     assert click.mean() == pytest.approx(truth.mean(), rel=0.2)
     line = next(message for message in told if "by place" in message)
