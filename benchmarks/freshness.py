@@ -32,6 +32,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,7 +49,6 @@ from serving.launch import SERVE_FILE, ServeFile
 LATE_SECONDS: Final = 10.0
 START_SECONDS: Final = 240.0
 ASK_EVERY: Final = 0.01
-VENUE: Final = "18"
 #: Of the shopper's own items, in an arm of an experiment that may lower the quota.
 _SMALL_QUOTA: Final = 5
 ENGINES: Final = ("sqlite", "redis")
@@ -81,7 +81,7 @@ def measure(engine: str, options: argparse.Namespace) -> Json:
         config = _config(Path(folder), workspace, settings, port, options.replicas)
         _say(f"{engine}: starting the service")
         service = stack.enter_context(_service(config, workspace, options.service))
-        shop = _Shop.read(workspace, port)
+        shop = _Shop.read(workspace, port, options.venue)
         shop.wait(service)
         load = stack.enter_context(_loaded(shop, options))
         time.sleep(options.warm_up)
@@ -108,17 +108,18 @@ class _Shop:
     users: list[str]
     pool: list[str]
     owned: dict[str, set[str]]
+    venue: str
     shift: float = 0.0  # from the machine's clock to the service's
 
     @classmethod
-    def read(cls, workspace: Workspace, port: int) -> _Shop:
+    def read(cls, workspace: Workspace, port: int, venue: str) -> _Shop:
         dataset = Dataset.open(workspace)
         pools = dataset.venue_items()
         orders = dataset.events([c.USER_ID, c.ITEM_ID])
         if pools is None:
             message = "the data set has no venues: freshness needs a venue's pool"
             raise SystemExit(message)
-        pool = sorted(set(pools[pools[c.VENUE_ID] == VENUE][c.ITEM_ID].astype(str)))
+        pool = sorted(set(pools[pools[c.VENUE_ID] == venue][c.ITEM_ID].astype(str)))
         sold = set(orders[c.ITEM_ID].astype(str).value_counts().head(20_000).index)
         held = orders[orders[c.ITEM_ID].isin(pool)]
         owned = {
@@ -126,7 +127,7 @@ class _Shop:
             for user, items in held.groupby(c.USER_ID, observed=True)[c.ITEM_ID]
         }
         users = sorted(orders[c.USER_ID].astype(str).unique())
-        return cls(port, users, [item for item in pool if item in sold], owned)
+        return cls(port, users, [item for item in pool if item in sold], owned, venue)
 
     def wait(self, service: list[subprocess.Popen[bytes]]) -> None:
         """Wait until pages are answered and the stream works in events."""
@@ -180,22 +181,24 @@ class _Client:
 
 
 def _probe_all(shop: _Shop, options: argparse.Namespace) -> list[float]:
+    """Probe until so many were answered; shoppers whose page cannot show it are passed over."""
     seconds: list[float] = []
-    upcoming = iter(range(options.probes))
+    upcoming = count()
     lock = threading.Lock()
 
     def work(number: int) -> None:
         client, rng = _Client(shop.port), random.Random(number)
         while True:
             with lock:
-                probe = next(upcoming, None)
-            if probe is None:
-                return
+                if len(seconds) >= options.probes:
+                    return
+                probe = next(upcoming)
             user = rng.choice(shop.users) if probe % 2 else f"new-shopper-{probe}"
             took = _probe(client, shop, user, f"probe-{os.getpid()}-{probe}", rng)
+            if took is None:
+                continue
             with lock:
-                if took is not None:
-                    seconds.append(took)
+                seconds.append(took)
                 if len(seconds) % 200 == 0:
                     _say(f"{len(seconds)} probes")
 
@@ -204,7 +207,7 @@ def _probe_all(shop: _Shop, options: argparse.Namespace) -> list[float]:
         thread.start()
     for thread in threads:
         thread.join()
-    return seconds
+    return seconds[: options.probes]
 
 
 def _probe(
@@ -212,7 +215,7 @@ def _probe(
 ) -> float | None:
     """Order something and wait until the page knows; None where the page cannot show it."""
     owned = shop.owned.setdefault(user, set())
-    before, quota = _own_items(client, user)
+    before, quota = _own_items(client, shop, user)
     if before >= quota - 1:
         return None
     item = rng.choice([one for one in rng.choices(shop.pool, k=50) if one not in owned])
@@ -224,7 +227,7 @@ def _probe(
         message = f"an event was not accepted: {status} {answer}"
         raise SystemExit(message)
     while True:
-        known, _ = _own_items(client, user)
+        known, _ = _own_items(client, shop, user)
         took = time.perf_counter() - began
         if known > before:
             return took
@@ -234,14 +237,14 @@ def _probe(
         time.sleep(ASK_EVERY)
 
 
-def _own_items(client: _Client, user: str) -> tuple[int, int]:
+def _own_items(client: _Client, shop: _Shop, user: str) -> tuple[int, int]:
     """Return how many of the shopper's own items are candidates of the page, and the most."""
     body = {
         "user": {"id": user},
         "blocks": [{"page_size": 10}],
         "params": {"explain": True},
     }
-    status, answer = client.post(f"/v1/venues/{VENUE}:recommend", body)
+    status, answer = client.post(f"/v1/venues/{shop.venue}:recommend", body)
     if status != 200:  # noqa: PLR2004 - too busy: the time goes on
         return 0, 0
     found: int = answer["blocks"][0]["explain"]["candidates"].get(REPEAT, 0)
@@ -256,7 +259,7 @@ def _event(shop: _Shop, event_id: str, kind: str, user: str, item: str, **more: 
         "timestamp": shop.now(),
         "user_id": user,
         "item_id": item,
-        "venue_id": VENUE,
+        "venue_id": shop.venue,
         **more,
     }
 
@@ -288,7 +291,7 @@ class _Load:
     def _visit(self, client: _Client, rng: random.Random, name: str) -> None:
         user = rng.choice(self.shop.users)
         body = {"user": {"id": user}, "blocks": [{"page_size": 10}]}
-        status, page = client.post(f"/v1/venues/{VENUE}:recommend", body)
+        status, page = client.post(f"/v1/venues/{self.shop.venue}:recommend", body)
         if status != 200:  # noqa: PLR2004
             return
         self.pages += 1
@@ -432,10 +435,11 @@ def _options(argv: Sequence[str] | None = None) -> argparse.Namespace:
     home = Path(os.environ.get("QIANMIAN_HOME", "var"))
     parser.add_argument("--home", type=Path, default=home)
     parser.add_argument("--dataset", default=DEFAULT_DATASET)
+    parser.add_argument("--venue", default="18", help="whose pages are asked for")
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES))
     parser.add_argument("--service", choices=("ray", "asgi"), default="ray")
     parser.add_argument("--probes", type=int, default=2000)
-    parser.add_argument("--probers", type=int, default=4, help="probes under way at a time")
+    parser.add_argument("--probers", type=int, default=2, help="probes under way at a time")
     parser.add_argument("--pages-per-second", type=float, default=30.0, help="of the load")
     parser.add_argument("--warm-up", type=float, default=10.0, help="seconds of load before")
     parser.add_argument("--replicas", type=int)
