@@ -40,7 +40,7 @@ from serving.feed.query import Query, understand
 from serving.feed.racing import Raced, Races, led_by
 from serving.feed.resident import ResidentRelease, VenuePool, World
 from serving.feed.scoring import Ranking, Weights, as_proposed, order, unscored
-from serving.feed.select import select
+from serving.feed.select import first_rows, select
 from serving.feed.sponsored import Sales, offers_of
 from serving.feed.tokens import Signer
 from serving.feed.trace import Trace
@@ -145,7 +145,11 @@ class Feed:
 
         asked = [listings[recipe] for recipe in recipes]
         fixed = self._sell(scene, asked, recommendation_id, trace)
-        pages = select(query, asked, release, pool, eligible, fixed)
+        pages = trace.attempt(
+            "no_rules",
+            lambda: select(query, asked, release, pool, eligible, fixed),
+            lambda: first_rows(query, asked, release, pool),
+        )
         made = Made(query, arms, release, weights, pages, eligible, raced)
         answer = build(made, trace, self._signer, recommendation_id)
         trace.stage("answer")
@@ -154,6 +158,7 @@ class Feed:
         answer["timing_ms"] = trace.timing_ms
         removed = sum((page.removed for page in pages), trace.removed)
         self._metrics.answered(trace, removed, arms)
+        self._metrics.relaxed(rule for page in pages for rule in page.relaxed)
         return answer, made
 
     def _last_resort(
@@ -181,7 +186,7 @@ class Feed:
             candidates = popular(pool, len(pool.of_all.items), allowed.mask, trace)
             ranking = as_proposed(candidates)
             listings.append(Listing(ranking, allowed.mask, True, {}, allowed.removed))  # noqa: FBT003
-        pages = select(query, listings, release, pool, eligible)
+        pages = first_rows(query, listings, release, pool)
         made = Made(query, (), release, Weights.even(names), pages, eligible)
         answer = build(made, trace, self._signer, self._new_id())
         trace.total()

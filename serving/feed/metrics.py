@@ -36,6 +36,12 @@ class FeedMetrics:
             ["reason"],
             registry=registry,
         )
+        self._relaxed = Counter(
+            "qianmian_rules_relaxed",
+            "Blocks that could not keep a rule of their page",
+            ["rule"],
+            registry=registry,
+        )
         self._arms = Counter(
             "qianmian_assigned",
             "Answers by experiment arm",
@@ -110,6 +116,11 @@ class FeedMetrics:
             self._sponsored.labels(campaign).inc()
         for reason, count in left_out.items():
             self._left_out.labels(reason).inc(count)
+
+    def relaxed(self, rules: Iterable[str]) -> None:
+        """Book the rules that blocks could not keep."""
+        for rule in rules:
+            self._relaxed.labels(rule).inc()
 
     def failed(self, reason: str) -> None:
         """Book a failure outside the stages."""

@@ -41,6 +41,13 @@ def select(
             for plan, listing in zip(query.blocks, listings, strict=True)
         ]
         return arrange(query, choices, rules, release, pool, eligible, fixed or {})
+    return first_rows(query, listings, release, pool)
+
+
+def first_rows(
+    query: Query, listings: Sequence[Listing], release: ResidentRelease, pool: VenuePool
+) -> list[Page]:
+    """Fill every block of a request with the first rows of its listing, whatever the rules."""
     pages: list[Page] = []
     taken: list[int] = []
     for plan, listing in zip(query.blocks, listings, strict=True):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from qianmian.venues import Block
 from qianmian.venues.rules import BlockRules, Diversity, Exploration, Pin, Quota, Rules, Window
 from serving.feed.journey import Feed
+from serving.feed.metrics import FeedMetrics
 from serving.feed.rerank.explore import explore
 from serving.feed.rerank.greedy import fill
 from serving.feed.resident import World
@@ -220,3 +221,22 @@ def test_nothing_is_compiled_for_a_request(feed: Feed, make_world: Make) -> None
     )
     page_through(feed, ruled(make_world, main=rules), blocks=["main"], pages=9)
     assert [len(one.signatures) for one in compiled] == before
+
+
+def test_a_page_without_its_rules_is_the_ranking(
+    feed: Feed, make_world: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError("no room to lay out a page")
+
+    monkeypatch.setattr("serving.feed.arrange.lay_out", fail)
+    answer = ask(feed, ruled(make_world, main=BlockRules(windows=(WINDOW,))))
+    assert answer["degraded"] == ["no_rules"]
+    assert ids(answer) == ids(ask(feed, make_world()))
+
+
+def test_rules_let_go_are_counted(feed: Feed, make_world: Make, metrics: FeedMetrics) -> None:
+    quota = Quota(attribute="category", values=("wine",), at_least=2)
+    ask(feed, ruled(make_world, main=BlockRules(quotas=(quota,))))
+    rule = {"rule": "at least 2 of category wine in the block"}
+    assert metrics.registry.get_sample_value("qianmian_rules_relaxed_total", rule) == 1
