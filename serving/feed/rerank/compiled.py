@@ -9,6 +9,7 @@ whether it is still good, so the place is named after the source of the whole pa
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -50,13 +51,20 @@ def _use_cache() -> bool:
     for parent in _places():
         place = parent / f"numba-{digest.hexdigest()}"
         try:
-            place.mkdir(parents=True, exist_ok=True)
+            for folder in (parent, place):
+                folder.mkdir(mode=0o700, exist_ok=True)
         except OSError:
             continue
-        if os.access(place, os.W_OK):
+        if _own(parent) and os.access(place, os.W_OK):
             config.CACHE_DIR = str(place)
             return True
     return False
+
+
+def _own(folder: Path) -> bool:
+    """Return whether nobody else can have put code there."""
+    status = folder.stat()
+    return status.st_uid in {0, os.getuid()} and not status.st_mode & stat.S_IWOTH
 
 
 def _places() -> Iterator[Path]:
