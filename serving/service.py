@@ -291,7 +291,7 @@ class VenueService:
         answer, made = self._feed.decide(self._ready(), venue_id, request)
         body = orjson.dumps(answer)
         if self.decisions is not None:
-            self.decisions.record(Decision(made, body))
+            self.decisions.record(Decision.of(made, body))
         return body
 
     def _ready(self) -> World:

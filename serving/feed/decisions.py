@@ -1,6 +1,7 @@
-"""A decision: an answer and what it was made from, on its way to the decision log.
+"""A decision: an answer and what it does not say of itself, on its way to the decision log.
 
-The request path hands over references; what they say is put together by the log's own thread.
+The request path picks out what is needed, for a page's arrays are large: kept until the log's
+thread comes to them, they would push the next pages out of the processor's caches.
 """
 
 from __future__ import annotations
@@ -20,33 +21,32 @@ _UNKNOWN: Final = np.nan
 
 @dataclass(slots=True)
 class Decision:
-    """An answer, as JSON, and what it was made from."""
+    """What the log keeps of an answer."""
 
-    made: Made
-    answer: bytes
+    facts: Facts
+    chances: list[bytes]  # of each page
+    answer: bytes  # JSON
 
-    def frame(self) -> bytes:
-        """Return the decision as it lies in the log."""
-        made = self.made
-        query, actions = made.query, made.weights.names
-        listings = {id(page.listing): page.listing for page in made.pages}.values()
-        if not any(listing.ranking.probabilities.shape[1] for listing in listings):
-            actions = ()  # no ranker scored
-        parts = []
+    @classmethod
+    def of(cls, made: Made, answer: bytes) -> Decision:
+        """Return the decision that an answer was made from."""
+        query, names = made.query, made.weights.names
+        rankings = {id(page.listing): page.listing.ranking for page in made.pages}.values()
+        actions = names if any(one.probabilities.shape[1] for one in rankings) else ()
+        chances: list[bytes] = []
         for page in made.pages:
             scored = page.listing.ranking.probabilities
             if scored.shape[1] and UNRANKED not in page.rows:  # as nearly all pages are
-                parts.append(scored.take(page.rows, axis=0).tobytes())
-                continue
-            parts.append(_some_ranked(scored, page.rows, len(actions)).tobytes())
-        facts = Facts(
-            decided_at=query.now,
-            subject_id=query.subject_id,
-            page_view_id=query.page_view_id,
-            candidates=sum(len(listing.ranking) for listing in listings),
-            actions=actions,
-        )
-        return frame(facts, b"".join(parts), self.answer)
+                chances.append(scored.take(page.rows, axis=0).tobytes())
+            else:
+                chances.append(_some_ranked(scored, page.rows, len(actions)).tobytes())
+        candidates = sum(map(len, rankings))
+        facts = Facts(query.now, query.subject_id, query.page_view_id, candidates, actions)
+        return cls(facts, chances, answer)
+
+    def frame(self) -> bytes:
+        """Return the decision as it lies in the log."""
+        return frame(self.facts, b"".join(self.chances), self.answer)
 
 
 def _some_ranked(scored: Float32, rows: list[int], actions: int) -> Float32:

@@ -140,7 +140,7 @@ def test_a_plain_question_is_not_logged(shop: VenueService) -> None:
 def decision(feed: Feed, world: World) -> Decision:
     answer, made = feed.decide(world, "sale", REQUEST)
     del answer["timing_ms"]
-    return Decision(made, json.dumps(answer).encode())
+    return Decision.of(made, json.dumps(answer).encode())
 
 
 def test_a_disk_that_takes_nothing_costs_rows_and_no_page(
@@ -198,7 +198,7 @@ def test_a_decision_that_cannot_be_encoded_does_not_take_others_with_it(
 ) -> None:
     registry = CollectorRegistry()
     log = DecisionLog(tmp_path, DecisionLogSettings(), registry)
-    log.record(Decision(decision.made, None))  # type: ignore[arg-type]
+    log.record(Decision(decision.facts, decision.chances, None))  # type: ignore[arg-type]
     log.record(decision)
     log.close()
     assert counted(registry, "qianmian_decisions_dropped_total", reason="encoding") == 1
