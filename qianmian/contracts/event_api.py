@@ -17,7 +17,10 @@ MAX_EVENTS: Final = 500
 MAX_ATTRIBUTION_TOKEN: Final = 16_384
 MAX_POSITION: Final = 1_000_000
 
-Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+#: Beyond any price and any stock; sums of more would leave float32, which features are.
+MAX_AMOUNT: Final = 1e12
+
+Amount = Annotated[float, Field(ge=0, le=MAX_AMOUNT, allow_inf_nan=False)]
 
 
 class Event(_Contract):

@@ -44,6 +44,8 @@ def frames(source: BinaryIO) -> Iterator[Frame]:
     """Read frames up to the end, or to where a crash tore the last one off."""
     while len(lengths := source.read(_LENGTHS.size)) == _LENGTHS.size:
         sizes = _LENGTHS.unpack(lengths)
+        if not sizes[0]:  # a crash of the machine may leave zeros behind what was written
+            return
         parts = [source.read(size) for size in sizes]
         if any(len(part) < size for part, size in zip(parts, sizes, strict=True)):
             return

@@ -34,7 +34,7 @@ class SqliteFile:
         self.path = path
         self._busy = busy
         self._local = threading.local()
-        self._opened: list[sqlite3.Connection] = []
+        self._opened: dict[threading.Thread, sqlite3.Connection] = {}
         self._opening = threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -95,7 +95,7 @@ class SqliteFile:
     def close(self) -> None:
         """Close the connections of all threads."""
         with self._opening:
-            for connection in self._opened:
+            for connection in self._opened.values():
                 connection.close()
             self._opened.clear()
             self._local = threading.local()
@@ -112,7 +112,9 @@ class SqliteFile:
             connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
             self._local.connection = connection
             with self._opening:
-                self._opened.append(connection)
+                for ended in [thread for thread in self._opened if not thread.is_alive()]:
+                    self._opened.pop(ended).close()  # else a thread a minute would end in EMFILE
+                self._opened[threading.current_thread()] = connection
         return connection
 
 

@@ -107,16 +107,14 @@ class Archiver:
             self._log.commit(ARCHIVE_GROUP, cursor)
 
     def _not_worked_in(self) -> set[str]:
-        """Ids of the events that the stream has yet to read; none where no stream ever ran."""
-        cursor = self._log.committed(GROUP)
-        waiting: set[str] = set()
-        while cursor != BEGINNING:
-            page, after = self._log.read(cursor, self._settings.events_at_once)
-            waiting.update(event.event_id for event in page)
-            if after == cursor:
-                break
-            cursor = after
-        return waiting
+        """Ids of the next events that the stream has yet to read; none where no stream ever ran.
+
+        As many as a part has: the first of them that is met ends what is archived.
+        """
+        if GROUP not in self._log.groups():
+            return set()
+        page, _ = self._log.read(self._log.committed(GROUP), self._settings.events_at_once)
+        return {event.event_id for event in page}
 
 
 class ArchivePart:

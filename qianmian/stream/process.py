@@ -71,6 +71,7 @@ class Stream:
         self._cursor = self._log.committed(GROUP)
         if self._cursor == BEGINNING:
             self._cursor = archived
+            self._log.commit(GROUP, archived)  # from now on nothing is archived before we read it
             return
         while True:
             page, after = self._log.read(archived, _PAGE)

@@ -287,6 +287,18 @@ def folders(draw) -> dict[str, pa.Table]:
     }
 
 
+def test_faults_of_columns_of_different_types_are_told_together(tmp_path):
+    pool = {
+        "venue_id": ["a", "b", None],
+        "item_id": ["a", "b", None],
+        "venue_price": pa.array([0.5, float("nan"), -1.0], pa.float32()),
+    }
+    pq.write_table(pa.table(pool), tmp_path / "venue_items.parquet")
+    faults = check(read_folder(tmp_path), "any").faults
+    told = {fault.column for fault in faults if fault.file == "venue_items.parquet"}
+    assert {"venue_id", "item_id", "venue_price"} <= told
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(folders())
 def test_whatever_the_files_hold_is_either_refused_with_faults_or_sound(tmp_path_factory, tables):

@@ -112,6 +112,13 @@ def test_what_a_crash_tore_off_does_not_hide_what_stood_before(
     assert names(folder) == ["first", "second", *rest]
 
 
+def test_zeros_that_a_crash_of_the_machine_left_are_no_decisions(tmp_path: Path) -> None:
+    (tmp_path / f"x{OPEN}").write_bytes(a_frame("first") + bytes(4096))
+    assert names(tmp_path) == ["first"]
+    assert len(seal_left(tmp_path)) == 1
+    assert names(tmp_path) == ["first"]
+
+
 def test_a_segment_is_due_when_it_is_asked_for(tmp_path: Path) -> None:
     writer = a_writer(tmp_path)
     assert not writer.due()

@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,16 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(EventStoreError, match="look at free space and rights"):
         SqliteEventStore(tmp_path / "file" / "events.db")
+
+
+def test_threads_that_ended_leave_no_connection_open(tmp_path: Path) -> None:
+    store = SqliteEventStore(tmp_path / "events.db")
+    for _ in range(20):
+        with ThreadPoolExecutor(1) as one:
+            assert one.submit(store.size).result() == 0
+    links = [os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()]
+    assert links.count(str(tmp_path / "events.db")) <= 4
+    store.close()
 
 
 WRITER = """

@@ -218,3 +218,12 @@ def test_a_retrain_sees_what_was_archived(shop, run_cli):
     assert snapshots.build(shop.workspace, dataset, [end]).written == 0
     done = run_cli(shop.workspace, "data", "split", "--reset")
     assert f"before {train_end:%F %T}" in done.output
+
+
+def test_a_stream_that_starts_with_a_long_log_misses_nothing_of_it(shop):
+    shop.send(*(sent(n, "u1", "i19") for n in range(5)))
+    shop.now = NOW + 3 * HOUR
+    streaming = shop.start(read_events=1)
+    assert streaming.archiver.archive_closed(shop.now) == 0
+    assert streaming.drain() == 5
+    assert streaming.archiver.archive_closed(shop.now) == 5

@@ -152,10 +152,12 @@ def test_each_event_is_judged_on_its_own(send: Send, shop: VenueService) -> None
         event(9, timestamp="2017-12-05T05:00:00"),
         event(10, quantity=1e400),
         event(11),
+        event(12, value=1e13),
+        event(13, value=1e12),
     ]
     response = send(json.dumps({"events": bad}).encode())
-    assert told(response) == (4, 0, [0, 2, 3, 4, 6, 8, 9, 10, 11, 12])
-    assert sorted(one.event_id for one in stored(shop)) == ["e1", "e11", "e3", "e5"]
+    assert told(response) == (5, 0, [0, 2, 3, 4, 6, 8, 9, 10, 11, 12, 14])
+    assert sorted(one.event_id for one in stored(shop)) == ["e1", "e11", "e13", "e3", "e5"]
     errors = {one["index"]: one for one in response.json()["rejected"]}
     assert errors[0]["event_id"] == "e0"
     assert "events[0].event_type='clik': expected 'impression', 'click'" in errors[0]["error"]
@@ -169,7 +171,8 @@ def test_each_event_is_judged_on_its_own(send: Send, shop: VenueService) -> None
     assert "a user_id or a visitor_id" in errors[9]["error"]
     assert "does not begin with 'visitor:'" in errors[10]["error"]
     assert "timezone" in errors[11]["error"]
-    assert counted(send, shop, "qianmian_events_rejected_total/reason=invalid") == 8
+    assert "events[14].value=10000000000000.0: expected" in errors[14]["error"]
+    assert counted(send, shop, "qianmian_events_rejected_total/reason=invalid") == 9
     assert counted(send, shop, "qianmian_events_rejected_total/reason=too_old") == 1
     assert counted(send, shop, "qianmian_events_rejected_total/reason=in_the_future") == 1
 
