@@ -1,8 +1,8 @@
 """Item statistics that change while a release is in service.
 
 The stream computes the statistics of items with new events; the listener brings them here. They go
-into the resident item tables in place, so ranking, filters and prices see them at the next request;
-the orders that are made of them (trending, new, plain popularity) are made anew every few seconds.
+into the resident item tables in place, so ranking sees them at the next request; what is made of
+them (prices, conditions, the orders trending, new and plain popularity) follows every few seconds.
 A release that is loaded later takes over all that is newer than its own.
 """
 

@@ -142,9 +142,9 @@ class FrequencyMemory:
         Raises:
             EventStoreError: the store does not answer.
         """
-        kept = self._store.of(subject)
-        with self._lock:
-            kept += self._fresh.get(subject, ())
+        with self._lock:  # before the store, so that none is missed that is written meanwhile
+            fresh = list(self._fresh.get(subject, ()))
+        kept = fresh + self._store.of(subject)
         counts = dict.fromkeys(spans, 0)
         for showing in kept:
             if showing.campaign in spans and now - showing.at < spans[showing.campaign]:

@@ -120,7 +120,11 @@ class ResidentRelease:
         return replace(self, pools=pools)
 
     def reordered(self) -> Self:
-        """Return the release with its pools in the order of the item statistics as they are now."""
+        """Return the release with its pools in the order of the item statistics as they are now.
+
+        Prices and conditions follow the statistics from then on, too.
+        """
+        self.columns.renew()
         pools = {venue_id: _reordered(pool, self.bundle) for venue_id, pool in self.pools.items()}
         return replace(self, pools=pools)
 

@@ -25,6 +25,8 @@ from qianmian.venues.inventory import EVERY_VENUE, Fact, Inventory
 
 #: Statistics in which 0 stands for "not known".
 _ZERO_IS_UNKNOWN: Final = frozenset({f.PAID_PRICE, f.BASE_PRICE, f.REPEAT_INTERVAL_DAYS})
+#: Columns that lie on statistics, which change while a release is in service.
+_FROM_STATISTICS: Final = frozenset({*f.ITEM_STATISTICS_NUMERIC, c.PRICE, f.DISCOUNT})
 _WINDOW: Final = {c.ON_SALE_FROM: -np.inf, c.ON_SALE_TO: np.inf}
 
 
@@ -53,22 +55,32 @@ class ItemColumns:
         self.table = table
         self._facts = facts
         self._made: dict[str, Column | None] = {}
+        self._known: dict[str, Float32] = {}
+        self.version = 0
+
+    def renew(self) -> None:
+        """Make what lies on statistics anew when it is read next; any thread may call this."""
+        kept = self._made.copy()
+        self._known = {}  # others may be reading, so what they read is left as it is
+        self._made = {name: kept[name] for name in kept if name not in _FROM_STATISTICS}
+        self.version += 1
 
     def get(self, name: str) -> Column | None:
         """Return a column, None for one that the release and the data set do not have."""
-        if name not in self._made:
-            self._made[name] = self._make(name)
-        return self._made[name]
+        made = self._made
+        if name not in made:
+            made[name] = self._make(name)
+        return made[name]
 
-    @cached_property
+    @property
     def price(self) -> Float32:
         """Price paid for one unit, NaN where unknown, float32 [n]."""
-        return _positive(self.table.statistic(f.PAID_PRICE))
+        return self._statistic(f.PAID_PRICE)
 
-    @cached_property
+    @property
     def base_price(self) -> Float32:
         """Price before discount, NaN where unknown, float32 [n]."""
-        return _positive(self.table.statistic(f.BASE_PRICE))
+        return self._statistic(f.BASE_PRICE)
 
     @cached_property
     def margin(self) -> Float32 | None:
@@ -84,13 +96,21 @@ class ItemColumns:
         if name in table.attributes:
             return Texts(table.attributes[name].codes, table.attributes[name].code_of)
         if name in f.ITEM_STATISTICS_NUMERIC:
-            values = table.statistic(name)
-            return Numbers(_positive(values) if name in _ZERO_IS_UNKNOWN else values)
+            return Numbers(self._statistic(name))
         if name in self._facts.numbers:
             return Numbers(by_item(table, self._facts.numbers[name], np.nan))
         if name in self._facts.sets:
             return Sets([self._facts.sets[name].get(item_id) for item_id in table.item_ids])
         return None
+
+    def _statistic(self, name: str) -> Float32:
+        """Return one statistic, NaN where unknown, float32 [n]."""
+        if name not in _ZERO_IS_UNKNOWN:
+            return self.table.statistic(name)
+        known = self._known
+        if name not in known:
+            known[name] = _positive(self.table.statistic(name))
+        return known[name]
 
 
 class Shelf:
@@ -106,6 +126,8 @@ class Shelf:
         self.version = 0
         self._masks: dict[Condition, Mask] = {}
         self._made: dict[str, Column | None] = {}
+        self._elsewhere: dict[str | None, Mask] = {}
+        self._price: Float32 | None = None
         self._fill()
 
     def __len__(self) -> int:
@@ -159,6 +181,8 @@ class Shelf:
 
     def catch_up(self) -> None:
         """Take over every fact that was pushed since the last time; costs one look if none was."""
+        if self._renewed != self._columns.version:
+            self._renew()
         if self._seen == self._inventory.version:
             return
         facts = self._inventory.since(self._seen)
@@ -181,9 +205,21 @@ class Shelf:
         self._masks.clear()
         self._made.clear()
 
+    def _renew(self) -> None:
+        """Take over statistics; prices that the data set or a push says stand."""
+        self._renewed = self._columns.version
+        if self._price is not None:
+            self._price = np.where(self._priced, self._price, self._columns.price)
+        self.version += 1
+        self._made = {n: made for n, made in self._made.items() if n not in _FROM_STATISTICS}
+        masks = self._masks.items()
+        self._masks = {one: mask for one, mask in masks if not one.columns & _FROM_STATISTICS}
+
     def _fill(self) -> None:
         """Start from what the data set says, then everything that was pushed."""
-        self._price: Float32 | None = None
+        self._renewed = self._columns.version
+        self._priced = np.zeros(len(self), dtype=np.bool_)  # said here, not by the statistics
+        self._price = None
         self._stock: Float32 | None = None
         self._window: tuple[Float64, Float64] | None = None
         for name, values in self._offers.numbers.items():
@@ -198,6 +234,8 @@ class Shelf:
         for place, fact in zip(places.tolist(), facts, strict=True):
             if place >= 0 and fact.value is not None:
                 self._column_of(fact.field)[place] = fact.value
+                if fact.field == c.PRICE:
+                    self._priced[place] = True
                 written = True
         return written
 
@@ -225,9 +263,13 @@ class Shelf:
         if name == c.COUPON_ID:
             return self._coupons
         if name == c.REGIONS:
-            regions = self._offers.regions
-            return Sets([regions.get(item_id) for item_id in self._columns.table.item_ids])
+            return self._regions
         return self._columns.get(name)
+
+    @cached_property
+    def _regions(self) -> Sets:
+        regions = self._offers.regions
+        return Sets([regions.get(item_id) for item_id in self._columns.table.item_ids])
 
     @cached_property
     def _coupons(self) -> Texts:
@@ -246,11 +288,20 @@ class Shelf:
         """
         if not self._offers.regions:
             return None
-        items = [item for item, sold in self._offers.regions.items() if region not in sold]
-        places = self._columns.table.indices_of(items)
-        mask = np.zeros(len(self), dtype=np.bool_)
-        mask[places[places >= 0]] = True
+        if region not in self._sold_in:
+            region = None  # a request may name any
+        mask = self._elsewhere.get(region)
+        if mask is None:
+            items = [item for item, sold in self._offers.regions.items() if region not in sold]
+            places = self._columns.table.indices_of(items)
+            mask = np.zeros(len(self), dtype=np.bool_)
+            mask[places[places >= 0]] = True
+            self._elsewhere[region] = mask
         return mask
+
+    @cached_property
+    def _sold_in(self) -> frozenset[str]:
+        return frozenset[str]().union(*self._offers.regions.values())
 
 
 def _positive(values: Float32) -> Float32:

@@ -101,9 +101,10 @@ class Users:
         self.misses += 1
         forgotten = self._forgotten
         state = release.bundle.user_state(user_id, self._read(user_id))
+        user = self._keep(user_id, release, state)
         if self._forgotten != forgotten:  # perhaps this one, after it was read
-            return HydratedUser(state)
-        return self._keep(user_id, release, state)
+            self._kept.pop((release.id, user_id), None)
+        return user
 
     def nobody(self, release: ResidentRelease) -> HydratedUser:
         """Return the user of whom nothing is known."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import count
+from typing import cast
 
 import pytest
 
@@ -48,3 +49,20 @@ def test_what_was_just_shown_counts_before_it_is_written(store: FrequencyStore) 
     assert elsewhere.count("u1", NOW + 1, spans) == {"bread": 1, "milk": 0}
     assert here.count("u1", NOW + 1, spans) == {"bread": 1, "milk": 0}
     assert here.count("u1", NOW + 60, spans) == {"bread": 0, "milk": 0}
+
+
+def test_a_showing_that_is_written_while_it_is_counted_is_not_missed(store: FrequencyStore) -> None:
+    class Slow:
+        """The store, read just before the other thread writes."""
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(store, name)
+
+        def of(self, subject: str) -> list[Showing]:
+            kept = store.of(subject)
+            memory.write()
+            return kept
+
+    memory = FrequencyMemory(cast("FrequencyStore", Slow()))
+    memory.show(SHOWN)
+    assert memory.count("u1", NOW + 1, {"bread": 60.0}) == {"bread": 1}

@@ -4,10 +4,13 @@ import numpy as np
 import orjson
 import pytest
 
+from qianmian.contracts import columns as c
 from qianmian.contracts import features as f
 from qianmian.contracts import topics
 from qianmian.contracts.api import RECOMMEND_REQUEST
 from qianmian.features.encoding import item_dense
+from qianmian.venues.conditions import Condition
+from qianmian.venues.inventory import Fact, encode
 from serving.statistics import Rhythm
 from tests.serving import tiny
 from tests.serving.shop import service
@@ -88,3 +91,29 @@ def test_a_rhythm_lets_many_askings_be_one_doing():
     assert not rhythm.due(10.9)
     assert rhythm.due(11.0)
     assert not rhythm.due(99.0)
+
+
+def test_prices_and_conditions_follow_the_statistics_and_what_was_pushed_stands(running):
+    popular = Condition.read(f"{TRENDING} >= 5000")
+    shelf = running.world.release.pools["all"].shelf
+    pushed, told_alone = 5, 4
+    facts = [Fact(c.PRICE, "all", tiny.item_id(pushed), 9.5)]
+    running.engine.changes.put(topics.INVENTORY, encode(facts))
+    running.listener.catch_up()
+    shelf.catch_up()
+    cheap = shelf.holds(Condition.read("price < 3.3"))
+    assert not shelf.holds(popular).any()
+    rows = told(tiny.item_id(told_alone), **{TRENDING: 5_000.0, f.PAID_PRICE: 3.25})
+    rows |= told(tiny.item_id(pushed), **{TRENDING: 5_000.0, f.PAID_PRICE: 3.25})
+    put(running, rows)
+    assert running.world.release.pools["all"].shelf is shelf
+    version = shelf.version
+    shelf.catch_up()
+    assert shelf.version > version
+    assert np.flatnonzero(shelf.holds(popular)).tolist() == [told_alone, pushed]
+    assert shelf.price[[told_alone, pushed]].tolist() == [3.25, 9.5]
+    assert shelf.holds(Condition.read("price < 3.3")).tolist() == cheap.tolist()
+    kept = shelf.holds(Condition.read('category == "milk"'))
+    running.world.release.reordered()
+    shelf.catch_up()
+    assert shelf.holds(Condition.read('category == "milk"')) is kept

@@ -19,7 +19,7 @@ from qianmian.venues.inventory import Fact, Inventory, encode
 from qianmian.venues.pool import PoolFile
 from serving.feed.journey import Feed
 from serving.feed.resident import Goods, ResidentRelease, World
-from serving.feed.shelf import ItemFacts, Offers
+from serving.feed.shelf import ItemFacts, Offers, Shelf
 from serving.feed.tokens import Signer
 from serving.feed.users import Users
 from tests.serving import tiny
@@ -54,6 +54,10 @@ class Shop:
         made = replace(made, pool=pool)
         release = ResidentRelease.build("r", self._release.bundle, {"v": made}, goods)
         self._world = replace(self._world, venues={"v": made}, releases={"live": release})
+
+    @property
+    def shelf(self) -> Shelf:
+        return self._world.release.pools["v"].shelf
 
     def ask(self, user: str | None = "anna", **body: object) -> dict[str, object]:
         body = {"user": {"id": user}, "params": {"explain": True}, **body}
@@ -153,6 +157,18 @@ def test_restrictive_filter_does_not_empty_the_page(shop: Shop) -> None:
     assert {item["item"]["category"] for item in items} == {"milk"}
     assert {item["source"] for item in items} != {"fallback"}
     assert shop.removed()["venue_filter"] == 54
+
+
+def test_what_is_sold_elsewhere_is_worked_out_once_for_each_region(shop: Shop) -> None:
+    goods = Goods(offers={"v": Offers(regions={"i001": frozenset({"north", "west"})})})
+    shop.open(goods=goods, eligibility=EligibilityFile(region=True))
+    shelf = shop.shelf
+    assert shelf.elsewhere("north") is shelf.elsewhere("north")
+    nowhere = shelf.elsewhere(None)
+    assert nowhere is not None
+    assert nowhere.sum() == 1
+    for number in range(100):  # a request may name any: none of them is remembered
+        assert shelf.elsewhere(f"region {number}") is nowhere
 
 
 def test_coupons_audiences_and_regions(shop: Shop) -> None:

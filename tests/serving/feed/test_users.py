@@ -44,6 +44,20 @@ def test_another_release_reads_its_own_state(release: ResidentRelease) -> None:
     assert store.reads == ["anna", "anna"]
 
 
+def test_a_user_that_changes_while_it_is_kept_is_read_again(release: ResidentRelease) -> None:
+    store = Store()
+
+    def clock() -> float:  # asked when a user that was read is about to be kept
+        users.forget(["anna"])
+        return 0.0
+
+    users = Users(store.read, size=9, ttl=10.0, clock=clock)
+    users.user("anna", release)
+    users.user("anna", release)
+    assert store.reads == ["anna", "anna"]
+    assert not len(users)
+
+
 def test_unknown_users_are_remembered_too(release: ResidentRelease) -> None:
     store = Store()
     users = Users(store.read, size=9, ttl=10.0)
