@@ -17,8 +17,9 @@ MAX_EVENTS: Final = 500
 MAX_ATTRIBUTION_TOKEN: Final = 16_384
 MAX_POSITION: Final = 1_000_000
 
-#: Beyond any price and any stock; sums of more would leave float32, which features are.
-MAX_AMOUNT: Final = 1e12
+#: Beyond any line of an order. Sums of more would leave float32, which features are, or the 64 bits
+#: of the ledger's millionths.
+MAX_AMOUNT: Final = 1e10
 
 Amount = Annotated[float, Field(ge=0, le=MAX_AMOUNT, allow_inf_nan=False)]
 

@@ -50,8 +50,10 @@ class Streaming:
 
     stream: Stream
     reporter: Reporter
+    statistics: StatisticsPart
     archive: ArchivePart
     archiver: Archiver
+    now: Callable[[], float]
 
     def run(self, stopping: Event) -> None:
         """Run until stopped, and say so at the end."""
@@ -67,6 +69,7 @@ class Streaming:
         try:
             while self.stream.step():
                 pass
+            self.statistics.finish(self.now())
         finally:
             self.archive.close()
             self.reporter.write(running=False)
@@ -153,7 +156,7 @@ def _assemble(
     stream.restore(archived)
     reporter = Reporter(changes, stream, features, statistics, online=lambda: refills.stamp)
     log.info("stream of %s: %d events in memory", workspace.dataset, len(history))
-    return Streaming(stream, reporter, archive, archiver)
+    return Streaming(stream, reporter, statistics, archive, archiver, now)
 
 
 def _catch_up(dataset: Dataset, features: FeaturePart, received_at: float) -> None:

@@ -59,7 +59,8 @@ class StatisticsPart:
         return len(self._waiting)
 
     def restore(self, events: Sequence[StoredEvent]) -> None:
-        """Nothing: the history has them."""
+        """Have their items wait, too: a stream that stopped may have left some behind."""
+        self.take(events)
 
     def take(self, events: Sequence[StoredEvent]) -> None:
         for event in events:
@@ -72,6 +73,11 @@ class StatisticsPart:
             return
         self.refresh(now)
         self._next = monotonic() + self._every
+
+    def finish(self, now: float) -> None:
+        """Compute whatever waits, however long it takes."""
+        while self._waiting:
+            self.refresh(now)
 
     def refresh(self, now: float) -> None:
         """Compute, write and announce the items that wait longest."""

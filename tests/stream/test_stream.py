@@ -81,6 +81,28 @@ def test_a_stream_goes_on_with_what_came_before(shop):
     assert shop.user("fresh")[f.LEDGER_ITEM_IDS] == ["i03", "i02", "i01"]
 
 
+def told_of(shop, item):
+    told = shop.engine.changes.get(topics.ITEM_STATISTICS).get(item)
+    return told and orjson.loads(told)[f.TARGET_COUNT_TOTAL]
+
+
+def test_draining_leaves_no_item_waiting(shop):
+    shop.send(*(sent(n, "u1", f"new{n}") for n in range(3)))
+    streaming = shop.start(statistics_seconds=60, statistics_rows=1)
+    streaming.drain()
+    assert [told_of(shop, f"new{n}") for n in range(3)] == [1.0, 1.0, 1.0]
+
+
+def test_items_that_waited_when_the_stream_stopped_are_computed_by_the_next(shop):
+    shop.send(*(sent(n, "u1", f"new{n}") for n in range(2)))
+    stopped = shop.start(statistics_seconds=60, statistics_rows=1)
+    assert stopped.stream.step() == 2
+    assert [told_of(shop, f"new{n}") for n in range(2)] == [1.0, None]
+    again = shop.start()
+    assert again.stream.step() == 0
+    assert told_of(shop, "new1") == 1.0
+
+
 def test_many_events_of_a_subject_are_one_computation(shop):
     shop.send(*(sent(n, f"busy{n % 3}", f"i{n % 20:02d}") for n in range(900)))
     streaming = shop.start()
