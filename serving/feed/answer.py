@@ -13,6 +13,7 @@ from typing import Any, Final
 from zlib import crc32
 
 import numpy as np
+import numpy.typing as npt
 
 from qianmian.experiments import Arm
 from qianmian.features.item_table import Float32
@@ -28,7 +29,7 @@ from qianmian.retrieval.sources import (
 )
 from qianmian.venues import Phase, Venue
 from serving.feed.eligibility import Eligible
-from serving.feed.page import PINNED, UNRANKED, Page
+from serving.feed.page import PINNED, UNRANKED, FixedSlot, Page
 from serving.feed.query import Query
 from serving.feed.racing import Raced
 from serving.feed.resident import ResidentRelease
@@ -141,33 +142,48 @@ def venue_info(venue: Venue, phase: Phase) -> Answer:
 def _items(made: Made, page: Page) -> list[Answer]:
     ranking, table = page.listing.ranking, made.release.bundle.items
     details = made.release.pools[made.query.venue.id].details
-    # UNRANKED is the last row: no score, and the source of what fills up a page
-    scores = np.append(ranking.score, np.float32(0))[page.rows].tolist()
-    sources = np.append(ranking.source, _FALLBACK)[page.rows].tolist()
-    answer: list[Answer] = []
-    for place, (item, row) in enumerate(zip(page.items, page.rows, strict=True)):
-        fixed = page.fixed.get(place)
-        slot = ORGANIC if fixed is None else fixed.kind
-        source = SOURCES[sources[place]] if fixed is None or row != UNRANKED else slot
-        answer.append(
-            {
-                "item_id": table.item_ids[item],
-                "position": page.plan.offset + place + 1,
-                "score": scores[place],
-                "source": source,
-                "slot": slot,
-                "reason": REASONS.get(source if fixed is None else slot, slot),
-                "propensity": page.propensity(place),
-                "item": details[item],
-            }
+    scores = _of_rows(ranking.score, page.rows, np.float32(0))
+    sources = [SOURCES[code] for code in _of_rows(ranking.source, page.rows, _FALLBACK)]
+    propensities = page.propensities or [1.0] * len(page.items)
+    answer: list[Answer] = [
+        {
+            "item_id": table.item_ids[item],
+            "position": position,
+            "score": score,
+            "source": source,
+            "slot": ORGANIC,
+            "reason": REASONS[source],
+            "propensity": propensity,
+            "item": details[item],
+        }
+        for position, (item, score, source, propensity) in enumerate(
+            zip(page.items, scores, sources, propensities, strict=True), page.plan.offset + 1
         )
-    for place, sold in page.fixed.items():
-        if sold.label is not None:
-            answer[place] |= {"label": sold.label, "campaign_id": sold.special.campaign_id}
+    ]
+    for place, slot in page.fixed.items():
+        answer[place] |= _in_slot(slot, ranked=page.rows[place] != UNRANKED)
     if made.query.explain:
         for entry, explanation in zip(answer, _explanations(made, page), strict=True):
             entry["explain"] = explanation
     return answer
+
+
+def _of_rows(values: npt.NDArray[Any], rows: list[int], unranked: np.generic) -> list[Any]:
+    """Return the values of rows of a ranking, `unranked` for what the ranking does not hold."""
+    if UNRANKED in rows:  # the last row
+        values = np.append(values, unranked)
+    listed: list[Any] = values[rows].tolist()
+    return listed
+
+
+def _in_slot(slot: FixedSlot, *, ranked: bool) -> Answer:
+    """Return what is otherwise of an item that stands in a fixed slot."""
+    told: Answer = {"slot": slot.kind, "reason": REASONS.get(slot.kind, slot.kind)}
+    if not ranked:
+        told["source"] = slot.kind
+    if slot.label is not None:
+        told |= {"label": slot.label, "campaign_id": slot.special.campaign_id}
+    return told
 
 
 def _creative(creative: str | None) -> Answer:

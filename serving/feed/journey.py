@@ -30,7 +30,7 @@ from qianmian.retrieval.sources import FALLBACK, SOURCES, Candidates
 from qianmian.venues.blocks import BlockKind
 from serving.feed.answer import Answer, Made, build
 from serving.feed.eligibility import Eligible, Shopper
-from serving.feed.filters import BEYOND_LIMIT, INELIGIBLE, UNSCORED, apply, within
+from serving.feed.filters import BEYOND_LIMIT, INELIGIBLE, UNSCORED, Mask, apply, within
 from serving.feed.ladder import BEST_SELLERS, NO_RANKER, NO_RETRIEVAL, popular
 from serving.feed.listing import Allowed, Listing, Recipe
 from serving.feed.market import Market
@@ -39,7 +39,7 @@ from serving.feed.page import FixedSlots
 from serving.feed.query import Query, understand
 from serving.feed.racing import Raced, Races, led_by
 from serving.feed.resident import ResidentRelease, VenuePool, World
-from serving.feed.scoring import Ranking, Weights, as_proposed, order, unscored
+from serving.feed.scoring import Ranking, Weightings, Weights, as_proposed, order, unscored
 from serving.feed.select import first_rows, select
 from serving.feed.sponsored import Sales, offers_of
 from serving.feed.tokens import Signer
@@ -87,6 +87,7 @@ class Feed:
         self._new_id = new_id
         self._races = races
         self._market = market
+        self._weightings = Weightings()
 
     def recommend(self, world: World, venue_id: str, request: RecommendRequest) -> Answer:
         """Return the answer to a request as plain values; see `decide`."""
@@ -234,11 +235,11 @@ class Feed:
     def _weights(
         self, release: ResidentRelease, query: Query, params: FeedParams, trace: Trace
     ) -> Weights:
-        actions = tuple(map(str, release.bundle.actions))
-        weights = Weights.of(actions, query.phase.objective, _plain(params))
-        if not weights.any():
+        actions = release.bundle.actions
+        weights = self._weightings.of(actions, query.phase.objective, params)
+        if weights is None:
             trace.degrade("objective_unmatched")
-            return Weights.even(actions)
+            return Weights.even(tuple(map(str, actions)))
         return weights
 
     def _hydrate(self, query: Query, release: ResidentRelease, trace: Trace) -> HydratedUser:
@@ -309,16 +310,16 @@ class Feed:
     ) -> Listing:
         """Return the candidates in order; what may not be shown any more is left out."""
         candidates, now = proposal.candidates, scene.query.now
-        kept = allowed.mask[candidates.items]
-        whole = allowed.whole or bool(kept.all())
-        left = candidates if whole else candidates.take(kept)
+        kept = _kept(candidates, allowed)
+        left = candidates if kept is None else candidates.take(kept)
 
         def by_ranker() -> Ranking:
             if proposal.probabilities is None:
                 proposal.probabilities = scene.release.bundle.rank(
                     scene.user.state, candidates, now
                 )
-            probabilities = proposal.probabilities if whole else proposal.probabilities[kept]
+            every = proposal.probabilities
+            probabilities = every if kept is None else every[kept]
             score = scene.weights.score(probabilities, left.items, scene.pool.shelf)
             return order(left, probabilities, score)
 
@@ -349,6 +350,14 @@ def _mostly(proposal: Proposal, allowed: Allowed) -> bool:
     return kept >= (1 - _TOLERATED) * len(proposal.candidates)
 
 
+def _kept(candidates: Candidates, allowed: Allowed) -> Mask | None:
+    """Return which candidates may still be shown, bool [N]; None for all of them."""
+    if allowed.whole:
+        return None
+    kept = allowed.mask[candidates.items]
+    return None if kept.all() else kept
+
+
 def _limited(candidates: Candidates, limit: int, allowed: Allowed) -> Proposal:
     """Leave out what may not be shown and what the ranker has no room for."""
     by_source, removed = _by_source(candidates), Counter[str]()
@@ -364,10 +373,6 @@ def _limited(candidates: Candidates, limit: int, allowed: Allowed) -> Proposal:
 def _by_source(candidates: Candidates) -> dict[str, int]:
     counts = np.bincount(candidates.source, minlength=len(SOURCES)).tolist()
     return {name: count for name, count in zip(SOURCES, counts, strict=True) if count}
-
-
-def _plain(params: FeedParams) -> dict[str, float]:
-    return {str(action): weight for action, weight in params.objective.items()}
 
 
 def _ids(request: RecommendRequest, query: Query | None = None) -> tuple[str | None, ...]:

@@ -88,6 +88,7 @@ class FeedMetrics:
         )
         self._releases: list[Gauge] = []
         self._arm_counters: dict[Arm, Counter] = {}  # looking labels up costs more than counting
+        self._removed_counters: dict[str, Counter] = {}
         self._response_counters: dict[tuple[str, int], Counter] = {}
         self._cache = Gauge(
             "qianmian_user_cache_lookups",
@@ -102,7 +103,10 @@ class FeedMetrics:
         for reason in trace.degraded:
             self._degraded.labels(reason).inc()
         for reason, count in removed.items():
-            self._removed.labels(reason).inc(count)
+            counter = self._removed_counters.get(reason)
+            if counter is None:
+                counter = self._removed_counters[reason] = self._removed.labels(reason)
+            counter.inc(count)
         for arm in arms:
             counter = self._arm_counters.get(arm)
             if counter is None:

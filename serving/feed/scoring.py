@@ -10,16 +10,20 @@ Shapes: `N` candidates, `A` actions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 
 from qianmian.contracts.objective import VALUE_TERMS, Term
+from qianmian.experiments import FeedParams
 from qianmian.features.item_table import Float32, Int32
 from qianmian.retrieval.sources import Candidates, Int8
 from serving.feed.shelf import Shelf
+
+_Asked = tuple[int, int, int]
+_KEPT: Final = 512  # weightings; more come only from files and settings that change meanwhile
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,31 @@ class Weights:
             worth = np.nan_to_num(value_of(term, shelf)[items])
             score = score + probabilities[:, self.order] * worth * np.float32(weight)
         return score
+
+
+class Weightings:
+    """Weights made once for each objective and arm, for they are looked up in every request."""
+
+    def __init__(self) -> None:
+        self._made: dict[_Asked, tuple[tuple[object, ...], Weights | None]] = {}
+
+    def of(
+        self, actions: Sequence[str], objective: Mapping[str, float], params: FeedParams
+    ) -> Weights | None:
+        """Return the weights of a release's actions, None where the objective weighs none of them.
+
+        The arm's own objective goes before that of the venue.
+        """
+        parts = actions, objective, params
+        asked = id(actions), id(objective), id(params)  # kept here, so no other can have their ids
+        found = self._made.get(asked)
+        if found is None:
+            if len(self._made) >= _KEPT:
+                self._made.clear()
+            own = {str(action): weight for action, weight in params.objective.items()}
+            weights = Weights.of(tuple(map(str, actions)), objective, own)
+            found = self._made[asked] = parts, weights if weights.any() else None
+        return found[1]
 
 
 def value_of(term: Term, shelf: Shelf) -> Float32:

@@ -177,7 +177,7 @@ def test_a_fallback_is_shown(view: View, monkeypatch: pytest.MonkeyPatch) -> Non
     def fail(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("serving.feed.journey.Weights.of", fail)
+    monkeypatch.setattr("serving.feed.journey.Weightings.of", fail)
     view.open("?venue=sale&user=anna")
     assert view.texts(".degraded") == ["fallback: request path failed"]
 

@@ -309,7 +309,7 @@ def test_a_broken_request_path_still_answers_with_popular_items(
     def fail(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("serving.feed.journey.Weights.of", fail)
+    monkeypatch.setattr("serving.feed.journey.Weightings.of", fail)
     body = {"user": {"id": "anna"}, "blocks": [{"page_size": 3, "filter": {"brand": ["x"]}}]}
     response = ask("POST", RECOMMEND, body)
     assert response.status_code == 200

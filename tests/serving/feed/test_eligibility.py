@@ -236,7 +236,9 @@ def test_last_resort_and_lower_rungs_hold_to_the_rules(
     def fail(*_: object) -> None:
         raise RuntimeError("gone")
 
-    target = "serving.feed.journey.Weights.of" if broken else "serving.feed.journey.Scene.__init__"
+    target = (
+        "serving.feed.journey.Weightings.of" if broken else "serving.feed.journey.Scene.__init__"
+    )
     monkeypatch.setattr(target, fail)
     answer = shop.ask()
     assert answer["degraded"] == ["request_path_failed"]
