@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Annotated, Final, Self
 
@@ -62,3 +63,18 @@ class RaceFile(ConfigModel):
         if self.floor * len(self.arms) > 1:
             raise ValueError(f"expected floor <= 1 / {len(self.arms)}, one share for each arm")
         return self
+
+
+def drawn_twice(racing: Mapping[str, RaceFile]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Return the blocks that two races draw, for what leads by one would not lead by the other.
+
+    Blocks race for their place, and creatives for the face of a block; the two do not meet.
+    """
+    drawn: dict[tuple[bool, str], str] = {}
+    for name, race in racing.items():
+        for at, block in enumerate(race.blocks or (race.block or "",)):
+            other = drawn.setdefault((bool(race.blocks), block), name)
+            if other != name:
+                inner: tuple[str | int, ...] = ("blocks", at) if race.blocks else ("block",)
+                wanted = f"expected a block that no other race draws; {other!r} does"
+                yield ("racing", name, *inner), f"={block!r}: {wanted}"

@@ -21,6 +21,7 @@ import pandas as pd
 from qianmian.config import Finding, parse_yaml, read_text
 from qianmian.contracts import columns as c
 from qianmian.errors import ConfigError, suggest
+from qianmian.racing.schema import drawn_twice
 from qianmian.venues.resolve import Row, outside, resolve, unknown_blocks
 from qianmian.venues.schema import VenueFile
 from qianmian.venues.venue import Venue
@@ -115,6 +116,7 @@ class Sources:
             venue = resolve(venue_id, self.known.get(venue_id, {}), default, file)
             yield from outside(venue)
             yield from unknown_blocks(venue, file)
+            yield from drawn_twice(venue.racing)
 
     def _missing(self, file: VenueFile) -> Iterator[Finding]:
         """What the file asks of the data set that it does not have."""

@@ -21,7 +21,7 @@ def test_a_venue_keeps_the_places_of_the_default_that_it_does_not_say_otherwise(
     venue = venues(
         tmp_path,
         "sponsored: {deals: {positions: [1, 4], floor: 0.5}}\n"
-        "racing: {order: {blocks: [main, deals]}}\n",
+        "racing: {order: {blocks: [main, deals]}, face: {block: main, creatives: [a, b]}}\n",
     )
     assert venue.sponsored["main"].positions == (9,)
     assert venue.sponsored["deals"].floor == 0.5
@@ -35,6 +35,14 @@ def test_a_venue_keeps_the_places_of_the_default_that_it_does_not_say_otherwise(
         ("sponsored: {main: {positions: [4, 2]}}\n", "expected positions in rising order"),
         ("sponsored: {main: {positions: []}}\n", "positions"),
         ("racing: {order: {blocks: [main, dealz]}}\n", "racing.order.blocks[1]: 'dealz'"),
+        (
+            "racing: {a: {blocks: [main, deals]}, b: {blocks: [deals, main]}}\n",
+            "racing.b.blocks[0]='deals': expected a block that no other race draws; 'a' does",
+        ),
+        (
+            "racing: {a: {block: main, creatives: [x, y]}, b: {block: main, creatives: [z, x]}}\n",
+            "racing.b.block='main': expected a block that no other race draws; 'a' does",
+        ),
         ("racing: {face: {block: mian, creatives: [a, b]}}\n", "racing.face.block: 'mian'"),
     ],
 )
