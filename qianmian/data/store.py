@@ -157,7 +157,8 @@ class Dataset:
         wanted = list(columns) if columns is not None else self.event_columns()
         events = self.events([*wanted, *({c.SPLIT} - set(wanted))])
         kept = events[events[c.SPLIT].isin(splits)]
-        kept = kept.reset_index(drop=True)[wanted]
+        there = [name for name in wanted if name in kept]  # some are of archived events alone
+        kept = kept.reset_index(drop=True)[there]
         for name in kept.select_dtypes("category"):
             kept[name] = kept[name].cat.remove_unused_categories()
         return kept

@@ -166,6 +166,11 @@ def _complete(rows: pa.Table) -> pa.Table:
             kind = _EMPTY.schema.field(name).type
             rows = rows.append_column(name, pa.nulls(len(rows), kind))
     rows = rows.select(EVENT_COLUMNS).replace_schema_metadata(None)
+    for place, field in enumerate(_EMPTY.schema):
+        kind = rows.schema.field(place).type
+        if pa.types.is_dictionary(kind) and kind.value_type != field.type:  # of nulls alone
+            column = rows[field.name].cast(kind.value_type).cast(field.type)
+            rows = rows.set_column(place, field.name, column)
     return rows.filter(pc.and_(pc.is_valid(rows[c.TIMESTAMP]), pc.is_valid(rows[c.ITEM_ID])))
 
 

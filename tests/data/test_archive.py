@@ -143,8 +143,11 @@ def test_whatever_is_done_each_event_is_there_once(tmp_path_factory, batches, mo
 def import_events(tmp_path, run):
     """Import the small shop, with further items."""
 
-    def make(items=()):
+    def make(items=(), *, split=False):
         tables = small_tables()
+        if split:
+            size = len(tables["events.parquet"][c.USER_ID])
+            tables["events.parquet"][c.SPLIT] = ["test"] + ["train"] * (size - 1)  # not by time
         described = tables["items.parquet"]
         for name, values in described.items():
             values.extend([*items] if name == c.ITEM_ID else [None] * len(items))
@@ -191,6 +194,13 @@ def test_an_item_that_came_to_be_known_counts(import_events):
     )
     frame = dataset.events([c.USER_ID, c.ITEM_ID])
     assert frame[frame[c.USER_ID] == "new"][c.ITEM_ID].tolist() == ["now known"]
+
+
+def test_archived_events_that_all_wait_leave_a_data_set_with_a_split_readable(import_events):
+    dataset = import_events(split=True)
+    before = dataset.train_events()
+    add(dataset.archive, event(1, quarantine="unknown_item", item_id="no such"))
+    assert dataset.train_events().equals(before)
 
 
 def test_schema_of_rows_is_that_of_the_contract():

@@ -57,6 +57,17 @@ def test_every_event_is_found_by_subject_and_by_item(before, batches, gone):
         assert history.count_of_item(item) == held
 
 
+def test_a_column_that_was_empty_before_is_filled_by_new_events(monkeypatch):
+    monkeypatch.setattr(module, "TAIL", 3)
+    old = contract_rows(made([("u", "a", None)] * 4), EVENT_COLUMNS)
+    place = old.column_names.index(c.SESSION_ID)
+    nulls = pa.nulls(4).dictionary_encode()  # as pandas gives categories of which there are none
+    history = History(old.set_column(place, c.SESSION_ID, nulls))
+    history.add(made([("u", "a", "s")] * 3, first=4))
+    sessions = history.of_subjects(["u"])[c.SESSION_ID].to_pylist()
+    assert sorted(sessions, key=str) == [None] * 4 + ["s"] * 3
+
+
 def test_quarantined_events_wait_outside():
     history = History()
     history.add([event(1, quarantine="unknown_item"), event(2)])
