@@ -12,12 +12,8 @@ from __future__ import annotations
 
 import logging
 import random
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Final
-
-import numpy as np
+from dataclasses import replace
 
 from qianmian.contracts import columns as c
 from qianmian.contracts.api import RecommendRequest
@@ -26,40 +22,25 @@ from qianmian.experiments import FeedParams
 from qianmian.features.user_state import UserState
 from qianmian.identity.gate import Ask, plain_asker
 from qianmian.identity.untold import struck
-from qianmian.retrieval.sources import FALLBACK, SOURCES, Candidates
-from qianmian.venues.blocks import BlockKind
 from serving.feed.answer import Answer, Made, build
+from serving.feed.candidates import Scene, propose, rank
 from serving.feed.eligibility import Eligible, Shopper
-from serving.feed.filters import BEYOND_LIMIT, INELIGIBLE, UNSCORED, Mask, apply, within
-from serving.feed.ladder import BEST_SELLERS, NO_RANKER, NO_RETRIEVAL, popular
-from serving.feed.listing import Allowed, Listing, Recipe
+from serving.feed.ladder import popular
+from serving.feed.listing import Listing
 from serving.feed.market import Market
 from serving.feed.metrics import FeedMetrics
 from serving.feed.page import FixedSlots
 from serving.feed.query import Query, understand
 from serving.feed.racing import Raced, Races, led_by
 from serving.feed.resident import ResidentRelease, VenuePool, World
-from serving.feed.scoring import Ranking, Weightings, Weights, as_proposed, order, unscored
+from serving.feed.scoring import Weightings, Weights, as_proposed
 from serving.feed.select import first_rows, select
 from serving.feed.sponsored import Sales, offers_of
 from serving.feed.tokens import Signer
 from serving.feed.trace import Trace
-from serving.feed.users import HydratedUser, Proposal, Users
+from serving.feed.users import HydratedUser, Users
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """What the stages of one request share once the shopper is known."""
-
-    query: Query
-    params: FeedParams
-    release: ResidentRelease
-    pool: VenuePool
-    user: HydratedUser
-    eligible: Eligible
-    weights: Weights
 
 
 class Feed:
@@ -135,11 +116,11 @@ class Feed:
 
         scene = Scene(query, params, release, pool, user, eligible, weights)
         recipes = [pool.recipes.of(plan.block, params) for plan in query.blocks]
-        proposals = {recipe: self._propose(scene, recipe, trace) for recipe in recipes}
+        proposals = {recipe: propose(scene, recipe, trace) for recipe in recipes}
         trace.stage("retrieve")
 
         listings = {
-            recipe: self._rank(scene, recipe, allowed, proposal, trace)
+            recipe: rank(scene, recipe, allowed, proposal, trace)
             for recipe, (allowed, proposal) in proposals.items()
         }
         trace.stage("rank")
@@ -265,114 +246,6 @@ class Feed:
         if not eligible.whole:
             trace.removed += eligible.removed
         return eligible
-
-    def _propose(self, scene: Scene, recipe: Recipe, trace: Trace) -> tuple[Allowed, Proposal]:
-        """Return candidates of a block, none of them outside what it may show."""
-        pool, params, user = scene.pool, scene.params, scene.user
-        allowed = recipe.allowed(scene.eligible, pool.shelf, user.state)
-        limit = params.candidates_ranked
-
-        def from_sources() -> Proposal:
-            bundle = scene.release.bundle
-            mask = None if allowed.whole else allowed.mask
-            vector = bundle.user_vector(user.state, scene.query.now)
-            candidates = bundle.propose(user.state, vector, pool.pool, recipe.quotas, mask)
-            if not len(candidates) and recipe.fills:
-                return from_popularity()
-            return _limited(candidates, limit, allowed)
-
-        def from_popularity() -> Proposal:
-            source = BEST_SELLERS if recipe.kind is BlockKind.BEST_SELLERS else FALLBACK
-            segment = user.state.tags.get(scene.query.venue.fallback.segment or "")
-            candidates = popular(pool, limit, allowed.mask, trace, segment=segment, source=source)
-            proposal = _limited(candidates, limit, allowed)
-            proposal.by_popularity = True
-            return proposal
-
-        if not len(pool.pool.items):
-            trace.degrade("empty_pool")
-            return allowed, from_popularity()
-        if recipe.kind is BlockKind.BEST_SELLERS:
-            return allowed, from_popularity()
-        proposal = trace.attempt(
-            NO_RETRIEVAL,
-            lambda: user.proposal(
-                (pool.stamp, recipe, limit), from_sources, lambda kept: _mostly(kept, allowed)
-            ),
-            from_popularity,
-        )
-        if proposal.removed:
-            trace.removed += proposal.removed
-        return allowed, proposal
-
-    def _rank(
-        self, scene: Scene, recipe: Recipe, allowed: Allowed, proposal: Proposal, trace: Trace
-    ) -> Listing:
-        """Return the candidates in order; what may not be shown any more is left out."""
-        candidates, now = proposal.candidates, scene.query.now
-        kept = _kept(candidates, allowed)
-        left = candidates if kept is None else candidates.take(kept)
-
-        def by_ranker() -> Ranking:
-            if proposal.probabilities is None:
-                proposal.probabilities = scene.release.bundle.rank(
-                    scene.user.state, candidates, now
-                )
-            every = proposal.probabilities
-            probabilities = every if kept is None else every[kept]
-            score = scene.weights.score(probabilities, left.items, scene.pool.shelf)
-            return order(left, probabilities, score)
-
-        def by_retrieval() -> Ranking:
-            if proposal.by_popularity:
-                return as_proposed(left)
-            return order(left, unscored(left), left.retrieval)
-
-        if not len(left) or recipe.kind is BlockKind.BEST_SELLERS:
-            ranking = by_retrieval()
-        else:
-            ranking = trace.attempt(NO_RANKER, by_ranker, by_retrieval)
-        if lost := len(left) - len(ranking):
-            trace.removed[UNSCORED] += lost
-            trace.degrade("unscored_candidates")
-        return Listing(ranking, allowed.mask, recipe.fills, proposal.by_source, allowed.removed)
-
-
-#: What a proposal may lose of its candidates before another one is made.
-_TOLERATED: Final = 0.2
-
-
-def _mostly(proposal: Proposal, allowed: Allowed) -> bool:
-    """Return whether enough of what was proposed before may still be shown."""
-    if allowed.whole:
-        return True
-    kept = int(np.count_nonzero(allowed.mask[proposal.candidates.items]))
-    return kept >= (1 - _TOLERATED) * len(proposal.candidates)
-
-
-def _kept(candidates: Candidates, allowed: Allowed) -> Mask | None:
-    """Return which candidates may still be shown, bool [N]; None for all of them."""
-    if allowed.whole:
-        return None
-    kept = allowed.mask[candidates.items]
-    return None if kept.all() else kept
-
-
-def _limited(candidates: Candidates, limit: int, allowed: Allowed) -> Proposal:
-    """Leave out what may not be shown and what the ranker has no room for."""
-    by_source, removed = _by_source(candidates), Counter[str]()
-    kept = apply([within(INELIGIBLE, allowed.mask)], candidates.items, removed)
-    if not kept.all():
-        candidates = candidates.take(kept)
-    if len(candidates) > limit:
-        removed[BEYOND_LIMIT] += len(candidates) - limit
-        candidates = candidates.take(np.arange(limit))
-    return Proposal(candidates, by_source, removed)
-
-
-def _by_source(candidates: Candidates) -> dict[str, int]:
-    counts = np.bincount(candidates.source, minlength=len(SOURCES)).tolist()
-    return {name: count for name, count in zip(SOURCES, counts, strict=True) if count}
 
 
 def _ids(request: RecommendRequest, query: Query | None = None) -> tuple[str | None, ...]:
