@@ -33,7 +33,7 @@ from qianmian.stream.refills import RefillPart
 from qianmian.stream.reporter import Reporter
 from qianmian.stream.settings import StreamSettings
 from qianmian.stream.statistics import StatisticsPart
-from qianmian.stream.status import read_status
+from qianmian.stream.status import STALE_SECONDS, read_status
 from qianmian.stream.subjects import SubjectPart
 from qianmian.stream.trust import TrustPart
 from qianmian.stream.users import UserFeatures
@@ -154,6 +154,8 @@ def _assemble(
     stream.received_at = status.received_at if status else 0.0
     _catch_up(dataset, features, stream.received_at)
     stream.restore(archived)
+    if status is not None:  # what was merged while no stream ran, and while the last one died
+        features.recompute(merges.merged_since(status.updated_at - STALE_SECONDS))
     reporter = Reporter(changes, stream, features, statistics, online=lambda: refills.stamp)
     log.info("stream of %s: %d events in memory", workspace.dataset, len(history))
     return Streaming(stream, reporter, statistics, archive, archiver, now)

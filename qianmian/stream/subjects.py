@@ -14,7 +14,7 @@ from typing import Final
 from qianmian.contracts import topics
 from qianmian.events.changes import Changes
 from qianmian.events.event import StoredEvent
-from qianmian.identity.mapping import Identity
+from qianmian.identity.mapping import Identity, Merge
 from qianmian.stream.part import Keeper
 
 #: What `topics.ERASING` holds.
@@ -45,21 +45,27 @@ class SubjectPart:
         self._recompute = recompute
         self._every = every
         self._cursor = 0
+        self._changed: set[str] = set()  # seen, and not returned yet
         self._next = 0.0
 
     def follow(self) -> set[str]:
         """Take in what was merged since the last look; returns whose history changed."""
-        changed: set[str] = set()
         while True:
             page, cursor = self._changes.since(self._cursor)
             if not page:
+                changed, self._changed = self._changed, set()
                 return changed
             erased = {c.key for c in page if c.topic == topics.ERASING and c.value == ASKED}
             merges = [change for change in page if change.topic == topics.IDENTITY]
-            changed |= self._identity.apply(merges)
-            changed -= erased
+            self._changed |= self._identity.apply(merges)
+            self._changed -= erased
             self._drop(erased)
             self._cursor = cursor
+
+    def merged_since(self, moment: float) -> list[str]:
+        """Return the visitors merged at a moment (by the machine's clock) or later."""
+        merges = self._changes.get(topics.IDENTITY).items()
+        return [one for one, value in merges if Merge.from_bytes(value).merged_at >= moment]
 
     def restore(self, events: Sequence[StoredEvent]) -> None:
         """Nothing: merges are not made of events."""

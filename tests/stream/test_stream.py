@@ -1,5 +1,7 @@
 """Events in, fresh features out: the whole stream over a real log and a real online store."""
 
+from time import time
+
 import orjson
 import pytest
 
@@ -157,6 +159,36 @@ def test_a_merge_alone_moves_the_history(shop):
     streaming.stream._parts[0]._next = 0.0
     streaming.drain()
     streaming.drain()
+    assert shop.user("u4")[f.LEDGER_ITEM_IDS][0] == "i11"
+
+
+def test_a_merge_while_no_stream_ran_moves_the_history_at_its_start(shop):
+    shop.send(sent(1, "visitor:d", "i11"))
+    shop.start().drain()
+    Merger(shop.engine.changes, grace_seconds=60, clock=time).merge("d", "u4")
+    shop.start().drain()
+    assert shop.user("u4")[f.LEDGER_ITEM_IDS][0] == "i11"
+
+
+def test_a_merge_is_kept_in_mind_when_the_engine_fails_behind_it(shop, monkeypatch):
+    shop.send(sent(1, "visitor:d", "i11"))
+    streaming = shop.start()
+    streaming.drain()
+    merger(shop).merge("d", "u4")
+    since, asked = shop.engine.changes.since, []
+
+    def failing(cursor, limit=10_000):
+        asked.append(cursor)
+        if len(asked) == 2:
+            raise EventStoreError("locked")
+        return since(cursor, limit)
+
+    monkeypatch.setattr(shop.engine.changes, "since", failing)
+    streaming.stream._parts[0]._next = 0.0
+    with pytest.raises(EventStoreError):
+        streaming.stream.step()
+    streaming.stream._parts[0]._next = 0.0
+    streaming.stream.step()
     assert shop.user("u4")[f.LEDGER_ITEM_IDS][0] == "i11"
 
 
