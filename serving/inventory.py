@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
@@ -99,7 +100,8 @@ def judge(
 def _put(service: VenueService, facts: list[Fact]) -> None:
     if facts:
         service.engine.changes.put(topics.INVENTORY, encode(facts))
-        service.listener.catch_up()
+        with suppress(EventStoreError):  # it is kept: the listener looks again in a moment
+            service.listener.catch_up()
 
 
 def _facts(row: InventoryRow) -> list[Fact]:

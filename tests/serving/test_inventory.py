@@ -13,6 +13,7 @@ import pytest
 
 from qianmian.contracts.api import RECOMMEND_REQUEST, Problem
 from qianmian.contracts.inventory_api import InventoryResponse
+from qianmian.errors import EventStoreError
 from serving.http import build_app
 from serving.service import VenueService
 from tests.serving import tiny
@@ -125,3 +126,22 @@ def test_null_takes_back_what_was_pushed(home: Path) -> None:
     push(shop, {"rows": [{"item_id": first[0], "stock": None, "price": None}]})
     assert ids(page(shop)) == first
     shop.close()
+
+
+def test_what_is_kept_is_accepted_though_it_cannot_be_read_at_once(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = service(home)
+    first = ids(page(shop))[0]
+    rows = {"rows": [{"item_id": first, "stock": 0}]}
+
+    def fail(*_: object) -> None:
+        raise EventStoreError("gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shop.listener, "catch_up", fail)
+        assert push(shop, rows).status_code == 202
+    shop.listener.catch_up()
+    assert first not in ids(page(shop))
+    monkeypatch.setattr(shop.engine.changes, "put", fail)
+    assert push(shop, rows).status_code == 503
