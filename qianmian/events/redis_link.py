@@ -85,38 +85,11 @@ class RedisLink:
             EventStoreError: it failed or took too long.
         """
         with self.using() as client:
-            self._until_done(client, client.bgrewriteaof, _AOF)
-            if client.config_get("save").get("save"):
-                self._until_done(client, client.bgsave, _RDB)
+            rewrite_files(client, self.shown)
 
     def close(self) -> None:
         """Close all connections."""
         self._client.close()
-
-    def _until_done(self, client: Any, begin: Callable[[], Any], told: tuple[str, str]) -> None:
-        running, status = told
-        deadline = monotonic() + _REWRITE_SECONDS
-        waiting = True
-        while waiting:
-            if monotonic() > deadline:
-                raise EventStoreError(
-                    f"{self.shown}: what was removed may still be on disk: the rewrite did not "
-                    f"end within {_REWRITE_SECONDS:g} s; run BGREWRITEAOF (and BGSAVE) by hand"
-                )
-            try:
-                begin()
-                waiting = False
-            except redis.ResponseError:  # one is running already: it began before the removal
-                sleep(_POLL)
-        while True:
-            found = client.info("persistence")
-            if not found[running] and not found.get("aof_rewrite_scheduled"):
-                break
-            if monotonic() > deadline:
-                raise EventStoreError(f"{self.shown}: rewriting its files takes too long")
-            sleep(_POLL)
-        if found[status] != "ok":
-            raise EventStoreError(f"{self.shown}: rewriting its files failed; look at its log")
 
     def _connected(self, connection: Any) -> None:
         """Look at the settings of a Redis that was just connected to."""
@@ -138,6 +111,45 @@ class RedisLink:
         if faults:
             connection.disconnect()
             raise EventStoreError(f"{self.shown}: {'; '.join(faults)}")
+
+
+def rewrite_files(client: Any, shown: str) -> None:
+    """Have a Redis write its files anew; `shown` names it in messages.
+
+    Raises:
+        EventStoreError: it failed or took too long.
+    """
+    settings = client.config_get("*")
+    if settings.get("appendonly") == "yes":
+        _until_done(client, client.bgrewriteaof, _AOF, shown)
+    if settings.get("save"):
+        _until_done(client, client.bgsave, _RDB, shown)
+
+
+def _until_done(client: Any, begin: Callable[[], Any], told: tuple[str, str], shown: str) -> None:
+    running, status = told
+    deadline = monotonic() + _REWRITE_SECONDS
+    waiting = True
+    while waiting:
+        if monotonic() > deadline:
+            raise EventStoreError(
+                f"{shown}: what was removed may still be on disk: the rewrite did not "
+                f"end within {_REWRITE_SECONDS:g} s; run BGREWRITEAOF (and BGSAVE) by hand"
+            )
+        try:
+            begin()
+            waiting = False
+        except redis.ResponseError:  # one is running already: it began before the removal
+            sleep(_POLL)
+    while True:
+        found = client.info("persistence")
+        if not found[running] and not found.get("aof_rewrite_scheduled"):
+            break
+        if monotonic() > deadline:
+            raise EventStoreError(f"{shown}: rewriting its files takes too long")
+        sleep(_POLL)
+    if found[status] != "ok":
+        raise EventStoreError(f"{shown}: rewriting its files failed; look at its log")
 
 
 def _faults(found: dict[str, str]) -> list[str]:

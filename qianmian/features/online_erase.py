@@ -41,8 +41,11 @@ def erase_online(store: FeatureStore, views: Sequence[str], key: str, ids: Seque
 
 
 def _from_redis(online: Any, config: Any, keys: Sequence[Any]) -> int:
-    """One hash holds all views of an entity; the append-only file is written anew."""
-    from feast.infra.online_stores.helpers import _redis_key  # noqa: PLC0415  # needs Feast first
+    """One hash holds all views of an entity; the files on disk are written anew."""
+    # Feast is imported by now; the client is an optional extra.
+    from feast.infra.online_stores.helpers import _redis_key  # noqa: PLC0415
+
+    from qianmian.events.redis_link import rewrite_files  # noqa: PLC0415
 
     client = online._get_client(config.online_store)  # noqa: SLF001  # Feast has no other way
     version = config.entity_key_serialization_version
@@ -50,6 +53,6 @@ def _from_redis(online: Any, config: Any, keys: Sequence[Any]) -> int:
         _redis_key(config.project, key, entity_key_serialization_version=version) for key in keys
     ]
     removed = int(client.delete(*names)) if names else 0
-    if removed and client.config_get("appendonly").get("appendonly") == "yes":
-        client.bgrewriteaof()
+    if removed:
+        rewrite_files(client, "the online store")
     return removed
