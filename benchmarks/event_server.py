@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from qianmian.data.store import Dataset
 from qianmian.events.engine import open_engine
 from qianmian.venues import VenueBook
 from serving.catalogue import Catalogue, venue_sources
+from serving.environment import SWITCH_SECONDS
 from serving.http import build_app
 from serving.service import VenueService
 from serving.settings import LiveSettings, serve_settings
@@ -42,6 +44,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--engine", type=json.loads, required=True)
     options = parser.parse_args()
+    sys.setswitchinterval(SWITCH_SECONDS)  # as a replica does
     settings = serve_settings({"dataset": DATASET, "home": options.home, "engine": options.engine})
     dataset = Dataset.open(settings.workspace())
     service = VenueService(

@@ -122,7 +122,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--events", type=int, default=30_000, help="in each round")
     parser.add_argument("--batch", type=int, default=100, help="events in a request")
-    parser.add_argument("--connections", type=int, default=16)
+    parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--engine", choices=("sqlite", "redis"), default="sqlite")
     parser.add_argument("--seed", type=int, default=17)

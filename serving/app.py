@@ -9,24 +9,22 @@ A hop between deployments costs more than ranking does, so there is none. Scale 
 from __future__ import annotations
 
 import sys
-from typing import Any, Final
+from typing import Any
 
 from ray import serve
 from starlette.types import ASGIApp
 
+from serving.environment import SWITCH_SECONDS
 from serving.http import build_app
 from serving.service import VenueService
 from serving.settings import LiveSettings, ServeSettings, live_settings, serve_settings
-
-_SWITCH_SECONDS: Final = 0.001
 
 
 class Replica:
     """One replica: the service, and Serve's own hooks around it."""
 
     def __init__(self, settings: ServeSettings) -> None:
-        # The thread that writes events gives way to a page within this time, not Python's 5 ms.
-        sys.setswitchinterval(_SWITCH_SECONDS)
+        sys.setswitchinterval(SWITCH_SECONDS)
         self._service = VenueService.open(settings, LiveSettings())
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:

@@ -15,6 +15,9 @@ from qianmian.errors import FieldError
 from qianmian.workspace import CONFIGS
 
 MAX_PORT: Final = 65_535
+#: The threads of a replica give way to one another within this time, not Python's 5 ms: no page
+#: waits long for the thread that writes events, nor that thread for the pages.
+SWITCH_SECONDS: Final = 0.001
 RAY_ENV: Final = CONFIGS / "serving" / "ray.env"
 
 

@@ -2,14 +2,15 @@
 
     judged = Acceptance(...).judge(body, now)
 
-A body is checked in one call of pydantic; only when that finds fault is it looked at event by
-event. The door and the bulk import share this module, so there is one truth of what an event is.
+A body without a fault is read at once (`qianmian.events.reading`); only when there is one is it
+looked at event by event. The door and the bulk import share this module, so there is one truth of
+what an event is.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -21,12 +22,15 @@ from qianmian.config.document import show_path
 from qianmian.config.faults import describe
 from qianmian.contracts import columns as c
 from qianmian.contracts.event_api import EVENTS_REQUEST, Event, EventsRequest
+from qianmian.contracts.events import EventType
 from qianmian.errors import FieldError, ForgottenError
 from qianmian.events.attribution import Attribute, by_nothing
 from qianmian.events.event import UNKNOWN_ITEM, UNKNOWN_VENUE, StoredEvent
 from qianmian.events.identify import Identify, plainly
+from qianmian.events.reading import read_faultless
 
 _EVENTS: Final = "events"
+_TYPES: Final = {kind: kind.value for kind in EventType}
 _FAULTS: Final = 3  # that the error of one event tells
 _DAY: Final = 86_400.0
 _STEP: Final = 50  # events judged between two pauses
@@ -114,12 +118,7 @@ class Acceptance:
 
         Whoever answers pages on the same thread can do so in the pauses. Raises as `judge` does.
         """
-        try:
-            read: list[tuple[int, Event]] = list(
-                enumerate(EVENTS_REQUEST.validate_json(body).events)
-            )
-        except ValidationError as error:
-            read, judged.rejected = _one_by_one(body, error)
+        read, judged.rejected = _read(body)
         for index, event in read:
             if index % _STEP == _STEP - 1:
                 yield
@@ -155,7 +154,7 @@ class Acceptance:
         venue_id = origin.venue_id or event.venue_id
         return StoredEvent(
             event_id=event.event_id,
-            event_type=event.event_type.value,
+            event_type=_TYPES[event.event_type],
             timestamp=at,
             received_at=now,
             subject_id=who.subject_id,
@@ -201,6 +200,17 @@ class _RefusedError(Exception):
     def __init__(self, reason: str, error: str) -> None:
         super().__init__(error)
         self.reason = reason
+
+
+def _read(body: bytes) -> tuple[Iterable[tuple[int, Event]], list[Rejection]]:
+    """Return the events with their places in the body, and what does not fit the schema."""
+    events = read_faultless(body)
+    if events is None:
+        try:
+            events = EVENTS_REQUEST.validate_json(body).events
+        except ValidationError as error:
+            return _one_by_one(body, error)
+    return enumerate(events), []
 
 
 def _one_by_one(

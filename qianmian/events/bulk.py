@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import orjson
+from msgspec.structs import replace as replaced
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import to_json
 
@@ -184,7 +185,7 @@ def _event_of(row: dict[str, Any]) -> dict[str, Any]:
 def _with_log(event: StoredEvent, logged: Logged) -> StoredEvent:
     if logged is _NOTHING_LOGGED:
         return event
-    return replace(event, recommendation_id=logged.recommendation_id, propensity=logged.propensity)
+    return replaced(event, recommendation_id=logged.recommendation_id, propensity=logged.propensity)
 
 
 def _summed(

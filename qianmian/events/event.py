@@ -1,17 +1,17 @@
 """The event as it is stored: validated, attributed, and said whose it is.
 
 The door (`serving/ingest/`) and the bulk import make stored events; the stream, the archive and
-the features read them. They travel and lie on disk as compact JSON without nulls.
+the features read them. They travel and lie on disk as compact JSON without defaults; msgspec makes,
+writes and reads one in about a microsecond each, a dataclass took five times that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
-from dataclasses import dataclass, fields, replace
-from operator import attrgetter
-from typing import Any, Final
+from collections.abc import Container
+from typing import Final
 
-import orjson
+from msgspec import Struct, json
+from msgspec.structs import replace
 
 from qianmian.contracts import columns as c
 
@@ -33,8 +33,14 @@ QUARANTINES: Final = (UNKNOWN_ITEM, UNKNOWN_VENUE)
 Sale = tuple[str, int, str, float]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredEvent:
+class StoredEvent(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    forbid_unknown_fields=True,
+    gc=False,  # it holds nothing that could hold it
+):
     """One event of the log; times are seconds since the epoch (UTC)."""
 
     event_id: str
@@ -71,13 +77,8 @@ class StoredEvent:
     quarantine: str | None = None  # why it does not count yet; kept, not lost
 
     def to_json(self) -> bytes:
-        """Return the event as compact JSON; what is None or empty is left out."""
-        return orjson.dumps(self.to_dict())
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields that hold something."""
-        values = zip(NAMES, _VALUES(self), strict=True)
-        return {name: value for name, value in values if value is not None and value != ()}
+        """Return the event as compact JSON; what is as it is by default is left out."""
+        return _WRITE(self)
 
     def without(self, user_ids: Container[str], visitor_ids: Container[str]) -> StoredEvent:
         """Return the event without mentions of these people; itself where it has none."""
@@ -91,21 +92,8 @@ class StoredEvent:
     @classmethod
     def from_json(cls, text: bytes | str) -> StoredEvent:
         """Read what `to_json` wrote."""
-        return cls.from_dict(orjson.loads(text))
-
-    @classmethod
-    def from_dict(cls, given: Mapping[str, Any]) -> StoredEvent:
-        """Return the event that holds these fields."""
-        lists = {name: value for name in _TUPLES if (value := given.get(name))}
-        if not lists:
-            return cls(**given)
-        return cls(**{**given, **{name: _tuple(value) for name, value in lists.items()}})
+        return _READ(text)
 
 
-NAMES: Final = tuple(field.name for field in fields(StoredEvent))
-_VALUES: Final = attrgetter(*NAMES)  # all at once: an event is written in microseconds
-_TUPLES: Final = ("arms", "sale", "races")
-
-
-def _tuple(value: Any) -> Any:
-    return tuple(map(_tuple, value)) if isinstance(value, list | tuple) else value
+_WRITE: Final = json.Encoder().encode
+_READ: Final = json.Decoder(StoredEvent).decode

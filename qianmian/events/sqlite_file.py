@@ -18,6 +18,7 @@ from qianmian.errors import EventStoreError
 
 BUSY_SECONDS: Final = 10.0
 _CHECKPOINT_PAGES: Final = 4_000
+_CACHE_KIB: Final = 32_768  # of each connection: keys in no order keep all their pages hot
 
 
 class SqliteFile:
@@ -109,6 +110,7 @@ class SqliteFile:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA secure_delete = ON")
+            connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
             self._local.connection = connection
             with self._opening:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from hashlib import blake2b
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,7 +35,9 @@ CREATE INDEX events_by_subject ON events (subject_id);
 CREATE TABLE consumers (consumers TEXT PRIMARY KEY, place INTEGER NOT NULL) WITHOUT ROWID
 """
 _ID_BYTES: Final = 16
-_ROWS: Final = (256, 64, 16, 4, 1)  # sizes of the statements that a batch is cut into
+_ROWS: Final = tuple(1 << n for n in reversed(range(11)))  # sizes of statements, 1024 to 1
+
+_Row = tuple[bytes, float, str, bytes]  # id, received at, subject, body
 
 
 class SqliteEventStore:
@@ -48,19 +51,14 @@ class SqliteEventStore:
         ids = [id_hash(event.event_id) for event in events]
         for id_, event in zip(ids, events, strict=True):
             first.setdefault(id_, event)
-        rows = [(id_, event.subject_id, event.to_json()) for id_, event in first.items()]
+        rows = [
+            (id_, event.received_at, event.subject_id, event.to_json())
+            for id_, event in first.items()
+        ]
         if not rows:
             return []
         with self._file.writing() as connection:
-            known = _known(connection, list(first))
-            if known:
-                rows = [row for row in rows if row[0] not in known]
-            _insert(
-                connection,
-                "INSERT INTO ids (id, received_at) VALUES",
-                [(row[0], first[row[0]].received_at) for row in rows],
-            )
-            _insert(connection, "INSERT INTO events (id, subject_id, body) VALUES", rows)
+            rows = [row for chunk in _cut(rows) for row in _insert(connection, chunk)]
         fresh = {row[0] for row in rows}
         new = []
         for id_ in ids:
@@ -195,16 +193,41 @@ def _known(connection: sqlite3.Connection, ids: list[bytes]) -> set[bytes]:
     return known
 
 
-def _insert(
-    connection: sqlite3.Connection, statement: str, rows: Sequence[tuple[Any, ...]]
-) -> None:
-    """Insert rows, as many at once as the sizes allow, so that few statements are prepared."""
+def _insert(connection: sqlite3.Connection, rows: Sequence[_Row]) -> Sequence[_Row]:
+    """Insert the rows whose id is not known yet, and return them."""
+    try:
+        _insert_ids(connection, rows)
+    except sqlite3.IntegrityError:  # the whole statement was undone, and nothing but it
+        known = _known(connection, [row[0] for row in rows])
+        rows = [row for row in rows if row[0] not in known]
+        for chunk in _cut(rows):
+            _insert_ids(connection, chunk)
+    for chunk in _cut(rows):
+        connection.execute(
+            f"INSERT INTO events (id, subject_id, body) VALUES {_marks(3, len(chunk))}",  # noqa: S608
+            [value for id_, _, subject_id, body in chunk for value in (id_, subject_id, body)],
+        )
+    return rows
+
+
+def _insert_ids(connection: sqlite3.Connection, rows: Sequence[_Row]) -> None:
+    connection.execute(
+        f"INSERT INTO ids (id, received_at) VALUES {_marks(2, len(rows))}",  # noqa: S608
+        [value for id_, received_at, _, _ in rows for value in (id_, received_at)],
+    )
+
+
+@cache
+def _marks(width: int, rows: int) -> str:
+    return ", ".join([f"({', '.join('?' * width)})"] * rows)
+
+
+def _cut(rows: Sequence[_Row]) -> Iterator[Sequence[_Row]]:
+    """Cut rows into the largest statements that there are, so that few are prepared and run."""
     at = 0
     for size in _ROWS:
         while len(rows) - at >= size:
-            marks = f"({', '.join('?' * len(rows[0]))})"
-            values = list(chain.from_iterable(rows[at : at + size]))
-            connection.execute(f"{statement} {', '.join([marks] * size)}", values)
+            yield rows[at : at + size]
             at += size
 
 

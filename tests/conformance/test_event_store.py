@@ -83,10 +83,13 @@ def test_the_newest_events(store: EventStore) -> None:
 
 
 def test_a_batch_larger_than_any_statement(store: EventStore) -> None:
-    events = [event(n) for n in range(700)]
-    store.append(events[100:600])
-    assert sum(store.append(events)) == 200
-    assert sorted(everything(store, 250)) == sorted(e.event_id for e in events)
+    events = [event(n) for n in range(2_500)]
+    store.append(events[100:2_300])
+    assert [n for n, new in enumerate(store.append(events)) if new] == [
+        *range(100),
+        *range(2_300, 2_500),
+    ]
+    assert sorted(everything(store, 900)) == sorted(e.event_id for e in events)
 
 
 def test_checkpoints_outlive_the_process(
