@@ -1,6 +1,7 @@
-from dataclasses import fields, replace
+from dataclasses import fields
 
 import numpy as np
+from msgspec.structs import replace
 
 from qianmian.events.event import StoredEvent
 from qianmian.trust.flags import find_flags, untrusted
