@@ -34,7 +34,8 @@ from serving.ingest.route import events_endpoint
 from serving.inventory import inventory_endpoint
 from serving.openapi import MAX_USERS, document
 from serving.problems import invalid_body, invalid_field, not_found, problem
-from serving.service import NotReadyError, VenueService
+from serving.service import VenueService
+from serving.worlds import NotReadyError
 
 log = logging.getLogger(__name__)
 

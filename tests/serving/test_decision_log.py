@@ -98,8 +98,8 @@ def test_the_logged_chances_are_those_the_page_was_ordered_by(shop: VenueService
 
 def test_items_that_filled_up_a_page_have_no_chances(shop: VenueService) -> None:
     shop.configure(
-        shop._live.model_copy(
-            update={"feed": shop._live.feed.model_copy(update={"candidates_ranked": 5})}
+        shop.worlds._live.model_copy(
+            update={"feed": shop.worlds._live.feed.model_copy(update={"candidates_ranked": 5})}
         )
     )
     shop.respond("sale", RecommendRequest(user=Shopper(id="anna")))

@@ -10,7 +10,8 @@ from qianmian.contracts.api import RECOMMEND_REQUEST
 from qianmian.errors import ConfigError
 from qianmian.experiments import FeedParams
 from qianmian.releases.store import ReleaseStore
-from serving.service import NotReadyError, VenueService
+from serving.service import VenueService
+from serving.worlds import NotReadyError
 from tests.serving import tiny
 from tests.serving.shop import live_at, service
 
@@ -42,7 +43,7 @@ def test_not_ready_until_a_release_is_promoted(home: Path, releases: ReleaseStor
         one.recommend("all", QUESTION)
     release = tiny.write_release(releases)
     one.refresh()
-    assert one.world is None, "published is not promoted"
+    assert one.worlds.world is None, "published is not promoted"
     promote(releases, release)
     one.refresh()
     assert answering(one) == release
@@ -62,9 +63,9 @@ def test_promotion_and_rollback_reach_a_running_service(home: Path, releases: Re
     second = tiny.write_release(releases, order_bias=1.0, days=1)
     promote(releases, first)
     one = service(home)
-    before = one.world
+    before = one.worlds.world
     one.refresh()
-    assert one.world is before, "nothing was promoted"
+    assert one.worlds.world is before, "nothing was promoted"
     promote(releases, second)
     one.refresh()
     assert answering(one) == second
@@ -101,9 +102,9 @@ def test_a_refused_release_is_tried_again_but_not_all_the_time(
     second = tiny.write_release(releases, order_bias=1.0, days=1)
     promote(releases, first)
     one = service(home)
-    before = one.world
+    before = one.worlds.world
     now = [100.0]
-    monkeypatch.setattr("serving.service.monotonic", lambda: now[0])
+    monkeypatch.setattr("serving.worlds.monotonic", lambda: now[0])
     promote(releases, second)
     model = releases.path(second) / "ranker.onnx"
     whole = model.read_bytes()
@@ -115,7 +116,7 @@ def test_a_refused_release_is_tried_again_but_not_all_the_time(
         "qianmian_release_swaps_total", {"outcome": "refused"}
     )
     assert refusals == 1, "the same refusal counts once"
-    assert one.world is before
+    assert one.worlds.world is before
     model.write_bytes(whole)
     now[0] += 5.0
     one.refresh()
@@ -141,11 +142,11 @@ def test_release_of_another_schema_or_data_set_is_refused(
 ) -> None:
     promote(releases, tiny.write_release(releases))
     one = service(home)
-    one._schema = dict  # the features were built anew with other columns
-    one.world = None
-    one._load()
-    assert one.world is None
-    assert "does not exist here" in (one.refused or "")
+    one.worlds._schema = dict  # the features were built anew with other columns
+    one.worlds.world = None
+    one.worlds._load()
+    assert one.worlds.world is None
+    assert "does not exist here" in (one.worlds.refused or "")
 
 
 def test_live_settings_change_alias_and_clock(home: Path, releases: ReleaseStore) -> None:

@@ -47,11 +47,11 @@ def trending(one):
 
 
 def test_what_sells_now_comes_first_without_a_reload(running):
-    before = running.world.release
+    before = running.worlds.world.release
     assert trending(running) == tiny.item_id(tiny.ITEMS - 1)
     item = tiny.item_id(4)
     put(running, told(item, **{TRENDING: 5_000.0, f.PAID_PRICE: 3.25}))
-    after = running.world.release
+    after = running.worlds.world.release
     assert after.bundle is before.bundle
     assert trending(running) == item
     assert after.pools["all"].pool.trending[0] == 4
@@ -66,12 +66,12 @@ def test_what_sells_now_comes_first_without_a_reload(running):
 def test_a_release_that_is_loaded_later_takes_over_what_is_newer_than_its_own(running):
     put(running, told(tiny.item_id(4), **{TRENDING: 5_000.0}))
     put(running, told(tiny.item_id(5), as_of=tiny.END.timestamp() - 1, **{TRENDING: 9_000.0}))
-    store = running._store
+    store = running.worlds._store
     release = tiny.write_release(store, days=1)
     store.promote(release, schema=tiny.SCHEMA, at=tiny.END)
     running.refresh()
-    assert running.world.release.id == release
-    statistic = running.world.release.bundle.items.statistic(TRENDING)
+    assert running.worlds.world.release.id == release
+    statistic = running.worlds.world.release.bundle.items.statistic(TRENDING)
     assert statistic[4] == 5_000.0
     assert statistic[5] == 5.0
 
@@ -95,7 +95,7 @@ def test_a_rhythm_lets_many_askings_be_one_doing():
 
 def test_prices_and_conditions_follow_the_statistics_and_what_was_pushed_stands(running):
     popular = Condition.read(f"{TRENDING} >= 5000")
-    shelf = running.world.release.pools["all"].shelf
+    shelf = running.worlds.world.release.pools["all"].shelf
     pushed, told_alone = 5, 4
     facts = [Fact(c.PRICE, "all", tiny.item_id(pushed), 9.5)]
     running.engine.changes.put(topics.INVENTORY, encode(facts))
@@ -106,7 +106,7 @@ def test_prices_and_conditions_follow_the_statistics_and_what_was_pushed_stands(
     rows = told(tiny.item_id(told_alone), **{TRENDING: 5_000.0, f.PAID_PRICE: 3.25})
     rows |= told(tiny.item_id(pushed), **{TRENDING: 5_000.0, f.PAID_PRICE: 3.25})
     put(running, rows)
-    assert running.world.release.pools["all"].shelf is shelf
+    assert running.worlds.world.release.pools["all"].shelf is shelf
     version = shelf.version
     shelf.catch_up()
     assert shelf.version > version
@@ -114,6 +114,6 @@ def test_prices_and_conditions_follow_the_statistics_and_what_was_pushed_stands(
     assert shelf.price[[told_alone, pushed]].tolist() == [3.25, 9.5]
     assert shelf.holds(Condition.read("price < 3.3")).tolist() == cheap.tolist()
     kept = shelf.holds(Condition.read('category == "milk"'))
-    running.world.release.reordered()
+    running.worlds.world.release.reordered()
     shelf.catch_up()
     assert shelf.holds(Condition.read('category == "milk"')) is kept
