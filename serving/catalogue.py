@@ -10,6 +10,7 @@ from typing import Any, Final
 import pandas as pd
 
 from qianmian.contracts import columns as c
+from qianmian.contracts.events import EventType
 from qianmian.data.store import Dataset
 from qianmian.venues import Sources
 from qianmian.venues.vocabulary import conditions_of
@@ -32,12 +33,13 @@ class Catalogue:
     """The parts of a data set that pages are made of.
 
     `known_users` holds the shoppers with the most events, each with their number; `item_ids` every
-    item that is known.
+    item that is known; `target` is the event type that counts as having bought.
     """
 
     goods: Goods
     known_users: tuple[tuple[str, int], ...]
     item_ids: frozenset[str] = frozenset()
+    target: EventType = EventType.ORDER
 
     @classmethod
     def read(cls, dataset: Dataset) -> Catalogue:
@@ -50,6 +52,7 @@ class Catalogue:
                 (str(user), int(count)) for user, count in zip(users.index, users, strict=True)
             ),
             item_ids=dataset.item_ids(),
+            target=dataset.spec.target,
         )
 
 

@@ -26,6 +26,7 @@ from qianmian.contracts.api import RecommendRequest
 from qianmian.data.store import Dataset
 from qianmian.erasure.opening import open_erasures
 from qianmian.events.accepting import Acceptance
+from qianmian.events.changes import Change
 from qianmian.events.engine import Engine, open_engine
 from qianmian.events.identify import Identify
 from qianmian.features.store import FeatureRepo
@@ -37,6 +38,7 @@ from qianmian.venues.vocabulary import conditions_of
 from serving.catalogue import Catalogue, venue_sources
 from serving.decision_log import DecisionLog
 from serving.feed.answer import Answer, venue_info
+from serving.feed.bought import JustBought
 from serving.feed.decisions import Decision
 from serving.feed.journey import Feed
 from serving.feed.market import Market
@@ -47,7 +49,7 @@ from serving.feed.users import Users
 from serving.ingest.attribute import Attributor
 from serving.ingest.door import Ingest
 from serving.ingest.metrics import IngestMetrics
-from serving.ingest.writer import GroupWriter
+from serving.ingest.orders import OrderBook
 from serving.key_watch import KeyWatch
 from serving.listener import Listener
 from serving.people import People
@@ -132,6 +134,7 @@ class VenueService:
         )
         self.stream = StreamWatch(self.metrics.registry)
         self.races = Races(self.metrics.registry)
+        self.bought = JustBought(self.gate.identity.members, on_known=self.users.forget)
         self._subscribe()
         self.market = self._open_market(campaigns, purse)
         self.ingest = self._open_door()
@@ -143,6 +146,7 @@ class VenueService:
             ask=self.gate.page,
             races=self.races,
             market=self.market,
+            bought=self.bought,
         )
         self.refresh()
 
@@ -185,6 +189,8 @@ class VenueService:
         subscribe(topics.STREAM, self.stream.take)
         subscribe(topics.ITEM_STATISTICS, self.statistics.take)
         subscribe(topics.USERS, lambda changes: users.forget(change.key for change in changes))
+        subscribe(topics.USERS, lambda changes: self.bought.forget(_gone(changes)))
+        subscribe(topics.BOUGHT, self.bought.take)
         subscribe(topics.INVENTORY, self.catalogue.goods.pushed.take)
         subscribe(topics.IDENTITY, lambda changes: users.forget(gate.identity.apply(changes)))
         subscribe(topics.FORGOTTEN, gate.tombstones.apply)
@@ -214,8 +220,16 @@ class VenueService:
             mentioned=self.gate.other,
             attribute=self._attribute,
         )
-        writer = GroupWriter(self.engine.events, on_written=metrics.written)
-        return Ingest(acceptance, writer, metrics)
+        orders = OrderBook(
+            self.bought,
+            self.engine.changes,
+            target=self.catalogue.target,
+            asked_for=lambda: any(
+                venue.eligibility.bought_within_days for venue in self.book.venues.values()
+            ),
+            on_failure=self.metrics.failed,
+        )
+        return Ingest(acceptance, self.engine.events, orders, metrics)
 
     def _open_market(self, campaigns: CampaignBook | None, purse: Purse | None) -> Market | None:
         if campaigns is None or purse is None:
@@ -315,3 +329,8 @@ class VenueService:
         """
         self._keys.refresh()
         self.worlds.refresh()
+
+
+def _gone(changes: Sequence[Change]) -> list[str]:
+    """Return the keys that were deleted: of the topic `users`, who was erased."""
+    return [change.key for change in changes if change.value is None]

@@ -9,6 +9,8 @@ from typing import Final
 
 #: Subject id -> when its online features changed: replicas read the subject anew.
 USERS: Final = "users"
+#: What was just bought and may not be in the features yet (`qianmian.events.bought`).
+BOUGHT: Final = "bought"
 #: `field|venue|item`, the venue empty for all -> stock, price or moment; see `venues.inventory`.
 INVENTORY: Final = "inventory"
 #: Item id -> its statistics as JSON by field name, and `as_of`.

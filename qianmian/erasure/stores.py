@@ -21,6 +21,7 @@ from qianmian.decisions import segments as decisions
 from qianmian.erasure.parquet import clear_left, erase_rows
 from qianmian.erasure.people import People
 from qianmian.erasure.sqlite import erase_sqlite
+from qianmian.events.bought import keys_of
 from qianmian.events.engine import CHANGES_FILE, EVENTS_FILE, Engine
 from qianmian.identity.mapping import Merge
 from qianmian.releases.erase import erase_users
@@ -159,7 +160,10 @@ class Stores:
             tell(_erase_lines(path, people))
 
     def _topics(self, people: People, tell: Tell) -> None:
-        """Remove subjects as keys; who follows a topic learns of it before the traces go."""
+        """Remove subjects as keys; who follows a topic learns of it before the traces go.
+
+        What a replica knows to be just bought goes with the key of `users`.
+        """
         changes = self._engine.changes
         for topic in _KEYED_BY_SUBJECT:
             known = changes.get(topic)
@@ -167,6 +171,8 @@ class Stores:
         sleep(_TOLD_SECONDS)
         for topic in _KEYED_BY_SUBJECT:
             tell(changes.purge(topic, people.subjects))
+        bought = keys_of(people.subjects, changes.get(topics.BOUGHT))
+        tell(changes.purge(topics.BOUGHT, bought))
 
 
 def _files_below(folder: Path) -> Callable[[People, Tell], None]:

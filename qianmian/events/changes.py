@@ -42,6 +42,9 @@ class Changes(Protocol):
         Who follows the topic is not told: delete them first, and give it time to learn of that.
         """
 
+    def drop(self, topic: str, keys: Sequence[str]) -> None:
+        """Remove keys of a topic whose followers need not be told; `purge` cares for bytes, too."""
+
     def since(self, cursor: int, limit: int = 10_000) -> tuple[list[Change], int]:
         """Return up to `limit` changes behind a cursor, oldest first, and the next cursor.
 

@@ -97,3 +97,8 @@ class StoredEvent(
 
 _WRITE: Final = json.Encoder().encode
 _READ: Final = json.Decoder(StoredEvent).decode
+
+
+def counts(event: StoredEvent) -> bool:
+    """Return whether features are made of an event: it has an item, and waits for nothing."""
+    return event.item_id is not None and event.quarantine is None

@@ -72,12 +72,19 @@ class RedisChanges:
     def purge(self, topic: str, keys: Sequence[str]) -> int:
         if not keys:
             return 0
+        removed = self._remove(topic, keys)
+        self._link.rewrite()
+        return removed
+
+    def drop(self, topic: str, keys: Sequence[str]) -> None:
+        if keys:
+            self._remove(topic, keys)
+
+    def _remove(self, topic: str, keys: Sequence[str]) -> int:
         with self._link.using() as client:
             members = [topic.encode() + _APART + key.encode() for key in keys]
             client.hdel(self._topic(topic), *(key.encode() for key in keys))
-            removed = int(client.zrem(self._order, *members))
-        self._link.rewrite()
-        return removed
+            return int(client.zrem(self._order, *members))
 
     def since(self, cursor: int, limit: int = 10_000) -> tuple[list[Change], int]:
         with self._link.using() as client:

@@ -62,6 +62,14 @@ class SqliteChanges:
         self._file.checkpoint()
         return removed
 
+    def drop(self, topic: str, keys: Sequence[str]) -> None:
+        if keys:
+            with self._file.writing() as connection:
+                connection.executemany(
+                    "DELETE FROM changes WHERE topic = ? AND key = ?",
+                    [(topic, key) for key in keys],
+                )
+
     def since(self, cursor: int, limit: int = 10_000) -> tuple[list[Change], int]:
         with self._file.reading() as connection:
             rows = connection.execute(

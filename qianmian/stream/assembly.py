@@ -25,6 +25,7 @@ from qianmian.features.store import FeatureRepo
 from qianmian.features.views import EVENT_COLUMNS, FeatureInputs
 from qianmian.identity.mapping import Identity
 from qianmian.stream.archiver import ArchivePart, Archiver
+from qianmian.stream.bought import BoughtPart
 from qianmian.stream.features import FeaturePart
 from qianmian.stream.history import History
 from qianmian.stream.part import Keeper, Part
@@ -142,14 +143,15 @@ def _assemble(
         every=settings.statistics_seconds,
         rows=settings.statistics_rows,
     )
-    keepers = [part for part in (features, *others) if isinstance(part, Keeper)]
+    bought = BoughtPart(changes, target=dataset.spec.target)
+    keepers = [part for part in (features, bought, *others) if isinstance(part, Keeper)]
     merges = SubjectPart(identity, changes, recompute=features.recompute, keepers=keepers)
     merges.follow()
     refills = RefillPart(workspace, recompute_since=features.recompute_since)
     refills.start(status.online if status else None)
     archiver = Archiver(engine.events, dataset.archive, settings.archive, owners=identity.owners)
     archive = ArchivePart(archiver, settings.archive)
-    parts: list[Part] = [merges, refills, features, statistics, archive, *others]
+    parts: list[Part] = [merges, refills, features, bought, statistics, archive, *others]
     stream = Stream(engine.events, parts, now=now, settings=settings)
     stream.received_at = status.received_at if status else 0.0
     _catch_up(dataset, features, stream.received_at)

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from qianmian.contracts import columns as c
-from qianmian.events.event import StoredEvent
+from qianmian.events.event import StoredEvent, counts
 from qianmian.events.rows import contract_rows
 from qianmian.features.segments import Int32
 from qianmian.features.views import EVENT_COLUMNS
@@ -104,11 +104,6 @@ class History:
                 return
             rows = pa.concat_tables([before.rows, last.rows]).unify_dictionaries()
             self._runs[-2:] = [_Run(rows)]
-
-
-def counts(event: StoredEvent) -> bool:
-    """Return whether features are made of an event: it has an item, and waits for nothing."""
-    return event.item_id is not None and event.quarantine is None
 
 
 class _Run:

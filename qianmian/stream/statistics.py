@@ -18,10 +18,10 @@ from qianmian.contracts import columns as c
 from qianmian.contracts import features as f
 from qianmian.contracts import topics
 from qianmian.events.changes import Changes
-from qianmian.events.event import StoredEvent
+from qianmian.events.event import StoredEvent, counts
 from qianmian.features.event_log import EventLog
 from qianmian.features.views import FeatureInputs
-from qianmian.stream.history import History, counts
+from qianmian.stream.history import History
 from qianmian.stream.users import Write, just_after, stamped
 
 

@@ -22,11 +22,11 @@ from qianmian.contracts import columns as c
 from qianmian.contracts import features as f
 from qianmian.contracts.events import ACTIONS, EventType
 from qianmian.data.tables import TIME
-from qianmian.events.event import StoredEvent
+from qianmian.events.event import StoredEvent, counts
 from qianmian.events.rows import MICROSECONDS, microseconds
 from qianmian.features.event_log import EventLog
 from qianmian.features.views import FeatureInputs
-from qianmian.stream.history import History, counts
+from qianmian.stream.history import History
 
 _ACTED: Final = frozenset({f.USER_TAGS, f.USER_ACTIVITY, f.USER_SEQUENCE, f.USER_EXPOSURE})
 _REACHED: Final = _ACTED | {f.USER_LEDGER, f.USER_AFFINITY}

@@ -18,7 +18,7 @@ from typing import Final, Self
 import numpy as np
 
 from qianmian.contracts import columns as c
-from qianmian.features.item_table import Int32
+from qianmian.features.item_table import Float64, Int32
 from qianmian.features.user_state import SECONDS_PER_DAY, UserState
 from qianmian.venues.conditions import Columns, Condition, Mask, Numbers, Sets, Texts
 from qianmian.venues.eligibility import Display, EligibilityFile
@@ -42,12 +42,21 @@ _Judged = tuple[str, Mask]  # reason, what it takes out
 
 
 @dataclass(frozen=True, slots=True)
+class Bought:
+    """Items that were bought, each with when; one may stand here several times."""
+
+    items: Int32  # item indices
+    at: Float64
+
+
+@dataclass(frozen=True, slots=True)
 class Shopper:
     """Whom a page is for, as far as the rules ask."""
 
     state: UserState
     region: str | None
     now: float
+    just_bought: Bought | None = None  # what the ledger of `state` does not hold yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +178,10 @@ class Eligibility:
                 yield ANOTHER_REGION, elsewhere
         if rules.bought_within_days is not None:
             since = shopper.now - rules.bought_within_days * SECONDS_PER_DAY
-            yield ALREADY_BOUGHT, self._of(state.ledger.items[state.ledger.last_at > since])
+            bought = self._of(state.ledger.items[state.ledger.last_at > since])
+            if (just := shopper.just_bought) is not None:
+                bought[just.items[just.at > since]] = True
+            yield ALREADY_BOUGHT, bought
         exposure = state.exposure
         if rules.fatigue is not None and len(exposure.items):
             since = shopper.now - rules.fatigue.within_days * SECONDS_PER_DAY

@@ -23,6 +23,7 @@ from qianmian.features.user_state import UserState
 from qianmian.identity.gate import Ask, plain_asker
 from qianmian.identity.untold import struck
 from serving.feed.answer import Answer, Made, build
+from serving.feed.bought import JustBought
 from serving.feed.candidates import Scene, propose, rank
 from serving.feed.eligibility import Eligible, Shopper
 from serving.feed.ladder import popular
@@ -32,7 +33,7 @@ from serving.feed.metrics import FeedMetrics
 from serving.feed.page import FixedSlots
 from serving.feed.query import Query, understand
 from serving.feed.racing import Raced, Races, led_by
-from serving.feed.resident import ResidentRelease, VenuePool, World
+from serving.feed.resident import ResidentRelease, World
 from serving.feed.scoring import Weightings, Weights, as_proposed
 from serving.feed.select import first_rows, select
 from serving.feed.sponsored import Sales, offers_of
@@ -56,8 +57,9 @@ class Feed:
         ask: Ask = plain_asker,
         races: Races | None = None,
         market: Market | None = None,
+        bought: JustBought | None = None,
     ) -> None:
-        """`ask` says whose page it is.
+        """`ask` says whose page it is, `bought` what features do not know yet.
 
         Without `races` nothing races, without a `market` no place is for sale.
         """
@@ -68,6 +70,7 @@ class Feed:
         self._new_id = new_id
         self._races = races
         self._market = market
+        self._bought = JustBought() if bought is None else bought
         self._weightings = Weightings()
 
     def recommend(self, world: World, venue_id: str, request: RecommendRequest) -> Answer:
@@ -111,7 +114,7 @@ class Feed:
         user = self._hydrate(query, release, trace)
         trace.stage("hydrate")
 
-        eligible = self._judge(user.state, query, pool, trace)
+        eligible = self._judge(user.state, query, release, trace)
         trace.stage("eligibility")
 
         scene = Scene(query, params, release, pool, user, eligible, weights)
@@ -159,7 +162,7 @@ class Feed:
         release = world.release
         pool = release.pools[query.venue.id]
         state = self._hydrate(query, release, trace).state
-        eligible = self._judge(state, query, pool, trace)
+        eligible = self._judge(state, query, release, trace)
         names = tuple(map(str, release.bundle.actions))
         listings = []
         for plan in plain:
@@ -233,15 +236,21 @@ class Feed:
             lambda: self._users.nobody(release),
         )
 
-    def _judge(self, state: UserState, query: Query, pool: VenuePool, trace: Trace) -> Eligible:
+    def _judge(
+        self, state: UserState, query: Query, release: ResidentRelease, trace: Trace
+    ) -> Eligible:
         """Return what the shopper may see; nothing at all if that cannot be told."""
+        pool = release.pools[query.venue.id]
         pool.shelf.catch_up()
         region = query.region or state.tags.get(c.REGION)
-        shopper = Shopper(state, None if region is None else str(region), query.now)
+
+        def judge() -> Eligible:
+            bought = self._bought.of(query.subject_id, state, release.bundle.items)
+            named = None if region is None else str(region)
+            return pool.eligibility.of(Shopper(state, named, query.now, bought))
+
         eligible = trace.attempt(
-            "eligibility_unknown",
-            lambda: pool.eligibility.of(shopper),
-            lambda: Eligible.nothing(pool.pool.member),
+            "eligibility_unknown", judge, lambda: Eligible.nothing(pool.pool.member)
         )
         if not eligible.whole:
             trace.removed += eligible.removed

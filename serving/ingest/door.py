@@ -1,6 +1,6 @@
-"""An event's way in, top-down: judge, write durably, count, answer.
+"""An event's way in, top-down: judge, write durably, tell of orders, count, answer.
 
-    body -> Acceptance.judge -> GroupWriter.append -> 202
+    body -> Acceptance.judge -> GroupWriter.append -> OrderBook.tell -> 202
 
 What the answer counts as accepted is on the disk. Where the log cannot be written nothing of the
 batch is kept and the sender is told to come again: the same ids then have the effect of once.
@@ -16,7 +16,9 @@ from pydantic import Field
 from qianmian.config import ConfigModel
 from qianmian.errors import EventStoreError
 from qianmian.events.accepting import Acceptance, AcceptanceSettings, Judged
+from qianmian.events.store import EventStore
 from serving.ingest.metrics import IngestMetrics
+from serving.ingest.orders import OrderBook
 from serving.ingest.writer import GroupWriter
 
 
@@ -32,9 +34,16 @@ class IngestSettings(ConfigModel):
 class Ingest:
     """The door for events of one service."""
 
-    def __init__(self, acceptance: Acceptance, writer: GroupWriter, metrics: IngestMetrics) -> None:
+    def __init__(
+        self,
+        acceptance: Acceptance,
+        store: EventStore,
+        orders: OrderBook,
+        metrics: IngestMetrics,
+    ) -> None:
         self._acceptance = acceptance
-        self._writer = writer
+        self._writer = GroupWriter(store.append, name="event-writer", on_written=metrics.written)
+        self._orders = orders
         self._metrics = metrics
 
     async def receive(self, body: bytes, now: float) -> dict[str, Any]:
@@ -52,6 +61,7 @@ class Ingest:
         except EventStoreError:
             self._metrics.unwritten(len(judged.events))
             raise
+        await self._orders.tell(judged.events)
         accepted, duplicates = self._metrics.received(judged.events, new, judged.rejected)
         return {
             "accepted": accepted,
@@ -65,3 +75,4 @@ class Ingest:
     def close(self) -> None:
         """Write what waits, then stop."""
         self._writer.close()
+        self._orders.close()

@@ -94,6 +94,19 @@ def test_of_many_who_set_a_key_one_does(changes: Changes, open_again: Callable[[
     assert changes.value("who", "v") == b"%d" % won.index(True)
 
 
+def test_dropped_keys_are_not_told_of(changes: Changes) -> None:
+    changes.put("bought", {"k1": b"1", "k2": b"2", "千面": b"3"})
+    changes.put("other", {"k1": b"9"})
+    _, cursor = changes.since(0)
+    changes.drop("bought", ["k1", "千面", "never there"])
+    changes.drop("bought", [])
+    assert changes.get("bought") == {"k2": b"2"}
+    assert changes.since(cursor) == ([], cursor)
+    assert changes.since(0)[0] == [Change("bought", "k2", b"2"), Change("other", "k1", b"9")]
+    changes.put("bought", {"k1": b"4"})
+    assert changes.since(cursor)[0] == [Change("bought", "k1", b"4")]
+
+
 def test_purged_keys_leave_no_trace(changes: Changes) -> None:
     changes.put("who", {"v1": b"1", "v2": b"2", "v3": b"3"})
     changes.put("who", {"v1": None})

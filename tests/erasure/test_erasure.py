@@ -27,6 +27,7 @@ from qianmian.data.store import Dataset
 from qianmian.erasure.job import Erasures
 from qianmian.erasure.opening import open_erasures
 from qianmian.errors import EventStoreError, ForgottenError
+from qianmian.events.bought import Purchase
 from qianmian.events.engine import Engine, EngineSettings, RedisEngine, SqliteEngine, open_engine
 from qianmian.events.rows import contract_rows
 from qianmian.features import snapshots
@@ -144,6 +145,8 @@ def _fill(shop: Shop) -> None:
         archive.append(contract_rows(archived), "", {device: USER})
     Merger(shop.engine.changes, grace_seconds=60, clock=lambda: NOW).merge(DEVICE, USER)
     shop.engine.changes.put(topics.USERS, {USER: b"1", "u1": b"1"})
+    bought = [Purchase(one, "i01", NOW, NOW) for one in (USER, device, "u1")]
+    shop.engine.changes.put(topics.BOUGHT, {one.key: one.value for one in bought})
     purse = open_purse(shop.engine_settings, shop.workspace)
     purse.showings.add([Showing(USER, "camp", NOW), Showing("u1", "camp", NOW)])
     purse.shut()
@@ -194,6 +197,7 @@ def test_every_byte_of_somebody_goes_and_nothing_of_others(shop: Shop) -> None:
     assert repo.online_user(USER) is None
     assert len(Dataset.open(shop.workspace).events()) > 800
     assert shop.engine.changes.get(topics.USERS).keys() == {"u1"}
+    assert shop.engine.changes.get(topics.BOUGHT).keys() == {'["u1","i01"]'}
     archive = Archive(shop.workspace.archive)
     assert (archive.manifest().rows, archive.manifest().owners) == (2, {})
     assert set(Dataset.open(shop.workspace).events()[c.USER_ID]) >= {"u1", "u2"}

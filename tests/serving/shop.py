@@ -8,7 +8,7 @@ from pathlib import Path
 
 from qianmian.campaigns.book import CampaignBook
 from qianmian.campaigns.purse import Purse
-from qianmian.events.engine import SqliteEngine, open_engine
+from qianmian.events.engine import open_engine
 from qianmian.venues import VenueBook
 from qianmian.workspace import Workspace
 from serving.catalogue import Catalogue
@@ -63,7 +63,7 @@ def service(
             frozenset(tiny.item_id(n) for n in range(tiny.ITEMS)),
         ),
         users=KnownUsers(),
-        engine=open_engine(SqliteEngine(), Workspace(home, tiny.DATASET)),
+        engine=open_engine(settings.engine, Workspace(home, tiny.DATASET)),
         schema=lambda: tiny.SCHEMA,
         campaigns=campaigns,
         purse=purse,
