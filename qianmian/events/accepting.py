@@ -24,7 +24,7 @@ from qianmian.contracts import columns as c
 from qianmian.contracts.event_api import EVENTS_REQUEST, Event, EventsRequest
 from qianmian.contracts.events import EventType
 from qianmian.errors import FieldError, ForgottenError
-from qianmian.events.attribution import Attribute, by_nothing
+from qianmian.events.attribution import UNATTRIBUTED, Attribute, attributed, by_nothing
 from qianmian.events.event import UNKNOWN_ITEM, UNKNOWN_VENUE, StoredEvent
 from qianmian.events.identify import Identify, plainly
 from qianmian.events.reading import read_faultless
@@ -87,7 +87,7 @@ class Acceptance:
         known_item: Callable[[str], bool],
         known_venue: Callable[[str], bool],
         identify: Identify = plainly,
-        mentioned: Callable[[str | None], str | None] = lambda user_id: user_id,
+        mentioned: Callable[[str], str | None] = lambda user_id: user_id,
         attribute: Attribute = by_nothing,
     ) -> None:
         """`identify` says whose an event is, `attribute` what its token says of it.
@@ -151,8 +151,8 @@ class Acceptance:
         except FieldError as error:
             raise _RefusedError(INVALID, str(error)) from error
         origin = self._attribute(event, now)
-        venue_id = origin.venue_id or event.venue_id
-        return StoredEvent(
+        shared_by = event.shared_by
+        stored = StoredEvent(
             event_id=event.event_id,
             event_type=_TYPES[event.event_type],
             timestamp=at,
@@ -162,29 +162,20 @@ class Acceptance:
             visitor_id=who.visitor_id,
             item_id=event.item_id,
             session_id=event.session_id,
-            page_view_id=event.page_view_id or origin.page_view_id,
+            page_view_id=event.page_view_id,
             order_id=event.order_id,
-            venue_id=venue_id,
-            block_id=origin.block_id or event.block_id,
-            position=origin.position or event.position,
+            venue_id=event.venue_id,
+            block_id=event.block_id,
+            position=event.position,
             quantity=event.quantity,
             value=event.value,
             list_value=event.list_value,
             currency=event.currency,
             coupon_id=event.coupon_id,
-            shared_by=self._mentioned(event.shared_by),
-            recommendation_id=origin.recommendation_id,
-            release=origin.release,
-            phase=origin.phase,
-            arms=origin.arms,
-            propensity=origin.propensity,
-            slot=origin.slot,
-            campaign_id=origin.campaign_id,
-            sale=origin.sale,
-            races=origin.races,
-            attributed=origin.attributed,
-            quarantine=self._quarantine(event.item_id, venue_id),
+            shared_by=None if shared_by is None else self._mentioned(shared_by),
+            quarantine=self._quarantine(event.item_id, origin.venue_id or event.venue_id),
         )
+        return stored if origin is UNATTRIBUTED else attributed(stored, origin)
 
     def _quarantine(self, item_id: str, venue_id: str | None) -> str | None:
         if not self._known_item(item_id):

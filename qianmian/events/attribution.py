@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from qianmian.contracts.event_api import Event
-from qianmian.events.event import BY_TOKEN, NOT_ATTRIBUTED, Sale
+from qianmian.events.event import BY_TOKEN, NOT_ATTRIBUTED, Sale, StoredEvent
 
 
 class Attributed(NamedTuple):
@@ -42,3 +44,24 @@ def by_nothing(event: Event, now: float) -> Attributed:
     """Attribute no event."""
     del event, now
     return UNATTRIBUTED
+
+
+def attributed(event: StoredEvent, origin: Attributed) -> StoredEvent:
+    """Return an event with what its token says of it, which goes before what the sender says."""
+    return replace(
+        event,
+        page_view_id=event.page_view_id or origin.page_view_id,
+        venue_id=origin.venue_id or event.venue_id,
+        block_id=origin.block_id or event.block_id,
+        position=origin.position or event.position,
+        recommendation_id=origin.recommendation_id,
+        release=origin.release,
+        phase=origin.phase,
+        arms=origin.arms,
+        propensity=origin.propensity,
+        slot=origin.slot,
+        campaign_id=origin.campaign_id,
+        sale=origin.sale,
+        races=origin.races,
+        attributed=origin.attributed,
+    )

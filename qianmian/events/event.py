@@ -7,7 +7,7 @@ writes and reads one in about a microsecond each, a dataclass took five times th
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from typing import Final
 
 from msgspec import Struct, json
@@ -95,7 +95,13 @@ class StoredEvent(
         return _READ(text)
 
 
-_WRITE: Final = json.Encoder().encode
+def json_of(events: Sequence[StoredEvent]) -> list[bytes]:
+    """Return what `to_json` returns of each, at once: in JSON no line break stands as it is."""
+    return _WRITER.encode_lines(events).split(b"\n")[: len(events)]
+
+
+_WRITER: Final = json.Encoder()
+_WRITE: Final = _WRITER.encode
 _READ: Final = json.Decoder(StoredEvent).decode
 
 

@@ -7,13 +7,14 @@ ids on their way in (pseudonyms, merged visitors) happens behind this function a
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from qianmian.contracts.subjects import VISITOR_PREFIX, is_visitor, subject_of
 from qianmian.errors import FieldError
 
 
-class Who(NamedTuple):
+class Who(Struct, frozen=True, gc=False):
     """Whose event or page it is; the ids are as they are stored."""
 
     subject_id: str

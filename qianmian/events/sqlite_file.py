@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -20,14 +20,26 @@ BUSY_SECONDS: Final = 10.0
 _CHECKPOINT_PAGES: Final = 4_000
 _CACHE_KIB: Final = 32_768  # of each connection: keys in no order keep all their pages hot
 
+#: Brings a file to the next version, inside a transaction.
+Upgrade = Callable[[sqlite3.Connection], None]
+NO_UPGRADES: Final[Mapping[int, Upgrade]] = {}
+
 
 class SqliteFile:
     """A database file with a schema of a version."""
 
     def __init__(
-        self, path: Path, *, schema: str, version: int, busy: float = BUSY_SECONDS
+        self,
+        path: Path,
+        *,
+        schema: str,
+        version: int,
+        upgrades: Mapping[int, Upgrade] = NO_UPGRADES,
+        busy: float = BUSY_SECONDS,
     ) -> None:
         """Open the file, made with `schema` where it is missing.
+
+        `upgrades` bring a file of an older version to the next one, in the same transaction.
 
         Raises:
             EventStoreError: it cannot be opened, or is of another version.
@@ -44,10 +56,14 @@ class SqliteFile:
         with self.writing() as connection:
             (found,) = connection.execute("PRAGMA user_version").fetchone()
             if found == 0:
-                for statement in schema.split(";"):
-                    connection.execute(statement)
+                run_script(connection, schema)
+                found = version
+            while found < version and found in upgrades:
+                upgrades[found](connection)
+                found += 1
+            if found == version:
                 connection.execute(f"PRAGMA user_version = {version}")
-            elif found != version:
+            else:
                 raise EventStoreError(
                     f"{path}: is of version {found}: expected {version}; "
                     "use the qianmian that wrote it, or move the file away"
@@ -118,6 +134,12 @@ class SqliteFile:
                     self._opened.pop(ended).close()  # else a thread a minute would end in EMFILE
                 self._opened[threading.current_thread()] = connection
         return connection
+
+
+def run_script(connection: sqlite3.Connection, script: str) -> None:
+    """Run statements inside the transaction that is open (`executescript` would end it)."""
+    for statement in script.split(";"):
+        connection.execute(statement)
 
 
 def _unusable(path: Path, error: Exception) -> EventStoreError:

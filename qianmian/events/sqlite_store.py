@@ -1,70 +1,78 @@
 """The event log in one SQLite file: the engine of one machine.
 
-Ids live apart from events, as 16-byte hashes, and outlive them: an event that was archived or
-erased is still known. A batch goes in with a handful of statements of many rows each. That is not
-for SQLite's sake: Python's driver gives up the interpreter lock for every step, and in a process
-that is busy answering pages it would wait for the lock again after each single row.
+Events lie in the order in which they came and nothing else is written with them: what an event
+costs does not grow with the log. Their ids outlive them (`qianmian.events.known_ids`): an event
+that was archived or erased is still known. Whose events they are is looked for by reading the log,
+for only an erasure asks. A batch goes in with a handful of statements of many rows each. That is
+not for SQLite's sake: Python's driver gives up the interpreter lock for every step, and in a
+process that is busy answering pages it would wait for the lock again after each single row.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from hashlib import blake2b
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
 
-from qianmian.events.event import StoredEvent
+from qianmian.events import known_ids
+from qianmian.events.event import StoredEvent, json_of
+from qianmian.events.known_ids import ID_BYTES, KnownIds
 from qianmian.events.sqlite_file import SqliteFile
+from qianmian.events.sqlite_layout import SCHEMA, UPGRADES, VERSION
 from qianmian.events.store import BEGINNING
 
-_VERSION: Final = 1
-_SCHEMA: Final = """
-CREATE TABLE ids (id BLOB PRIMARY KEY, received_at REAL NOT NULL) WITHOUT ROWID;
-CREATE TABLE events (
-    place INTEGER PRIMARY KEY AUTOINCREMENT,
-    id BLOB NOT NULL,
-    subject_id TEXT NOT NULL,
-    body BLOB NOT NULL
-);
-CREATE INDEX events_by_subject ON events (subject_id);
-CREATE TABLE consumers (consumers TEXT PRIMARY KEY, place INTEGER NOT NULL) WITHOUT ROWID
-"""
-_ID_BYTES: Final = 16
 _ROWS: Final = tuple(1 << n for n in reversed(range(11)))  # sizes of statements, 1024 to 1
 
-_Row = tuple[bytes, float, str, bytes]  # id, received at, subject, body
+_Row = tuple[bytes, str, bytes, float]  # id, subject, body, received at
 
 
 class SqliteEventStore:
     """`EventStore` on SQLite."""
 
     def __init__(self, path: Path) -> None:
-        self._file = SqliteFile(path, schema=_SCHEMA, version=_VERSION)
+        self._file = SqliteFile(path, schema=SCHEMA, version=VERSION, upgrades=UPGRADES)
+        self._known = KnownIds()
+        self._appending = threading.Lock()  # holds `_known`
 
     def append(self, events: Sequence[StoredEvent]) -> list[bool]:
-        first: dict[bytes, StoredEvent] = {}
-        ids = [id_hash(event.event_id) for event in events]
-        for id_, event in zip(ids, events, strict=True):
-            first.setdefault(id_, event)
-        rows = [
-            (id_, event.received_at, event.subject_id, event.to_json())
-            for id_, event in first.items()
-        ]
-        if not rows:
+        if not events:
             return []
-        with self._file.writing() as connection:
-            rows = [row for chunk in _cut(rows) for row in _insert(connection, chunk)]
-        fresh = {row[0] for row in rows}
+        ids = [id_hash(event.event_id) for event in events]
+        rows: dict[bytes, _Row] = {}
+        for id_, event, body in zip(ids, events, json_of(events), strict=True):
+            rows.setdefault(id_, (id_, event.subject_id, body, event.received_at))
+        with self._appending:
+            try:
+                known = self._append(rows)
+            except BaseException:
+                self._known = KnownIds()  # it holds what was taken back
+                raise
+        if not known and len(rows) == len(ids):
+            return [True] * len(ids)
+        fresh = rows.keys() - known
         new = []
         for id_ in ids:
             new.append(id_ in fresh)
             fresh.discard(id_)  # once: what stands again in this batch is a duplicate
         return new
+
+    def _append(self, rows: Mapping[bytes, _Row]) -> set[bytes]:
+        """Store what is not known yet in one transaction, and return what is known."""
+        with self._file.writing() as connection:
+            self._known.catch_up(connection)
+            known = self._known.among(connection, list(rows))
+            new = [row for id_, row in rows.items() if id_ not in known]
+            if new:
+                self._known.add([row[0] for row in new], _insert(connection, new))
+                self._known.seal_if_long(connection)
+        return known
 
     def read(self, after: str, limit: int) -> tuple[list[StoredEvent], str]:
         with self._file.reading() as connection:
@@ -109,8 +117,8 @@ class SqliteEventStore:
 
     def lag(self, group: str) -> int:
         with self._file.reading() as connection:
-            (last,) = connection.execute("SELECT max(place) FROM events").fetchone()
-        return max(0, (last or 0) - _place(self.committed(group)))
+            last = _last_place(connection)
+        return max(0, last - _place(self.committed(group)))
 
     def of_subjects(self, subject_ids: Sequence[str]) -> list[StoredEvent]:
         found: list[tuple[int, bytes]] = []
@@ -123,11 +131,20 @@ class SqliteEventStore:
         return [StoredEvent.from_json(body) for _, body in sorted(found)]
 
     def erase(self, subject_ids: Sequence[str]) -> int:
+        subjects = list(dict.fromkeys(subject_ids))
+        if not subjects:
+            return 0
+        with self._file.reading() as connection:  # the long part: others may write meanwhile
+            last = _last_place(connection)
+            places = _places(connection, subjects, after=0)
         erased = 0
         with self._file.writing() as connection:
-            for marks, chunk in _chunks(dict.fromkeys(subject_ids)):
+            places += _places(connection, subjects, after=last)
+            if places:
+                known_ids.seal(connection, _last_place(connection))
+            for marks, chunk in _chunks(dict.fromkeys(places)):
                 erased += connection.execute(
-                    f"DELETE FROM events WHERE subject_id IN ({marks})",  # noqa: S608
+                    f"DELETE FROM events WHERE place IN ({marks})",  # noqa: S608
                     chunk,
                 ).rowcount
         self._file.checkpoint()
@@ -155,16 +172,14 @@ class SqliteEventStore:
 
     def trim(self, before: str) -> int:
         with self._file.writing() as connection:
+            known_ids.seal(connection, min(_place(before), _last_place(connection)))
             return connection.execute(
                 "DELETE FROM events WHERE place <= ?", (_place(before),)
             ).rowcount
 
     def forget_ids(self, received_before: float) -> int:
         with self._file.writing() as connection:
-            return connection.execute(
-                "DELETE FROM ids WHERE received_at < ? AND id NOT IN (SELECT id FROM events)",
-                (received_before,),
-            ).rowcount
+            return known_ids.forget(connection, received_before)
 
     def close(self) -> None:
         self._file.close()
@@ -172,49 +187,42 @@ class SqliteEventStore:
 
 def id_hash(event_id: str) -> bytes:
     """Return what is kept of an event id: short, of one length, and nothing personal."""
-    return blake2b(event_id.encode("utf-8", "surrogatepass"), digest_size=_ID_BYTES).digest()
+    return blake2b(event_id.encode("utf-8", "surrogatepass"), digest_size=ID_BYTES).digest()
 
 
 def _place(cursor: str) -> int:
     return int(cursor) if cursor != BEGINNING else 0
 
 
-def _known(connection: sqlite3.Connection, ids: list[bytes]) -> set[bytes]:
-    """Return which ids are there; one row a statement, for each row costs the interpreter lock."""
-    known: set[bytes] = set()
-    for marks, chunk in _chunks(ids):
-        (found,) = connection.execute(
-            f"SELECT group_concat(hex(id), '') FROM ids WHERE id IN ({marks})",  # noqa: S608
-            chunk,
-        ).fetchone()
-        if found:
-            raw = bytes.fromhex(found)
-            known.update(raw[at : at + _ID_BYTES] for at in range(0, len(raw), _ID_BYTES))
-    return known
+def _last_place(connection: sqlite3.Connection) -> int:
+    (last,) = connection.execute("SELECT max(place) FROM events").fetchone()
+    return last or 0
 
 
-def _insert(connection: sqlite3.Connection, rows: Sequence[_Row]) -> Sequence[_Row]:
-    """Insert the rows whose id is not known yet, and return them."""
-    try:
-        _insert_ids(connection, rows)
-    except sqlite3.IntegrityError:  # the whole statement was undone, and nothing but it
-        known = _known(connection, [row[0] for row in rows])
-        rows = [row for row in rows if row[0] not in known]
-        for chunk in _cut(rows):
-            _insert_ids(connection, chunk)
+def _places(connection: sqlite3.Connection, subjects: Sequence[str], *, after: int) -> list[int]:
+    """Return the places of some subjects' events behind a place."""
+    found: list[int] = []
+    for marks, chunk in _chunks(subjects):
+        found += [
+            place
+            for (place,) in connection.execute(
+                f"SELECT place FROM events WHERE place > ? AND subject_id IN ({marks})",  # noqa: S608
+                [after, *chunk],
+            )
+        ]
+    return found
+
+
+def _insert(connection: sqlite3.Connection, rows: Sequence[_Row]) -> range:
+    """Insert events, and return their places."""
+    last = 0
     for chunk in _cut(rows):
-        connection.execute(
-            f"INSERT INTO events (id, subject_id, body) VALUES {_marks(3, len(chunk))}",  # noqa: S608
-            [value for id_, _, subject_id, body in chunk for value in (id_, subject_id, body)],
+        inserted = connection.execute(
+            f"INSERT INTO events (id, subject_id, body, received_at) VALUES {_marks(4, len(chunk))}",  # noqa: S608,E501
+            list(chain.from_iterable(chunk)),
         )
-    return rows
-
-
-def _insert_ids(connection: sqlite3.Connection, rows: Sequence[_Row]) -> None:
-    connection.execute(
-        f"INSERT INTO ids (id, received_at) VALUES {_marks(2, len(rows))}",  # noqa: S608
-        [value for id_, received_at, _, _ in rows for value in (id_, received_at)],
-    )
+        last = inserted.lastrowid or last
+    return range(last - len(rows) + 1, last + 1)
 
 
 @cache

@@ -80,8 +80,9 @@ class EventStore(Protocol):
     def forget_ids(self, received_before: float) -> int:
         """Forget the ids of events that were received before a moment and are no longer stored.
 
-        Such an id would be taken for a new one: give a moment that lies before the horizon within
-        which late events are accepted.
+        Some may stay known longer: until all that went in together with them is as old. Such an id
+        would be taken for a new one: give a moment that lies before the horizon within which late
+        events are accepted. Returns how many there were.
         """
 
     def close(self) -> None:

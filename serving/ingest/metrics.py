@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import compress
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
@@ -62,29 +63,21 @@ class IngestMetrics:
             self._quarantined.labels(reason)
 
     def received(
-        self, events: Iterable[StoredEvent], new: Iterable[bool], rejected: Iterable[Rejection]
+        self, events: Iterable[StoredEvent], new: Sequence[bool], rejected: Iterable[Rejection]
     ) -> tuple[int, int]:
         """Book a batch that is on the disk; returns how many are new and how many are not."""
-        types, origins, reasons = Tally[str](), Tally[str](), Tally[str]()
-        duplicates = 0
-        for event, fresh in zip(events, new, strict=True):
-            if not fresh:
-                duplicates += 1
-                continue
-            types[event.event_type] += 1
-            origins[event.attributed] += 1
-            if event.quarantine:
-                reasons[event.quarantine] += 1
-        for counter, tally in (
-            (self._accepted, types),
-            (self._attributed, origins),
-            (self._quarantined, reasons),
-            (self._rejected, Tally(rejection.reason for rejection in rejected)),
+        fresh = list(compress(events, new))
+        for counter, labels in (
+            (self._accepted, [event.event_type for event in fresh]),
+            (self._attributed, [event.attributed for event in fresh]),
+            (self._quarantined, [event.quarantine for event in fresh if event.quarantine]),
+            (self._rejected, [rejection.reason for rejection in rejected]),
         ):
-            for label, count in tally.items():
+            for label, count in Tally(labels).items():
                 counter.labels(label).inc(count)
+        duplicates = len(new) - len(fresh)
         self._duplicates.inc(duplicates)
-        return types.total(), duplicates
+        return len(fresh), duplicates
 
     def written(self, events: int, seconds: float) -> None:
         """Book one transaction."""

@@ -151,10 +151,19 @@ def test_trimmed_events_stay_known_until_their_ids_are_forgotten(store: EventSto
     assert everything(store) == ["e2", "e3"]
     assert [e.event_id for e in store.of_subjects(["u1"])] == ["e2", "e3"]
     assert store.append([event(0), event(1)]) == [False, False]
-    assert store.forget_ids(NOW + 1) == 1  # e0; e1 was received then
-    assert store.append([event(0), event(1)]) == [True, False]
-    assert store.forget_ids(NOW + 9) == 1  # e1; the others are stored
-    assert store.append([event(2), event(3)]) == [False, False]
+    assert store.forget_ids(NOW) == 0
+    assert store.append([event(0), event(1)]) == [False, False]
+    assert store.forget_ids(NOW + 9) == 2  # the others are stored
+    assert store.append([event(n) for n in range(4)]) == [True, True, False, False]
+
+
+def test_ids_received_later_than_asked_stay_known(store: EventStore) -> None:
+    for n in (0, 1_000):
+        store.append([event(n)])
+        _, cursor = store.newest(1)
+        store.trim(cursor)
+    assert store.forget_ids(NOW + 1_000) == 1
+    assert store.append([event(1_000), event(0)]) == [False, True]
 
 
 def test_writers_at_once_lose_and_double_nothing(open_again: Callable[[], Engine]) -> None:

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from qianmian.errors import EventStoreError
-from qianmian.events.sqlite_store import SqliteEventStore
+from qianmian.events import known_ids
+from qianmian.events.sqlite_store import SqliteEventStore, id_hash
 from qianmian.events.store import BEGINNING
 from qianmian.workspace import PROJECT_ROOT
-from tests.events.made import event
+from tests.events.made import NOW, event
 
 
 def test_a_full_disk_keeps_nothing_of_the_batch(tmp_path: Path) -> None:
@@ -63,8 +64,10 @@ def test_threads_that_ended_leave_no_connection_open(tmp_path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
+from qianmian.events import known_ids
 from qianmian.events.sqlite_store import SqliteEventStore
 from tests.events.made import event
+known_ids.TAIL = int(sys.argv[2])
 store = SqliteEventStore(Path(sys.argv[1]))
 for start in range(0, 1_000_000, 50):
     store.append([event(n) for n in range(start, start + 50)])
@@ -72,10 +75,11 @@ for start in range(0, 1_000_000, 50):
 """
 
 
-def test_a_process_killed_while_writing_leaves_whole_batches(tmp_path: Path) -> None:
+@pytest.mark.parametrize("tail", [50, 1_000_000], ids=["always sealing", "never sealing"])
+def test_a_process_killed_while_writing_leaves_whole_batches(tmp_path: Path, tail: int) -> None:
     path = tmp_path / "events.db"
     writer = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(path)],
+        [sys.executable, "-c", WRITER, str(path), str(tail)],
         cwd=PROJECT_ROOT,
         stdout=subprocess.PIPE,
         text=True,
@@ -92,4 +96,63 @@ def test_a_process_killed_while_writing_leaves_whole_batches(tmp_path: Path) -> 
     assert len(events) >= told
     assert [one.event_id for one in events] == [f"e{n}" for n in range(len(events))]
     assert len(events) % 50 == 0
+    assert not any(store.append(events))
+    store.close()
+
+
+FORMER = """
+CREATE TABLE ids (id BLOB PRIMARY KEY, received_at REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE events (
+    place INTEGER PRIMARY KEY AUTOINCREMENT,
+    id BLOB NOT NULL,
+    subject_id TEXT NOT NULL,
+    body BLOB NOT NULL
+);
+CREATE INDEX events_by_subject ON events (subject_id);
+CREATE TABLE consumers (consumers TEXT PRIMARY KEY, place INTEGER NOT NULL) WITHOUT ROWID;
+PRAGMA user_version = 1;
+"""
+
+
+def test_a_file_of_the_former_layout_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(known_ids, "TAIL", 4)
+    path = tmp_path / "events.db"
+    events = [event(n, f"u{n % 2}") for n in range(10)]
+    with sqlite3.connect(path) as connection:
+        connection.executescript(FORMER)
+        ids = [(id_hash(one.event_id), one.received_at) for one in events]
+        connection.executemany("INSERT INTO ids VALUES (?, ?)", ids)
+        connection.executemany(
+            "INSERT INTO events (id, subject_id, body) VALUES (?, ?, ?)",
+            [(id_hash(one.event_id), one.subject_id, one.to_json()) for one in events],
+        )
+        connection.execute("DELETE FROM events WHERE place <= 3")
+        connection.execute("INSERT INTO consumers VALUES ('stream', 5)")
+    connection.close()
+    store = SqliteEventStore(path)
+    assert store.read(BEGINNING, 99)[0] == events[3:]
+    assert store.append([*events, event(10, "u0")]) == [False] * 10 + [True]
+    assert (store.committed("stream"), store.lag("stream")) == ("5", 6)
+    assert [one.event_id for one in store.of_subjects(["u1"])] == ["e3", "e5", "e7", "e9"]
+    assert store.erase(["u1"]) == 4
+    assert store.trim("11") == 4
+    assert store.forget_ids(NOW + 7) == 4  # the oldest run of them
+    store.close()
+    store = SqliteEventStore(path)
+    assert store.append([event(n, "u0") for n in range(11)]) == [True] * 4 + [False] * 7
+    store.close()
+
+
+def test_what_an_event_costs_does_not_grow_with_the_log(tmp_path: Path) -> None:
+    """Pages written, for they say it whatever else the machine does."""
+    store = SqliteEventStore(tmp_path / "events.db")
+    written = []
+    for start in range(0, 60_000, 2_000):
+        store._file.checkpoint()
+        store.append([event(n, f"u{n * 7_919 % 5_000}") for n in range(start, start + 2_000)])
+        written.append((tmp_path / "events.db-wal").stat().st_size)
+    assert max(written[20:]) < 1.5 * max(written[:10]) + known_ids.TAIL * known_ids.ID_BYTES
+    assert sum(written[20:]) < 1.5 * sum(written[:10]) + known_ids.TAIL * known_ids.ID_BYTES
     store.close()

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from qianmian.errors import ConfigError, FieldError, ForgottenError
 from qianmian.events.engine import Engine, SqliteEngine, open_engine
+from qianmian.events.identify import Who
 from qianmian.identity.gate import NOBODY, Gate, PrivacySettings
 from qianmian.identity.pseudonyms import PATTERN, pseudonyms
 from qianmian.identity.secret import Secret
@@ -59,7 +60,7 @@ def test_events_and_pages_know_pseudonyms_alone(workspace: Workspace, engine: En
 
 def test_without_pseudonyms_ids_stay_as_they_are(workspace: Workspace, engine: Engine) -> None:
     gate = Gate.open(PrivacySettings(), workspace, engine.changes)
-    assert gate.event("anna", "d-1") == ("anna", "anna", "d-1")
+    assert gate.event("anna", "d-1") == Who("anna", "anna", "d-1")
     assert gate.page(None, "d-1") == ("visitor:d-1", None, "d-1")
     assert gate.page(None, None) == NOBODY
     with pytest.raises(FieldError):
