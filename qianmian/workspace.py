@@ -81,6 +81,11 @@ class Workspace:
         """Venue files as they were last taken over, for a service that starts on a broken one."""
         return self.path / "venues"
 
+    @property
+    def campaigns(self) -> Path:
+        """Campaign files as they were last taken over, as those of venues."""
+        return self.path / "campaigns"
+
     @staticmethod
     def datasets(root: Path) -> list[str]:
         """Names of the data sets imported below `root`."""

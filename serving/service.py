@@ -176,6 +176,7 @@ class VenueService:
                 dataset.spec.name,
                 venues=lambda: book.venues,
                 context=conditions_of(dataset.spec),
+                kept=workspace.campaigns,
             ),
             purse=open_purse(settings.engine, workspace),
         )
@@ -308,6 +309,7 @@ class VenueService:
             "now": datetime.fromtimestamp(self.now(), tz=UTC).isoformat(),
             "refused": self.worlds.refused,
             "venue_files_refused": self.book.refused,
+            "campaign_files_refused": self.market.refused if self.market else {},
             "stream": self.stream.state,
         }
 

@@ -1,25 +1,18 @@
-"""The campaigns of a data set: `configs/campaigns/*.yaml`, read anew when they change.
-
-Files are checked one by one and then beside one another: all faults are told together, each with
-its file and line.
-"""
+"""The campaigns of a data set as their files say now; see `qianmian.campaigns.files`."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from time import monotonic
-from typing import Final, NamedTuple, Self
+from typing import NamedTuple, Self
 
 from qianmian.campaigns.campaign import Campaign
-from qianmian.campaigns.schema import CampaignFile
-from qianmian.config import Finding, load_yaml
-from qianmian.errors import ConfigError, suggest
+from qianmian.campaigns.files import FOLDER, CampaignFiles, Reading
+from qianmian.errors import ConfigError
 
 log = logging.getLogger(__name__)
-
-FOLDER: Final = "campaigns"
 
 
 def load_campaigns(
@@ -28,49 +21,18 @@ def load_campaigns(
     *,
     venues: Collection[str] | None = None,
     context: Mapping[str, object] | None = None,
-) -> dict[str, Campaign]:
+) -> Mapping[str, Campaign]:
     """Return the campaigns of a data set by id, in the order of their files' names.
 
-    Args:
-        folder: `configs/campaigns`; one that is not there holds none.
-        dataset: name of the data set.
-        venues: ids of its venues, to check those that files name; None leaves that out.
-        context: `qianmian.venues.conditions.vocabularies`, to check audiences.
+    The arguments are those of `CampaignFiles`.
 
     Raises:
         ConfigError: files hold faults; all are listed.
     """
-
-    def check(file: CampaignFile) -> Iterator[Finding]:
-        if venues is None or (file.datasets and dataset not in file.datasets):
-            return
-        for place, venue in enumerate(file.venues):
-            if venue not in venues:
-                hint = suggest(venue, venues)
-                yield (
-                    ("venues", place),
-                    f"={venue!r}: expected a venue of {dataset!r}{hint}",
-                )
-
-    campaigns: dict[str, Campaign] = {}
-    owner: dict[str, Path] = {}
-    faults: list[str] = []
-    for path in sorted(folder.glob("*.yaml")):
-        try:
-            file = load_yaml(path, CampaignFile, context=context, check=check)
-        except ConfigError as error:
-            faults.append(str(error))
-            continue
-        if file.campaign in owner:
-            faults.append(
-                f"{path}: campaign={file.campaign!r}: expected an id of its own; "
-                f"{owner[file.campaign]} has it"
-            )
-        owner.setdefault(file.campaign, path)
-        if not file.datasets or dataset in file.datasets:
-            campaigns[file.campaign] = Campaign.of(file)
-    if faults:
-        raise ConfigError("\n".join(faults))
+    known = None if venues is None else (lambda: venues)
+    campaigns, refused = CampaignFiles(folder, dataset, venues=known, context=context).read()
+    if refused:
+        raise ConfigError("\n".join(refused.values()))
     return campaigns
 
 
@@ -82,29 +44,25 @@ class Edition(NamedTuple):
 
 
 class CampaignBook:
-    """The campaigns as their files say now; files that hold faults leave what was there before."""
+    """The campaigns in force; a file with faults leaves what it said before."""
 
     def __init__(
         self,
-        read: Callable[[], dict[str, Campaign]],
-        folder: Path,
+        read: Callable[[], Reading],
+        stamp: Callable[[], object] = lambda: None,
         *,
         every: float = 1.0,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """`read` reads all files of `folder`; the folder is looked at each `every` seconds.
-
-        Raises:
-            ConfigError: the files hold faults.
-        """
+        """`read` reads the files; each `every` seconds `stamp` tells whether they changed."""
         self._read = read
-        self._folder = folder
+        self._stamp = stamp
         self._every = every
         self._clock = clock
         self._looked_at = clock()
-        self._stamp = self._look()
-        self.refused: str | None = None
-        self.current = Edition(1, read())
+        self._seen = stamp()
+        self.refused: Mapping[str, str] = {}
+        self.current = Edition(1, self._take())
 
     @classmethod
     def open(
@@ -114,36 +72,24 @@ class CampaignBook:
         *,
         venues: Callable[[], Collection[str]] | None = None,
         context: Mapping[str, object] | None = None,
+        kept: Path | None = None,
     ) -> Self:
-        """Read the campaigns of a data set from `configs/campaigns`; see `load_campaigns`.
-
-        Raises:
-            ConfigError: the files hold faults.
-        """
-        folder = configs / FOLDER
-
-        def read() -> dict[str, Campaign]:
-            known = None if venues is None else venues()
-            return load_campaigns(folder, dataset, venues=known, context=context)
-
-        return cls(read, folder)
+        """Read the campaigns of a data set from `configs/campaigns`; see `CampaignFiles`."""
+        files = CampaignFiles(configs / FOLDER, dataset, venues=venues, context=context, kept=kept)
+        return cls(files.read, files.stamp)
 
     def refresh(self) -> bool:
         """Read the files anew if one of them changed; returns whether the campaigns did."""
         if self._clock() < self._looked_at + self._every:
             return False
         self._looked_at = self._clock()
-        stamp = self._look()
-        if stamp == self._stamp:
+        stamp = self._stamp()
+        if stamp == self._seen:
             return False
-        self._stamp = stamp
-        try:
-            campaigns = self._read()
-        except ConfigError as error:
-            self.refused = str(error)
-            log.warning("campaigns stay as they were: %s", error)
+        self._seen = stamp
+        campaigns = self._take()
+        if campaigns == self.current.campaigns:
             return False
-        self.refused = None
         self.current = Edition(self.current.version + 1, campaigns)
         return True
 
@@ -157,12 +103,13 @@ class CampaignBook:
         """The campaigns by id."""
         return self.current.campaigns
 
-    def _look(self) -> tuple[tuple[str, int, int], ...]:
-        found = []
-        for path in sorted(self._folder.glob("*.yaml")):
-            try:
-                status = path.stat()
-            except FileNotFoundError:
-                continue
-            found.append((path.name, status.st_mtime_ns, status.st_size))
-        return tuple(found)
+    def _take(self) -> Mapping[str, Campaign]:
+        """Read the files; what is new of their faults is logged."""
+        before = self.refused
+        campaigns, self.refused = self._read()
+        for path, why in self.refused.items():
+            if before.get(path) != why:
+                log.warning(
+                    "campaign file refused, going on without it or with the one before: %s", why
+                )
+        return campaigns

@@ -16,6 +16,8 @@ from qianmian.cli.wide import console
 from qianmian.errors import NotFoundError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from qianmian.campaigns.campaign import Campaign
     from qianmian.campaigns.report import CampaignReport
 
@@ -133,8 +135,9 @@ def _print_report(rows: list[CampaignReport]) -> None:
     console().print(table)
 
 
-def _campaigns(ctx: typer.Context, config: Path | None) -> dict[str, Campaign]:
-    from qianmian.campaigns.book import FOLDER, load_campaigns
+def _campaigns(ctx: typer.Context, config: Path | None) -> Mapping[str, Campaign]:
+    from qianmian.campaigns.book import load_campaigns
+    from qianmian.campaigns.files import FOLDER
     from qianmian.data.store import Dataset
     from qianmian.venues import VenueBook
     from qianmian.venues.vocabulary import conditions_of

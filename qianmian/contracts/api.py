@@ -300,6 +300,8 @@ class Readiness(_Contract):
     """Why a newer promotion was not taken over."""
     venue_files_refused: dict[str, str] = {}
     """Faults of each venue file that is not in force as it stands, by its path."""
+    campaign_files_refused: dict[str, str] = {}
+    """The same of campaign files; a campaign that was never sound is left out."""
     stream: str = "never"
     """The stream process: `running`, `stopped`, `silent`, or `never` seen."""
 

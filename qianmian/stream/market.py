@@ -24,7 +24,7 @@ def market_parts(
     """Return the parts for a data set's campaigns and races, by its files in `configs`.
 
     Raises:
-        ConfigError: a venue or campaign file holds faults.
+        ConfigError: a venue file holds faults, and what it said before is not known.
         EventStoreError: the engine cannot be used.
     """
     dataset = Dataset.open(workspace)
@@ -35,10 +35,15 @@ def market_parts(
             dataset=dataset.spec.name,
             rows=dataset.venues(),
             context=context,
+            kept=workspace.venues,
         )
     )
     campaigns = CampaignBook.open(
-        configs, dataset.spec.name, venues=lambda: venues.venues, context=context
+        configs,
+        dataset.spec.name,
+        venues=lambda: venues.venues,
+        context=context,
+        kept=workspace.campaigns,
     )
 
     def races() -> Races:

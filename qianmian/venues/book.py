@@ -8,8 +8,6 @@ Sound files are copied aside, so a service that starts while one is broken goes 
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,14 +17,13 @@ from typing import Final, Self
 import pandas as pd
 
 from qianmian.config import Finding, parse_yaml, read_text
+from qianmian.config.copies import keep_copy
 from qianmian.contracts import columns as c
 from qianmian.errors import ConfigError, suggest
 from qianmian.racing.schema import drawn_twice
 from qianmian.venues.resolve import Row, outside, resolve, unknown_blocks
 from qianmian.venues.schema import VenueFile
 from qianmian.venues.venue import Venue
-
-log = logging.getLogger(__name__)
 
 DEFAULT_FILE: Final = "default.yaml"
 _Stamp = tuple[int, int, int]  # modified, size, inode
@@ -72,7 +69,7 @@ class Sources:
         text = read_text(path)
         file = self._parse(text, path, default)
         if self.kept is not None:
-            self._keep(text, self.kept / path.name)
+            keep_copy(text, self.kept / path.name)
         return file
 
     def last_good(self, path: Path, default: VenueFile) -> VenueFile | None:
@@ -88,19 +85,6 @@ class Sources:
         stem = None if path.name == DEFAULT_FILE else path.stem
         check = partial(self._faults, stem, default)
         return parse_yaml(text, str(path), VenueFile, context=self.context, check=check)
-
-    @staticmethod
-    def _keep(text: str, copy: Path) -> None:
-        """Copy a sound file aside; that it cannot be is no reason to refuse it."""
-        draft = copy.with_name(f".{copy.name}.{os.getpid()}")
-        try:
-            if copy.exists() and copy.read_text(encoding="utf-8") == text:
-                return
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            draft.write_text(text, encoding="utf-8")
-            draft.replace(copy)
-        except OSError as error:
-            log.warning("no copy of a sound venue file was kept: %s", error)
 
     def _faults(self, stem: str | None, default: VenueFile, file: VenueFile) -> Iterator[Finding]:
         """Faults of one file, in itself and beside the data set."""

@@ -59,6 +59,11 @@ class Market:
             ["campaign"],
             registry=registry,
         )
+        self._faults = Gauge(
+            "qianmian_campaign_files_refused",
+            "Campaign files that are not in force as they stand",
+            registry=registry,
+        )
         self._participations: Mapping[str, float] = {}
         self._bought: frozenset[str] = frozenset()
         self._wanted_days: set[str] = set()
@@ -67,6 +72,11 @@ class Market:
         self._items: dict[tuple[str, int], dict[str, Int32]] = {}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="market", daemon=True)
+
+    @property
+    def refused(self) -> dict[str, str]:
+        """The faults of campaign files that are not in force as they stand, by path."""
+        return dict(self._book.refused)
 
     # -- within a request -----------------------------------------------------------------------
 
@@ -121,6 +131,7 @@ class Market:
         """Take in what changed and give account; errors of the engine are counted and passed by."""
         now = self._now()
         self._book.refresh()
+        self._faults.set(len(self._book.refused))
         version, campaigns = self.edition
         try:
             if self._funded != version:

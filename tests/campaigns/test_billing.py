@@ -5,6 +5,7 @@ import pytest
 from qianmian.campaigns.billing import Billing, sponsored
 from qianmian.campaigns.book import CampaignBook
 from qianmian.campaigns.campaign import Campaign
+from qianmian.campaigns.files import Reading
 from qianmian.campaigns.ledger import LeaseRequest
 from qianmian.campaigns.pacing import Pace
 from qianmian.campaigns.schema import CampaignFile
@@ -51,7 +52,7 @@ def lease(ledger) -> str:
 
 
 def billing(log, ledger, tmp_path, **fields) -> Billing:
-    return Billing(log, ledger, CampaignBook(lambda: {"bread": BREAD}, tmp_path), **fields)
+    return Billing(log, ledger, CampaignBook(lambda: Reading({"bread": BREAD})), **fields)
 
 
 def event(number, lease, event_type="click", **fields) -> StoredEvent:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import os
+import shutil
+from pathlib import Path
 
 import pytest
 
 from qianmian.campaigns.book import CampaignBook, load_campaigns
+from qianmian.campaigns.files import CampaignFiles
 from qianmian.errors import ConfigError
 from qianmian.workspace import CONFIGS
 
@@ -77,26 +80,80 @@ def test_two_files_cannot_share_an_id_and_all_faults_are_told(folder) -> None:
     assert "broken.yaml" in faults
 
 
-def test_a_changed_file_is_taken_over_and_a_broken_one_refused(folder) -> None:
-    now = 0.0
-    book = CampaignBook(lambda: load_campaigns(folder, "shop"), folder, clock=lambda: now)
-    version = book.version
+def write(path: Path, text: str, seconds: int = 0) -> None:
+    path.write_text(text)
+    os.utime(path, (seconds, seconds))
 
-    def write(text: str, seconds: int) -> bool:
-        nonlocal now
-        (folder / "bread.yaml").write_text(text)
-        os.utime(folder / "bread.yaml", (seconds, seconds))
-        now += 2.0
-        return book.refresh()
 
-    assert not book.refresh()
-    assert write(GOOD.replace("1000", "2000"), 1)
-    assert (book.campaigns["bread"].budget, book.version) == (2_000_000_000, version + 1)
-    assert not write("campaign: [\n", 2)
-    assert book.campaigns["bread"].budget == 2_000_000_000
-    assert "bread.yaml" in (book.refused or "")
-    assert write(GOOD, 3)
-    assert book.refused is None
+class Watched:
+    """A book whose clock tests set; `again` opens it as a new process would."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.now = 0.0
+        self.venues = {"sale"}
+        self.again()
+
+    def again(self) -> None:
+        files = CampaignFiles(
+            self.folder, "shop", venues=lambda: self.venues, kept=self.folder.parent / "kept"
+        )
+        self.book = CampaignBook(files.read, files.stamp, clock=lambda: self.now)
+
+    def refresh(self) -> bool:
+        self.now += 2.0
+        return self.book.refresh()
+
+    def faults(self) -> str:
+        return "\n".join(self.book.refused.values())
+
+
+def test_a_changed_file_is_taken_over_and_a_broken_one_refused(folder, caplog) -> None:
+    watched = Watched(folder)
+    bread, version = folder / "bread.yaml", watched.book.version
+    assert not watched.book.refresh()
+    write(bread, GOOD.replace("1000", "2000"), 1)
+    assert watched.refresh()
+    assert watched.book.version == version + 1
+    write(bread, "campaign: [\n", 2)
+    write(folder / "milk.yaml", GOOD.replace("bread", "milk"), 2)
+    assert watched.refresh(), "one bad file holds up no other"
+    assert watched.book.campaigns["bread"].budget == 2_000_000_000
+    assert set(watched.book.campaigns) == {"bread", "milk"}
+    assert "bread.yaml" in watched.faults()
+    (folder / "milk.yaml").touch()
+    assert not watched.refresh()
+    assert caplog.text.count("bread.yaml") == 1, "told once"
+    write(bread, GOOD, 3)
+    assert watched.refresh()
+    assert watched.faults() == ""
+    bread.unlink()
+    assert watched.refresh()
+    assert set(watched.book.campaigns) == {"milk"}
+
+
+def test_who_starts_on_a_broken_file_goes_on_with_what_held(folder) -> None:
+    watched = Watched(folder)
+    write(folder / "bread.yaml", GOOD.replace("cpm", "cpx"))
+    write(folder / "cake.yaml", "campaign: [\n")
+    write(folder / "milk.yaml", GOOD.replace("bread", "milk"))
+    watched.again()
+    assert set(watched.book.campaigns) == {"bread", "milk"}, "cake was never sound"
+    assert "bread.yaml:7: billing='cpx'" in watched.faults()
+    assert "cake.yaml" in watched.faults()
+    shutil.rmtree(folder.parent / "kept")
+    watched.again()
+    assert set(watched.book.campaigns) == {"milk"}
+
+
+def test_a_campaign_is_judged_anew_when_venues_come(folder) -> None:
+    write(folder / "bread.yaml", GOOD + "venues: [flash]\n")
+    watched = Watched(folder)
+    assert not watched.book.campaigns
+    assert "venues[0]='flash': expected a venue" in watched.faults()
+    watched.venues = {"sale", "flash"}
+    assert watched.refresh()
+    assert set(watched.book.campaigns) == {"bread"}
 
 
 def test_the_shipped_campaigns_are_sound() -> None:

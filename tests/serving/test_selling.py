@@ -13,6 +13,7 @@ import pytest
 
 from qianmian.campaigns.billing import Billing
 from qianmian.campaigns.book import CampaignBook
+from qianmian.campaigns.files import Reading
 from qianmian.campaigns.ledger import Balance
 from qianmian.campaigns.places import SponsoredFile
 from qianmian.campaigns.purse import open_purse
@@ -43,7 +44,7 @@ class Shop:
 
     def __init__(self, home: Path) -> None:
         self.workspace = Workspace(home, tiny.DATASET)
-        self.book = CampaignBook(lambda: {"bread": CLICKS, "milk": VIEWS}, home)
+        self.book = CampaignBook(lambda: Reading({"bread": CLICKS, "milk": VIEWS}))
         self.service = service(
             home, book=VenueBook({"sale": SALE}), campaigns=self.book, purse=self.purse()
         )
@@ -158,3 +159,21 @@ def test_replicas_take_over_the_state_of_races(shop: Shop) -> None:
     shop.service.listener.catch_up()
     assert shop.page()["racing"][0]["state_version"] == 1
     shop.service.close()
+
+
+def test_a_broken_campaign_file_stops_no_service(tmp_path: Path) -> None:
+    tiny.publish(tmp_path / tiny.DATASET / "releases")
+    folder = tmp_path / "configs" / "campaigns"
+    folder.mkdir(parents=True)
+    (folder / "bread.yaml").write_text("campaign: [\n")
+    book = CampaignBook.open(tmp_path / "configs", tiny.DATASET)
+    purse = open_purse(SqliteEngine(), Workspace(tmp_path, tiny.DATASET))
+    shop = service(tmp_path, campaigns=book, purse=purse)
+    shop.start()
+    readiness = shop.readiness()
+    gauge = shop.metrics.registry.get_sample_value("qianmian_campaign_files_refused")
+    shop.close()
+    assert readiness["ready"]
+    (why,) = readiness["campaign_files_refused"].values()
+    assert "bread.yaml" in why
+    assert gauge == 1

@@ -54,6 +54,7 @@ def test_not_ready_until_a_release_is_promoted(home: Path, releases: ReleaseStor
         "now": "2017-12-05T05:00:00+00:00",
         "refused": None,
         "venue_files_refused": {},
+        "campaign_files_refused": {},
         "stream": "never",
     }
 

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from qianmian.campaigns.book import CampaignBook
 from qianmian.campaigns.campaign import Campaign
+from qianmian.campaigns.files import Reading
 from qianmian.campaigns.purse import Purse, open_purse
 from qianmian.campaigns.schema import CampaignFile
 from qianmian.events.engine import SqliteEngine
@@ -51,7 +52,7 @@ class Stall:
     def __post_init__(self) -> None:
         self.workspace = Workspace(self.folder, "tiny")
         self.market = Market(
-            CampaignBook(lambda: {one.id: one for one in self.campaigns}, self.folder),
+            CampaignBook(lambda: Reading({one.id: one for one in self.campaigns})),
             self.purse(),
             holder="replica",
             now=lambda: self.now,

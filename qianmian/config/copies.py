@@ -1,0 +1,22 @@
+"""Copies of sound files: what a process goes on with that starts while a file is broken."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+
+def keep_copy(text: str, copy: Path) -> None:
+    """Copy a sound file aside; that it cannot be is no reason to refuse it."""
+    draft = copy.with_name(f".{copy.name}.{os.getpid()}")
+    try:
+        if copy.exists() and copy.read_text(encoding="utf-8") == text:
+            return
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(copy)
+    except OSError as error:
+        log.warning("no copy of a sound file was kept: %s", error)
