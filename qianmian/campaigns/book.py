@@ -79,7 +79,7 @@ class CampaignBook:
         return cls(files.read, files.stamp)
 
     def refresh(self) -> bool:
-        """Read the files anew if one of them changed; returns whether the campaigns did."""
+        """Read the files anew if one of them changed; returns whether it did."""
         if self._clock() < self._looked_at + self._every:
             return False
         self._looked_at = self._clock()
@@ -87,15 +87,12 @@ class CampaignBook:
         if stamp == self._seen:
             return False
         self._seen = stamp
-        campaigns = self._take()
-        if campaigns == self.current.campaigns:
-            return False
-        self.current = Edition(self.current.version + 1, campaigns)
+        self.current = Edition(self.current.version + 1, self._take())
         return True
 
     @property
     def version(self) -> int:
-        """Rises with every change."""
+        """Rises with every reading."""
         return self.current.version
 
     @property
