@@ -15,6 +15,7 @@ from typing import Final
 from qianmian.campaigns.ledger import (
     ANSWERED,
     COLUMN,
+    IDEMPOTENCE_SECONDS,
     Activity,
     Balance,
     Lease,
@@ -25,11 +26,12 @@ from qianmian.campaigns.ledger import (
     Verdict,
     day_charge,
 )
-from qianmian.events.sqlite_file import SqliteFile
+from qianmian.events.sqlite_file import SqliteFile, Upgrade, run_script
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 _BUSY_SECONDS: Final = 30.0
 _HOUR: Final = 3_600
+_FORGOTTEN_AT_ONCE: Final = 1_000  # charges: nobody waits long for the file
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS campaigns (
     campaign TEXT PRIMARY KEY, budget INTEGER NOT NULL,
@@ -52,6 +54,7 @@ CREATE TABLE IF NOT EXISTS charges (
 ) WITHOUT ROWID;
 CREATE UNIQUE INDEX IF NOT EXISTS charges_by_exposure ON charges (exposure)
     WHERE verdict = 'billed';
+CREATE INDEX IF NOT EXISTS charges_by_time ON charges (at);
 CREATE TABLE IF NOT EXISTS tallies (
     campaign TEXT NOT NULL, hour INTEGER NOT NULL,
     impressions INTEGER NOT NULL DEFAULT 0, clicks INTEGER NOT NULL DEFAULT 0,
@@ -62,6 +65,10 @@ CREATE TABLE IF NOT EXISTS tallies (
 CREATE TABLE IF NOT EXISTS paces (campaign TEXT PRIMARY KEY, state BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS log_cursor (one INTEGER PRIMARY KEY CHECK (one = 1), cursor TEXT);
 """
+#: From 1: charges were never forgotten.
+_UPGRADES: Final[Mapping[int, Upgrade]] = {
+    1: lambda db: run_script(db, "CREATE INDEX charges_by_time ON charges (at)")
+}
 _BALANCES: Final = """
 SELECT campaign, budget, spent, held, CAST(COALESCE((
     SELECT SUM(expected * CASE WHEN settled
@@ -75,7 +82,9 @@ class SqliteLedger:
     """Keeps `qianmian.campaigns.ledger.BudgetLedger`."""
 
     def __init__(self, path: Path) -> None:
-        self._file = SqliteFile(path, schema=_SCHEMA, version=_VERSION, busy=_BUSY_SECONDS)
+        self._file = SqliteFile(
+            path, schema=_SCHEMA, version=_VERSION, upgrades=_UPGRADES, busy=_BUSY_SECONDS
+        )
 
     def fund(self, budgets: Mapping[str, int]) -> None:
         with self._file.writing() as db:
@@ -195,6 +204,11 @@ class SqliteLedger:
             ).fetchall()
             for campaign, remaining in ended:
                 _hold(db, campaign, -remaining)
+            db.execute(
+                "DELETE FROM charges WHERE event_id IN"
+                " (SELECT event_id FROM charges WHERE at < ? ORDER BY at LIMIT ?)",
+                (now - IDEMPOTENCE_SECONDS, _FORGOTTEN_AT_ONCE),
+            )
         return len(ended)
 
     def balances(self, now: float) -> dict[str, Balance]:

@@ -86,6 +86,8 @@ def import_(
             acceptance,
             engine.events,
             now=moment,
+            # Who asks to be forgotten meanwhile stays out: an erasure does not come a second time.
+            look_around=lambda: gate.tombstones.reload(engine.changes),
             tell=lambda done, total: tell(f"{done:,} rows", done, total or done + 1),
         )
     if as_json:

@@ -72,6 +72,7 @@ def stream(
                 workspace,
                 engine,
                 settings.stream,
+                remember_seconds=settings.ingest.accept.remember_seconds,
                 now=ticking.now,
                 feature_repo=settings.feature_repo,
                 others=market_parts(workspace, engine, settings.engine, settings.configs),

@@ -50,6 +50,11 @@ class AcceptanceSettings(ConfigModel):
     skew_seconds: float = 300.0
     """Events up to this far ahead are accepted: clocks differ."""
 
+    @property
+    def remember_seconds(self) -> float:
+        """For how long the id of an event must stay known: a retry is too old from then on."""
+        return self.horizon_days * _DAY + self.skew_seconds
+
 
 @dataclass(frozen=True, slots=True)
 class Rejection:

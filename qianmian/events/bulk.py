@@ -5,7 +5,8 @@
 Every row is judged as the door judges an event, except that there is no horizon: history may be
 old. After each batch a note beside the log says how far the import has come. A killed import goes
 on from there; what its last batch had stored already is met again by its ids, which are made of the
-file's content and the row where the file gives none.
+file's content and the row where the file gives none. The log must still know them: an import that
+is taken up again after the horizon of the door may double its last batch.
 """
 
 from __future__ import annotations
@@ -91,9 +92,10 @@ class BulkImport:
         *,
         now: float,
         tell: Tell,
+        look_around: Callable[[], object] = lambda: None,
         batch: int = BATCH,
     ) -> ImportReport:
-        """Import what an earlier run has left.
+        """Import what an earlier run has left; `look_around` is called before each batch.
 
         Raises:
             DataError: the file cannot be read to its end.
@@ -106,6 +108,7 @@ class BulkImport:
             rejects.seek(report.rejects_bytes)
             tell(report.rows, self._file.rows)
             for rows in self._file.chunks(batch, skip=report.rows):
+                look_around()
                 judged = self._judge(rows, report.rows, acceptance, now)
                 new = store.append(judged.events)
                 for rejection in judged.rejected:

@@ -31,8 +31,16 @@ class Tombstones:
             EventStoreError: the engine does not answer.
         """
         tombstones = cls(secret)
-        tombstones._hashes.update(changes.get(topics.FORGOTTEN))
+        tombstones.reload(changes)
         return tombstones
+
+    def reload(self, changes: Changes) -> None:
+        """Take the list as it is now, where nobody applies its changes.
+
+        Raises:
+            EventStoreError: the engine does not answer.
+        """
+        self._hashes = set(changes.get(topics.FORGOTTEN))
 
     def __len__(self) -> int:
         return len(self._hashes)

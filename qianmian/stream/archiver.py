@@ -1,6 +1,7 @@
 """The part of the stream that archives: closed windows of the log become Parquet, then leave it.
 
     read what was received before the window closed -> archive it, one rename -> trim the log
+    ids beyond the horizon within which events are accepted -> forgotten
 
 A window is a span of receiving times (an hour), closed a little after its end, when nobody writes
 into it any more. The archive's manifest holds the cursor, so a process that dies at any step leaves
@@ -13,6 +14,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from itertools import takewhile
+from math import inf
 from time import monotonic
 
 from qianmian.data.archive import Archive
@@ -39,10 +41,15 @@ class Archiver:
         archive: Archive,
         settings: ArchiveSettings,
         *,
+        remember_seconds: float = inf,
         owners: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
-        """`owners` gives the merged subjects with those as whom they count."""
+        """`remember_seconds`: age from which the log need not know the id of an archived event.
+
+        `owners` gives the merged subjects with those as whom they count.
+        """
         self._log = events
+        self._remember_seconds = remember_seconds
         self._archive = archive
         self._settings = settings
         self._owners = owners
@@ -59,6 +66,10 @@ class Archiver:
         return self._archive_while(
             lambda event: event.received_at < end or event.received_at > ahead
         )
+
+    def forget_ids(self, now: float) -> int:
+        """Have the log forget ids that no accepted event can come with again; returns how many."""
+        return self._log.forget_ids(now - self._remember_seconds)
 
     def archive_all(self) -> int:
         """Archive all that the stream has worked in; returns how many events."""
@@ -148,5 +159,6 @@ class ArchivePart:
     def _work(self, now: float) -> None:
         try:
             self.archived += self._archiver.archive_closed(now)
+            self._archiver.forget_ids(now)
         except (EventStoreError, DataError, OSError) as error:
             log.warning("could not archive, trying again: %s", error)

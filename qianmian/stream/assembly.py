@@ -82,6 +82,7 @@ def assemble(
     engine: Engine,
     settings: StreamSettings,
     *,
+    remember_seconds: float,
     now: Callable[[], float],
     feature_repo: Path = FEATURE_REPO,
     rules: Path = TRUST,
@@ -89,7 +90,9 @@ def assemble(
 ) -> Streaming:
     """Read what was imported and archived, and take the stream up at its checkpoint.
 
-    `rules` is the folder of the trust files, `others` are further parts.
+    `remember_seconds` says for how long ids of events must stay known
+    (`AcceptanceSettings.remember_seconds`), `rules` is the folder of the trust files, `others` are
+    further parts.
 
     Raises:
         ConfigError: a trust file has faults.
@@ -110,6 +113,7 @@ def assemble(
             repo,
             engine,
             settings,
+            remember_seconds,
             now,
             archive.manifest.cursor or BEGINNING,
             (trust, *others),
@@ -122,6 +126,7 @@ def _assemble(
     repo: FeatureRepo,
     engine: Engine,
     settings: StreamSettings,
+    remember_seconds: float,
     now: Callable[[], float],
     archived: str,
     others: Sequence[Part],
@@ -149,7 +154,13 @@ def _assemble(
     merges.follow()
     refills = RefillPart(workspace, recompute_since=features.recompute_since)
     refills.start(status.online if status else None)
-    archiver = Archiver(engine.events, dataset.archive, settings.archive, owners=identity.owners)
+    archiver = Archiver(
+        engine.events,
+        dataset.archive,
+        settings.archive,
+        remember_seconds=remember_seconds,
+        owners=identity.owners,
+    )
     archive = ArchivePart(archiver, settings.archive)
     parts: list[Part] = [merges, refills, features, bought, statistics, archive, *others]
     stream = Stream(engine.events, parts, now=now, settings=settings)

@@ -12,7 +12,10 @@ from typer.testing import CliRunner
 from qianmian.cli.main import app
 from qianmian.data.importing import import_source
 from qianmian.data.source import find_source
+from qianmian.events.bulk import BulkImport
 from qianmian.events.engine import SqliteEngine, open_engine
+from qianmian.events.event import StoredEvent
+from qianmian.events.sqlite_store import SqliteEventStore
 from qianmian.workspace import Workspace
 from tests.events.made import event
 from tests.small_shop import START, write_shop
@@ -52,6 +55,36 @@ applications:
 def log(tmp_path: Path, shop: Workspace):
     with open_engine(SqliteEngine(folder=tmp_path / "log"), shop) as engine:
         yield engine.events
+
+
+def test_who_asks_to_be_forgotten_during_an_import_stays_out(
+    run, log, tmp_path: Path, shop: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "events.csv"
+    rows = [("u001", n) if n % 2 else ("u002", n) for n in range(40)]
+    pd.DataFrame(
+        {
+            "user_id": [user for user, _ in rows],
+            "item_id": ["i001"] * len(rows),
+            "event_type": ["click"] * len(rows),
+            "timestamp": [START.isoformat()] * len(rows),
+        }
+    ).to_csv(file, index=False)
+    monkeypatch.setattr(
+        BulkImport.run, "__kwdefaults__", {**BulkImport.run.__kwdefaults__, "batch": 10}
+    )
+    append = SqliteEventStore.append
+
+    def append_and_forget(store: SqliteEventStore, events: list[StoredEvent]) -> list[bool]:
+        new = append(store, events)
+        run("users", "forget", "u001", "--no-wait")
+        return new
+
+    monkeypatch.setattr(SqliteEventStore, "append", append_and_forget)
+    done = run("events", "import", str(file))
+    assert done.exit_code == 0, done.output
+    assert "rejected, forgotten: 15" in done.stdout
+    assert len(log.of_subjects(["u001"])) == 5
 
 
 def test_import_tells_what_became_of_each_row(run, log, tmp_path: Path, shop: Workspace) -> None:

@@ -9,6 +9,7 @@ from threading import Thread
 import pytest
 
 from qianmian.campaigns.ledger import (
+    IDEMPOTENCE_SECONDS,
     Activity,
     Balance,
     BudgetLedger,
@@ -266,3 +267,18 @@ def test_many_writers_never_lease_more_than_there_is(again: Again, ledger: Budge
     for thread in threads:
         thread.join()
     assert sum(granted) == 1_000
+
+
+def test_charges_are_known_for_long_and_not_for_ever(ledger: BudgetLedger) -> None:
+    lease = take(ledger)
+    assert book(ledger, click("e1", lease, exposure="x")) == [Verdict.BILLED]
+    assert ledger.buy_day("bread", "2026-11-11", 10, NOW)
+    ledger.close(NOW + IDEMPOTENCE_SECONDS - 1)
+    again = click("e1", lease, exposure="x")
+    assert book(ledger, again, click("e2", lease, exposure="x")) == [
+        Verdict.BILLED,
+        Verdict.REPEATED,
+    ]
+    ledger.close(NOW + IDEMPOTENCE_SECONDS + 1)
+    assert book(ledger, again) == [Verdict.LATE]  # its lease is long closed
+    assert ledger.balances(NOW)["bread"].spent == 110

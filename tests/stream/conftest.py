@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from qianmian.cli.main import app
 from qianmian.data.store import Dataset
+from qianmian.events.accepting import AcceptanceSettings
 from qianmian.events.engine import Engine, SqliteEngine, open_engine
 from qianmian.events.event import StoredEvent
 from qianmian.features import snapshots
@@ -24,6 +25,7 @@ from tests.features.small import at
 
 #: After everything that was imported.
 NOW = at(80)
+REMEMBER_SECONDS = AcceptanceSettings().remember_seconds
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +53,13 @@ class Shop:
 
     def start(self, **settings: Any) -> Streaming:
         quick = StreamSettings(**{"statistics_seconds": 1e-9, **settings})
-        return assemble(self.workspace, self.engine, quick, now=lambda: self.now)
+        return assemble(
+            self.workspace,
+            self.engine,
+            quick,
+            remember_seconds=REMEMBER_SECONDS,
+            now=lambda: self.now,
+        )
 
     def send(self, *events: StoredEvent) -> None:
         self.engine.events.append(events)

@@ -21,7 +21,7 @@ from qianmian.stream.archiver import ARCHIVE_GROUP, ArchivePart, Archiver
 from qianmian.stream.settings import ArchiveSettings
 from qianmian.workspace import Workspace
 from tests.events.made import event
-from tests.stream.conftest import NOW, sent
+from tests.stream.conftest import NOW, REMEMBER_SECONDS, sent
 
 HOUR = 3600.0
 
@@ -167,6 +167,22 @@ def test_the_part_archives_beside_the_stream(log, archive):
     part.flush(10 * HOUR)
     part.close()
     assert part.archived == 5
+
+
+def test_ids_are_forgotten_once_a_retry_is_too_old(shop, monkeypatch):
+    shop.send(sent(1, "u1", "i19"))
+    streaming = shop.start(archive={"look_seconds": 1e-9})
+    streaming.drain()
+    archived_at = NOW + 2 * HOUR
+    for now, new in (
+        (archived_at, False),
+        (NOW + REMEMBER_SECONDS, False),
+        (NOW + REMEMBER_SECONDS + 2, True),
+    ):
+        streaming.archive.flush(now)
+        streaming.archive.close()
+        assert shop.engine.events.append([sent(1, "u1", "i19")]) == [new]
+    assert streaming.archive.archived == 1
 
 
 def test_features_are_the_same_before_and_after_archiving(shop):
