@@ -134,9 +134,9 @@ class _Door:
 
     async def routed_recommend(self, request: Request) -> Response:
         """Meet the same route where it is mounted below another path."""
-        return self.recommend(request.path_params["venue_id"], await request.body())
+        return await self.recommend(request.path_params["venue_id"], await request.body())
 
-    def recommend(self, venue_id: str, body: bytes) -> Response:
+    async def recommend(self, venue_id: str, body: bytes) -> Response:
         """Answer `POST /v1/venues/{venue_id}:recommend`."""
         if len(body) > MAX_BODY:
             detail = f"body of {len(body)} bytes: expected at most {MAX_BODY}; ask for fewer blocks"
@@ -146,6 +146,9 @@ class _Door:
         except ValidationError as error:
             return invalid_body(error, body, RecommendRequest)
         try:
+            reads = self._service.reads(venue_id, question)
+            if reads is not None:
+                await asyncio.to_thread(reads)
             answer = self._service.respond(venue_id, question)
         except VenueNotFoundError as error:
             return not_found(error)
@@ -215,7 +218,7 @@ class _Outermost:
             body = await _body(receive)
             if body is None:
                 return
-            response = self._door.recommend(venue_id, body)
+            response = await self._door.recommend(venue_id, body)
         except Exception as error:  # noqa: BLE001  # the client is answered all the same
             log.error("no answer could be made\n%s", untold(error))  # noqa: TRY400  # names nobody
             self._metrics.failed("no_answer")

@@ -9,12 +9,10 @@ it is swapped, is `serving/worlds.py`.
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from time import time
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import orjson
 from prometheus_client import CollectorRegistry
@@ -24,14 +22,10 @@ from qianmian.campaigns.purse import Purse, open_purse
 from qianmian.contracts import topics
 from qianmian.contracts.api import RecommendRequest
 from qianmian.data.store import Dataset
-from qianmian.erasure.opening import open_erasures
-from qianmian.events.accepting import Acceptance
 from qianmian.events.changes import Change
 from qianmian.events.engine import Engine, open_engine
-from qianmian.events.identify import Identify
 from qianmian.features.store import FeatureRepo
 from qianmian.identity.gate import Gate
-from qianmian.identity.merging import Merger
 from qianmian.releases.schema import current_schema
 from qianmian.venues import VenueBook
 from qianmian.venues.vocabulary import conditions_of
@@ -41,24 +35,18 @@ from serving.feed.answer import Answer, venue_info
 from serving.feed.bought import JustBought
 from serving.feed.decisions import Decision
 from serving.feed.journey import Feed
-from serving.feed.market import Market
 from serving.feed.metrics import FeedMetrics
 from serving.feed.racing import Races
 from serving.feed.tokens import Signer
 from serving.feed.users import Users
 from serving.ingest.attribute import Attributor
-from serving.ingest.door import Ingest
-from serving.ingest.metrics import IngestMetrics
-from serving.ingest.orders import OrderBook
 from serving.key_watch import KeyWatch
 from serving.listener import Listener
-from serving.people import People
+from serving.parts import DAY, open_door, open_market, open_people
 from serving.settings import LiveSettings, ServeSettings
 from serving.statistics import LiveStatistics
 from serving.stream_watch import StreamWatch
 from serving.worlds import Worlds
-
-_DAY: Final = 86_400.0
 
 
 class OnlineUsers(Protocol):
@@ -125,10 +113,9 @@ class VenueService:
             on_change=self._forget_tokens,
         )
         signer = Signer(self._keys.seal, dataset=settings.dataset)
-        self._attribute = Attributor(signer, max_age=settings.ingest.token_days * _DAY)
+        self._attribute = Attributor(signer, max_age=settings.ingest.token_days * DAY)
         self.gate = Gate.open(settings.privacy, workspace, engine.changes)
-        self.identify: Identify = self.gate.event
-        self.people = self._open_people(users)
+        self.people = open_people(settings, engine, self.gate, online=users.erase_users)
         self.listener = Listener(
             engine.changes, every=settings.listen_seconds, on_failure=self.metrics.failed
         )
@@ -136,8 +123,17 @@ class VenueService:
         self.races = Races(self.metrics.registry)
         self.bought = JustBought(self.gate.identity.members, on_known=self.users.forget)
         self._subscribe()
-        self.market = self._open_market(campaigns, purse)
-        self.ingest = self._open_door()
+        self.market = open_market(campaigns, purse, now=self.now, metrics=self.metrics)
+        self.ingest = open_door(
+            settings,
+            engine,
+            self.gate,
+            attribute=self._attribute,
+            catalogue=catalogue,
+            book=book,
+            bought=self.bought,
+            metrics=self.metrics,
+        )
         self._feed = Feed(
             users=self.users,
             signer=signer,
@@ -181,6 +177,11 @@ class VenueService:
             purse=open_purse(settings.engine, workspace),
         )
 
+    def _forget_people(self, subject_ids: Sequence[str]) -> None:
+        self.bought.forget(subject_ids)
+        if self.market is not None:
+            self.market.showings.forget(subject_ids)
+
     def _forget_tokens(self) -> None:
         self._attribute.forget()
 
@@ -190,59 +191,12 @@ class VenueService:
         subscribe(topics.STREAM, self.stream.take)
         subscribe(topics.ITEM_STATISTICS, self.statistics.take)
         subscribe(topics.USERS, lambda changes: users.forget(change.key for change in changes))
-        subscribe(topics.USERS, lambda changes: self.bought.forget(_gone(changes)))
+        subscribe(topics.USERS, lambda changes: self._forget_people(_gone(changes)))
         subscribe(topics.BOUGHT, self.bought.take)
         subscribe(topics.INVENTORY, self.catalogue.goods.pushed.take)
         subscribe(topics.IDENTITY, lambda changes: users.forget(gate.identity.apply(changes)))
         subscribe(topics.FORGOTTEN, gate.tombstones.apply)
         subscribe(topics.RACING, self.races.take)
-
-    def _open_people(self, online: OnlineUsers) -> People:
-        settings, changes = self.settings, self.engine.changes
-        grace = settings.privacy.merge_grace_days * _DAY
-        erasures = open_erasures(
-            settings.workspace(),
-            self.engine,
-            self.gate,
-            privacy=settings.privacy,
-            engine_settings=settings.engine,
-            online=online.erase_users,
-            decision_folder=settings.decision_log.folder,
-        )
-        return People(self.gate, Merger(changes, grace_seconds=grace, clock=time), erasures)
-
-    def _open_door(self) -> Ingest:
-        metrics = IngestMetrics(self.metrics.registry)
-        acceptance = Acceptance(
-            self.settings.ingest.accept,
-            known_item=lambda item_id: item_id in self.catalogue.item_ids,
-            known_venue=lambda venue_id: venue_id in self.book.venues,
-            identify=self.identify,
-            mentioned=self.gate.other,
-            attribute=self._attribute,
-        )
-        orders = OrderBook(
-            self.bought,
-            self.engine.changes,
-            target=self.catalogue.target,
-            asked_for=lambda: any(
-                venue.eligibility.bought_within_days for venue in self.book.venues.values()
-            ),
-            on_failure=self.metrics.failed,
-        )
-        return Ingest(acceptance, self.engine.events, orders, metrics)
-
-    def _open_market(self, campaigns: CampaignBook | None, purse: Purse | None) -> Market | None:
-        if campaigns is None or purse is None:
-            return None
-        return Market(
-            campaigns,
-            purse,
-            holder=f"{os.getpid()}-{secrets.token_hex(4)}",
-            now=self.now,
-            on_failure=self.metrics.failed,
-            registry=self.metrics.registry,
-        )
 
     def start(self) -> None:
         """Follow what changes elsewhere; pages can be asked for without it."""
@@ -279,6 +233,13 @@ class VenueService:
         Raises as `respond` does.
         """
         return self._feed.recommend(self.worlds.ready(), venue_id, request)
+
+    def reads(self, venue_id: str, request: RecommendRequest) -> Callable[[], None] | None:
+        """Return what to do on another thread before `respond`, None for nothing.
+
+        Raises as `respond` does.
+        """
+        return self._feed.reads(self.worlds.ready(), venue_id, request)
 
     def respond(self, venue_id: str, request: RecommendRequest) -> bytes:
         """Answer a request as JSON, and log the decision.

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 import threading
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from time import monotonic
 from typing import Any, Final, NamedTuple, Protocol
 from uuid import uuid4
 
+from qianmian.errors import EventStoreError
 from qianmian.events.sqlite_file import SqliteFile
 
 _VERSION: Final = 1
@@ -25,6 +27,9 @@ CREATE INDEX IF NOT EXISTS showings_by_time ON showings (at)
 """
 #: No cap looks further back.
 LONGEST_SECONDS: Final = 90 * 86_400.0
+#: What was read of a subject is good for so many seconds: other replicas write once a second.
+KEPT_SECONDS: Final = 1.0
+_SUBJECTS: Final = 10_000
 
 
 class Showing(NamedTuple):
@@ -33,6 +38,13 @@ class Showing(NamedTuple):
     subject: str
     campaign: str
     at: float
+
+
+class _Read(NamedTuple):
+    """What the store said of a subject, and until when that is good."""
+
+    until: float
+    found: Sequence[Showing] | EventStoreError
 
 
 class FrequencyStore(Protocol):
@@ -129,12 +141,48 @@ class RedisFrequency:
 
 
 class FrequencyMemory:
-    """The store with what this replica has shown since it last wrote; safe for several threads."""
+    """The store with what this replica has shown since it last wrote; safe for several threads.
 
-    def __init__(self, store: FrequencyStore) -> None:
+    What was read of a subject is remembered for a moment. So whoever must not wait for the store
+    has it read by another thread (`read`), and counts then.
+    """
+
+    def __init__(
+        self,
+        store: FrequencyStore,
+        *,
+        kept_seconds: float = KEPT_SECONDS,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        """What was read is good for `kept_seconds`."""
         self._store = store
+        self._kept = kept_seconds
+        self._clock = clock
         self._lock = threading.Lock()
         self._fresh: dict[str, list[Showing]] = defaultdict(list)
+        self._read: OrderedDict[str, _Read] = OrderedDict()
+        self._writes = 0
+
+    def knows(self, subject: str) -> bool:
+        """Return whether counting for a subject needs no look at the store now."""
+        read = self._read.get(subject)
+        return read is not None and self._clock() < read.until
+
+    def read(self, subject: str) -> None:
+        """Read a subject's showings; where the store does not answer, counting will say so."""
+        with self._lock:
+            writes = self._writes
+        try:
+            read = _Read(self._clock() + self._kept, self._store.of(subject))
+        except EventStoreError as error:
+            read = _Read(self._clock() + self._kept, error)
+        with self._lock:
+            if self._writes != writes:  # perhaps of this subject, after it was read
+                return
+            self._read[subject] = read
+            self._read.move_to_end(subject)
+            while len(self._read) > _SUBJECTS:
+                self._read.popitem(last=False)
 
     def count(self, subject: str, now: float, spans: Mapping[str, float]) -> dict[str, int]:
         """Return how often each campaign was shown within its span of seconds before now.
@@ -144,9 +192,15 @@ class FrequencyMemory:
         """
         with self._lock:  # before the store, so that none is missed that is written meanwhile
             fresh = list(self._fresh.get(subject, ()))
-        kept = fresh + self._store.of(subject)
+            read = self._read.get(subject)
+        if read is None or self._clock() >= read.until:
+            stored: Sequence[Showing] = self._store.of(subject)
+        elif isinstance(read.found, EventStoreError):
+            raise EventStoreError(str(read.found)) from read.found
+        else:
+            stored = read.found
         counts = dict.fromkeys(spans, 0)
-        for showing in kept:
+        for showing in (*fresh, *stored):
             if showing.campaign in spans and now - showing.at < spans[showing.campaign]:
                 counts[showing.campaign] += 1
         return counts
@@ -156,6 +210,13 @@ class FrequencyMemory:
         with self._lock:
             for showing in showings:
                 self._fresh[showing.subject].append(showing)
+
+    def forget(self, subjects: Iterable[str]) -> None:
+        """Drop what was read of some subjects."""
+        with self._lock:
+            self._writes += 1
+            for subject in subjects:
+                self._read.pop(subject, None)
 
     def write(self) -> None:
         """Write what is fresh to the store.
@@ -169,7 +230,9 @@ class FrequencyMemory:
             return
         self._store.add(fresh)
         with self._lock:
+            self._writes += 1
             for showing in fresh:
+                self._read.pop(showing.subject, None)
                 left = self._fresh[showing.subject]
                 left.remove(showing)
                 if not left:

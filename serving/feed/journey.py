@@ -73,6 +73,22 @@ class Feed:
         self._bought = JustBought() if bought is None else bought
         self._weightings = Weightings()
 
+    def reads(
+        self, world: World, venue_id: str, request: RecommendRequest
+    ) -> Callable[[], None] | None:
+        """Return what a request must have read from stores that may be slow; None for nothing.
+
+        Who answers many requests on one thread has another one do it first.
+
+        Raises:
+            FieldError: as `decide`.
+        """
+        venue, market = world.venues.get(venue_id), self._market
+        if market is None or venue is None or not venue.sponsored:
+            return None
+        subject_id = self._ask(request.user.id, request.user.visitor_id).subject_id
+        return None if subject_id is None else market.reads(subject_id, venue_id, world.clock.now())
+
     def recommend(self, world: World, venue_id: str, request: RecommendRequest) -> Answer:
         """Return the answer to a request as plain values; see `decide`."""
         return self.decide(world, venue_id, request)[0]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from time import monotonic
 from typing import Final
 
@@ -94,6 +95,17 @@ class Market:
             and (not campaign.venues or venue_id in campaign.venues)
             and self._has_day(campaign, now)
         ]
+
+    def reads(self, subject_id: str, venue_id: str, now: float) -> Callable[[], None] | None:
+        """Return what must be read of a shopper before places can be sold; None for nothing."""
+        campaigns = self.edition.campaigns.values()
+        capped = any(
+            one.cap is not None and one.runs(now) and (not one.venues or venue_id in one.venues)
+            for one in campaigns
+        )
+        if not capped or self.showings.knows(subject_id):
+            return None
+        return partial(self.showings.read, subject_id)
 
     def participation(self, campaign: Campaign) -> float:
         """Return the probability with which a campaign enters an auction."""

@@ -8,8 +8,14 @@ from typing import cast
 
 import pytest
 
-from qianmian.campaigns.frequency import FrequencyMemory, FrequencyStore, Showing
+from qianmian.campaigns.frequency import (
+    KEPT_SECONDS,
+    FrequencyMemory,
+    FrequencyStore,
+    Showing,
+)
 from qianmian.campaigns.purse import open_purse
+from qianmian.errors import EventStoreError
 from qianmian.workspace import Workspace
 
 NOW = 1_700_000_000.5
@@ -66,3 +72,59 @@ def test_a_showing_that_is_written_while_it_is_counted_is_not_missed(store: Freq
     memory = FrequencyMemory(cast("FrequencyStore", Slow()))
     memory.show(SHOWN)
     assert memory.count("u1", NOW + 1, {"bread": 60.0}) == {"bread": 1}
+
+
+def test_what_was_read_ahead_is_counted_for_a_moment(store: FrequencyStore) -> None:
+    now, spans = [0.0], {"bread": 60.0}
+    here = FrequencyMemory(store, clock=lambda: now[0])
+    elsewhere = FrequencyMemory(store)
+    assert not here.knows("u1")
+    here.read("u1")
+    assert here.knows("u1")
+    elsewhere.show([SHOWN[0]])
+    elsewhere.write()
+    assert here.count("u1", NOW + 1, spans) == {"bread": 0}
+    now[0] += KEPT_SECONDS
+    assert not here.knows("u1")
+    assert here.count("u1", NOW + 1, spans) == {"bread": 1}
+    here.read("u1")
+    here.show([SHOWN[0]])
+    assert here.count("u1", NOW + 1, spans) == {"bread": 2}
+    here.write()
+    assert not here.knows("u1"), "what was read lacks what was written since"
+    here.read("u1")
+    here.forget(["u1"])
+    assert not here.knows("u1")
+    assert here.count("u1", NOW + 1, spans) == {"bread": 2}
+
+
+def test_what_was_read_before_a_write_is_not_kept(store: FrequencyStore) -> None:
+    class Slow:
+        """The store, read just before the other thread writes."""
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(store, name)
+
+        def of(self, subject: str) -> list[Showing]:
+            kept = store.of(subject)
+            memory.write()
+            return kept
+
+    memory = FrequencyMemory(cast("FrequencyStore", Slow()))
+    memory.show(SHOWN)
+    memory.read("u1")
+    assert memory.count("u1", NOW + 1, {"bread": 60.0}) == {"bread": 1}
+
+
+def test_a_store_that_did_not_answer_is_not_asked_again_at_once() -> None:
+    class Broken:
+        def of(self, _: str) -> list[Showing]:
+            asked.append(1)
+            raise EventStoreError("no answer")
+
+    asked: list[int] = []
+    memory = FrequencyMemory(cast("FrequencyStore", Broken()))
+    memory.read("u1")
+    with pytest.raises(EventStoreError, match="no answer"):
+        memory.count("u1", NOW, {"bread": 60.0})
+    assert len(asked) == 1

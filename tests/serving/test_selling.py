@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from qianmian.campaigns.billing import Billing
 from qianmian.campaigns.book import CampaignBook
 from qianmian.campaigns.files import Reading
+from qianmian.campaigns.frequency import Showing
 from qianmian.campaigns.ledger import Balance
 from qianmian.campaigns.places import SponsoredFile
 from qianmian.campaigns.purse import open_purse
@@ -177,3 +179,39 @@ def test_a_broken_campaign_file_stops_no_service(tmp_path: Path) -> None:
     (why,) = readiness["campaign_files_refused"].values()
     assert "bread.yaml" in why
     assert gauge == 1
+
+
+def test_a_slow_store_of_showings_holds_up_no_other_page(tmp_path: Path) -> None:
+    tiny.publish(tmp_path / tiny.DATASET / "releases")
+    capped = campaign("bread", bid=0.5, pricing="fixed", frequency={"impressions": 1, "hours": 1})
+    book = CampaignBook(lambda: Reading({"bread": capped}))
+    purse = open_purse(SqliteEngine(), Workspace(tmp_path, tiny.DATASET))
+    shop = service(tmp_path, book=VenueBook({"sale": SALE}), campaigns=book, purse=purse)
+    shop.start()
+    opened, read = threading.Event(), purse.showings.of
+
+    def slow(subject: str) -> list[Showing]:
+        assert threading.current_thread() is not threading.main_thread()
+        opened.wait(20)
+        return read(subject)
+
+    purse.showings.of = slow
+    page = "/v1/venues/sale:recommend"
+
+    async def go() -> tuple[httpx.Response, httpx.Response]:
+        transport = httpx.ASGITransport(build_app(shop))
+        async with httpx.AsyncClient(transport=transport, base_url="http://shop") as client:
+            waiting = asyncio.create_task(client.post(page, content=b'{"user": {"id": "anna"}}'))
+            await asyncio.sleep(0.05)
+            stranger = await client.post(page, content=b"{}")
+            assert not waiting.done()
+            opened.set()
+            await waiting
+            return stranger, await client.post(page, content=b'{"user": {"id": "anna"}}')
+
+    stranger, second = asyncio.run(go())
+    shop.close()
+    assert stranger.status_code == 200
+    slots = [item["slot"] for item in second.json()["blocks"][0]["items"]]
+    assert "sponsored" not in slots, "the first page had it"
+    assert not second.json()["degraded"]
