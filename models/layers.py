@@ -27,6 +27,13 @@ class MLP(nn.Sequential):
             width = out_width
         super().__init__(*layers)
 
+    @property
+    def head(self) -> nn.Linear:
+        """The last layer."""
+        last = self[-1]
+        assert isinstance(last, nn.Linear)  # noqa: S101 - as built above
+        return last
+
 
 _CONSTANT = 1e-6  # a standard deviation below this is that of a constant
 

@@ -66,3 +66,10 @@ def listwise_softmax(logits_BG: Tensor, labels_BG: Tensor, weight_BG: Tensor) ->
     loss_B = -(labels_BG * log_p_BG).sum(dim=1) / total_B.clamp(min=1.0)
     has_B = (total_B > 0).to(loss_B.dtype)
     return (loss_B * has_B).sum() / has_B.sum().clamp(min=1.0)
+
+
+def spread(residual_BG: Tensor, weight_BG: Tensor) -> Tensor:
+    """Weighted variance of what a head adds to the one that it leans on, 0 for a constant."""
+    share_BG = weight_BG / weight_BG.sum().clamp(min=1e-9)
+    mean = (residual_BG * share_BG).sum()
+    return ((residual_BG - mean) ** 2 * share_BG).sum()

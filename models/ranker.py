@@ -4,6 +4,10 @@ Wide and deep (Cheng et al., 2016): a linear path keeps what a single strong fea
 personal frequency is hard to beat on retail data), a deep path finds the crosses. Each action has
 its own head; blending them is the venue's business.
 
+A head that only logged pages teach leans on the target's head: pages are few and hold only what an
+earlier release ranked high, while the target is known of every item. Such a head learns a slope on
+the target's logit and how its action differs from it.
+
 Shapes: `B` users, `N` candidates, `F` features, `A` actions.
 """
 
@@ -22,18 +26,46 @@ class Ranker(nn.Module):
     """Features [B, N, F] to logits [B, N, A]."""
 
     def __init__(
-        self, *, features: int, actions: int, hidden: Sequence[int], dropout: float = 0.1
+        self,
+        *,
+        features: int,
+        actions: int,
+        hidden: Sequence[int],
+        dropout: float = 0.1,
+        target: int = 0,
+        leaning: Sequence[int] = (),
     ) -> None:
+        """`leaning` actions start in the order of the `target` action and learn what differs."""
         super().__init__()
         self.standardize = Standardize(width=features)
         self.wide = nn.Linear(features, actions)
         self.deep = MLP(in_width=features, widths=(*hidden, actions), dropout=dropout)
         self.calibrate = Platt(actions=actions)
+        self.target = target
+        self.leaning: Tensor
+        self.register_buffer("leaning", torch.zeros(actions))
+        self.slope = nn.Parameter(torch.ones(actions))
+        rows = list(leaning)
+        self.leaning[rows] = 1.0
+        with torch.no_grad():
+            for last in (self.wide, self.deep.head):
+                last.weight[rows] = 0.0
+                last.bias[rows] = 0.0
 
     def forward(self, features_BNF: Tensor) -> Tensor:
+        """Logits of all heads; the target's takes no gradient from the heads that lean on it."""
+        return self.lean(self.own(features_BNF))
+
+    def lean(self, own_BNA: Tensor) -> Tensor:
+        """What the heads say by themselves to logits, [B, N, A]."""
+        target_BN1 = own_BNA[..., self.target : self.target + 1].detach()
+        return own_BNA + target_BN1 * (self.leaning * self.slope)
+
+    def own(self, features_BNF: Tensor) -> Tensor:
+        """What each head says by itself, [B, N, A]: of a leaning one, how it differs."""
         x_BNF = self.standardize(features_BNF)
-        logits_BNA: Tensor = self.wide(x_BNF) + self.deep(x_BNF)
-        return logits_BNA
+        own_BNA: Tensor = self.wide(x_BNF) + self.deep(x_BNF)
+        return own_BNA
 
     def probabilities(self, features_BNF: Tensor) -> Tensor:
         """Calibrated probability of each action, [B, N, A]."""

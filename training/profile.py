@@ -56,6 +56,9 @@ class ImpressionsProfile(ConfigModel):
     min_pages: int = Field(default=200, ge=1, description="fewer logged pages are left out")
     max_pages: int = Field(default=200_000, ge=1, description="the newest of them are learned")
     max_weight: float = Field(default=10.0, ge=1, description="1 / propensity is clipped there")
+    prior_pages: float = Field(
+        default=2000.0, ge=0, description="that say clicks want what the target wants"
+    )
     places: int = Field(default=100, ge=1, description="places with a bias of their own")
 
 

@@ -1,7 +1,8 @@
 """Trains the ranker on labelled proposals: cross-entropy for probabilities, listwise for order.
 
 Where pages were logged, they teach the actions that came of them; what the place of an item did to
-its actions is estimated beforehand and stays out of the ranker (`training.places`).
+its actions is estimated beforehand and stays out of the ranker (`training.places`). An action that
+pages alone teach leans on the target, and what it adds must outweigh a prior.
 
 Shapes: `B` groups of a batch, `N` candidates (padded), `F` features, `A` actions.
 """
@@ -17,16 +18,17 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from models.losses import listwise_softmax, weighted_bce
+from models.losses import listwise_softmax, spread, weighted_bce
 from models.position import Examined
 from models.ranker import Ranker
+from qianmian.features.item_table import Float64
 from qianmian.features.user_state import SECONDS_PER_DAY
 from training.places import examination
 from training.profile import RankerProfile
 from training.proposals import Examples
 
 _HOURS_PER_DAY: Final = 24.0
-_BIAS_HASTE: Final = 10.0  # of the level of pages, against the ranker's learning rate
+_HASTE: Final = 10.0  # of single levels and slopes, against the ranker's learning rate
 _TOLD_PLACES: Final = (1, 2, 3, 5, 10, 20)
 
 
@@ -61,7 +63,8 @@ def fit_ranker(
         rng: draws the batches.
         progress: is told the loss of each epoch.
     """
-    lesson = Lesson.of(examples, target, places=profile.impressions.places)
+    places = profile.impressions.places
+    lesson = Lesson.of(examples, target, places=places)
     last = examples.moments[~examples.shown].max()
     window_days = profile.impressions.window_hours / _HOURS_PER_DAY
     days = np.where(examples.shown, window_days, profile.horizon_days)
@@ -71,7 +74,9 @@ def fit_ranker(
     rehearsal = None
     if (known & ~examples.shown).any():
         progress("ranker: rehearsal for the calibration")
-        rehearsal = _fit(examples.groups(known), profile, lesson, repeat, rng, progress)
+        earlier = examples.groups(known)  # with pages of their own, or none
+        learned = Lesson.of(earlier, target, places=places)
+        rehearsal = _fit(earlier, profile, learned, repeat, rng, progress)
     ranker = _fit(examples, profile, lesson, repeat, rng, progress)
     calibrated = [False] * examples.labels.shape[1]
     if rehearsal is not None:
@@ -120,6 +125,17 @@ class Lesson:
         alone[self.target] = False
         return alone
 
+    def prior(self, examples: Examples, pages: float) -> Float64:
+        """Price of the variance of what an action adds to the target, [A].
+
+        As heavy as what that many pages tell of a logit, `p (1 - p)` a shown item (Fisher), against
+        the pages there are.
+        """
+        rows = np.repeat(examples.shown, np.diff(examples.starts))
+        rate = examples.labels[rows].mean(axis=0) if rows.any() else np.zeros(len(self.by_pages))
+        price: Float64 = 0.5 * rate * (1.0 - rate) * pages / max(int(examples.shown.sum()), 1)
+        return price
+
     def teaches(self, shown: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
         """Which actions each group teaches, bool [B, A]."""
         return np.where(shown[:, None], self.by_pages, ~self.by_pages_alone)
@@ -145,15 +161,18 @@ def _fit(
         actions=examples.labels.shape[1],
         hidden=profile.hidden,
         dropout=profile.dropout,
+        target=lesson.target,
+        leaning=np.flatnonzero(lesson.by_pages_alone).tolist(),
     )
     ranker.standardize.fit(torch.from_numpy(examples.features))
     target, examined = lesson.target, _start_at_base_rate(ranker, examples, lesson)
-    optimizer = torch.optim.AdamW(ranker.parameters(), lr=profile.lr, weight_decay=1e-4)
-    rates = [profile.lr]
-    if examined is not None:
-        optimizer.add_param_group({"params": [examined.level], "weight_decay": 0.0})
-        rates.append(_BIAS_HASTE * profile.lr)
+    levels = [ranker.slope] if examined is None else [ranker.slope, examined.level]
+    plain = [p for p in ranker.parameters() if p is not ranker.slope]
+    optimizer = torch.optim.AdamW(plain, lr=profile.lr, weight_decay=1e-4)
+    optimizer.add_param_group({"params": levels, "weight_decay": 0.0})
+    rates = [profile.lr, _HASTE * profile.lr]
     groups = len(examples.starts) - 1
+    prior = lesson.prior(examples, profile.impressions.prior_pages)
     batches = max(1, groups // profile.groups_per_batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, max_lr=rates, total_steps=batches * profile.epochs
@@ -163,7 +182,8 @@ def _fit(
         losses = []
         for rows in np.array_split(rng.permutation(groups), batches):
             features, labels, weights = _pad(examples, rows)
-            logits_BNA = ranker(features)
+            own_BNA = ranker.own(features)
+            logits_BNA = ranker.lean(own_BNA)
             if examined is not None:
                 logits_BNA = examined(logits_BNA, _positions(examples, rows))
             teaches = _teaches(lesson, examples.shown[rows])
@@ -180,6 +200,7 @@ def _fit(
                     logits_BN, acted_BN = logits_BNA[..., action], labels[..., action]
                     order = listwise_softmax(logits_BN, acted_BN, on_page)
                     loss = loss + profile.listwise_weight * order
+                    loss = loss + prior[action] * spread(own_BNA[..., action], on_page)
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(ranker.parameters(), 5.0)
@@ -211,7 +232,7 @@ def _start_at_base_rate(ranker: Ranker, examples: Examples, lesson: Lesson) -> E
                 relative_A=torch.from_numpy(lesson.by_pages_alone),
                 level_A=torch.from_numpy(first - odds),
             )
-        odds = np.where(lesson.by_pages_alone, first, odds)
+        odds = np.where(lesson.by_pages_alone, first - odds[lesson.target], odds)
     with torch.no_grad():
         ranker.wide.bias.copy_(torch.from_numpy(odds).float())
     return examined

@@ -126,6 +126,17 @@ def test_pages_do_not_disturb_the_calibration_by_a_rehearsal():
     assert any("rehearsal" in message for message in told)
 
 
+def test_pages_may_all_be_later_than_the_moments():
+    """The first pages of a young log: the rehearsal has none to learn from."""
+    rng = np.random.default_rng(9)
+    logged = pages(rng, groups=100)
+    logged = replace(logged, moments=logged.moments + 50 * DAY)
+    told = []
+    ranker = fit(Examples.join([proposed(rng, moments=(0.0, 40 * DAY)), logged]), told)
+    assert any("rehearsal" in message for message in told)
+    assert np.isfinite(chances(ranker, rng.normal(size=(50, WIDTH)).astype(np.float32))).all()
+
+
 def test_without_pages_there_is_no_bias_to_learn():
     told = []
     fit(proposed(np.random.default_rng(6)), told)
@@ -139,3 +150,14 @@ def test_pages_without_places_teach_all_the_same():
     ranker = fit(Examples.join([proposed(rng), logged]))
     fresh = rng.normal(size=(2000, WIDTH)).astype(np.float32)
     assert np.corrcoef(chances(ranker, fresh)[:, 0], sigmoid(fresh[:, 0]))[0, 1] > 0.8
+
+
+def test_few_pages_leave_clicks_in_the_order_of_the_target():
+    rng = np.random.default_rng(8)
+    fresh = rng.normal(size=(2000, WIDTH)).astype(np.float32)
+    few, many = (
+        chances(fit(Examples.join([proposed(rng), pages(rng, groups=n)])), fresh)
+        for n in (30, 3000)
+    )
+    assert np.corrcoef(few[:, 0], few[:, 1])[0, 1] > 0.9
+    assert np.corrcoef(many[:, 0], many[:, 1])[0, 1] < 0.5  # on these pages clicks differ
