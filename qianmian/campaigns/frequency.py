@@ -27,8 +27,8 @@ CREATE INDEX IF NOT EXISTS showings_by_time ON showings (at)
 """
 #: No cap looks further back.
 LONGEST_SECONDS: Final = 90 * 86_400.0
-#: What was read of a subject is good for so many seconds: other replicas write once a second.
-KEPT_SECONDS: Final = 1.0
+#: What was read of a subject is good for so many seconds, enough for the page it was read for.
+KEPT_SECONDS: Final = 0.25
 _SUBJECTS: Final = 10_000
 
 
