@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from qianmian.cli.options import AsJson, ClockText, Config
 from qianmian.cli.serve import served
 from qianmian.cli.state import CliState
 from qianmian.cli.wide import console
@@ -28,14 +29,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-Config = Annotated[
-    Path | None, typer.Option(help="A Serve config file; else configs/serving/serve.yaml.")
-]
-Clock = Annotated[
-    str | None, typer.Option(help="What time it is: `system`, a moment, or `replay:MOMENT`.")
-]
 
 
 @app.command("list")
@@ -86,7 +79,7 @@ def show(
 
 @app.command()
 def report(
-    ctx: typer.Context, config: Config = None, clock: Clock = None, as_json: AsJson = False
+    ctx: typer.Context, config: Config = None, clock: ClockText = None, as_json: AsJson = False
 ) -> None:
     """Report spend, impressions, clicks, sales, eCPM, pacing and return on spend."""
     from qianmian.campaigns.purse import open_purse

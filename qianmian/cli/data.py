@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from qianmian.cli.options import AsJson
 from qianmian.cli.state import CliState
 from qianmian.contracts import columns as c
 from qianmian.errors import FieldError
@@ -28,8 +29,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
 @app.command()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from qianmian.cli.options import AsJson, ClockText, Config
 from qianmian.cli.progress import progress
 from qianmian.cli.serve import served
 
@@ -28,10 +29,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Config = Annotated[
-    Path | None, typer.Option(help="A Serve config file; else configs/serving/serve.yaml.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 _EXAMPLES = 5
 _PAGE = 1_000
 _FOLLOW_SECONDS = 0.2
@@ -42,9 +39,7 @@ def import_(
     ctx: typer.Context,
     file: Annotated[Path, typer.Argument(help="Events as .parquet, .csv or .jsonl.")],
     config: Config = None,
-    clock: Annotated[
-        str | None, typer.Option(help="What time it is: `system`, a moment, or `replay:MOMENT`.")
-    ] = None,
+    clock: ClockText = None,
     as_json: AsJson = False,
 ) -> None:
     """Import a file of events; run it again after a kill, it goes on where it was.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from qianmian.cli.options import AsJson
 from qianmian.cli.progress import progress
 from qianmian.cli.state import CliState
 from qianmian.contracts import features as f
@@ -29,7 +30,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 #: Members of a list that `show` prints.
 SHOWN_MEMBERS = 6

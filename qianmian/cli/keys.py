@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from qianmian.cli.options import AsJson, Config
 from qianmian.cli.serve import served
 
 if TYPE_CHECKING:
@@ -22,9 +23,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Config = Annotated[
-    Path | None, typer.Option(help="A Serve config file; else configs/serving/serve.yaml.")
-]
 #: Longer than any attribution token is believed by default.
 KEEP_DAYS = 14.0
 
@@ -33,7 +31,7 @@ KEEP_DAYS = 14.0
 def list_(
     ctx: typer.Context,
     config: Config = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the keys, the one that signs last; secrets are not shown."""
     _show(_keys(ctx, config), as_json=as_json)

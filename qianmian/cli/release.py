@@ -10,6 +10,7 @@ import typer
 from rich.table import Table
 
 from qianmian.cli.metrics_table import print_calibration, print_metrics
+from qianmian.cli.options import AsJson
 from qianmian.cli.state import CliState
 from qianmian.cli.wide import console
 from qianmian.errors import ReleaseError
@@ -26,7 +27,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Alias = Annotated[str, typer.Option(help="The name that serving knows the release by.")]
 Ref = Annotated[str, typer.Argument(help="Release id, alias, or `latest`.", metavar="RELEASE")]
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from qianmian.cli.options import ClockText, Config
 from qianmian.cli.state import CliState
 
 if TYPE_CHECKING:
@@ -17,14 +18,8 @@ if TYPE_CHECKING:
 
 def serve(
     ctx: typer.Context,
-    config: Annotated[
-        Path | None,
-        typer.Option(help="A Serve config file; else configs/serving/serve.yaml."),
-    ] = None,
-    clock: Annotated[
-        str | None,
-        typer.Option(help="What time it is: `system`, a moment, or `replay:MOMENT`."),
-    ] = None,
+    config: Config = None,
+    clock: ClockText = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65_535, help="Port to listen on.")] = None,
     with_stream: Annotated[

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from qianmian.cli.options import AsJson, ClockText, Config
 from qianmian.cli.serve import served
 from qianmian.cli.state import CliState
 
@@ -24,21 +25,15 @@ if TYPE_CHECKING:
 
 def stream(
     ctx: typer.Context,
-    config: Annotated[
-        Path | None,
-        typer.Option(help="A Serve config file; else configs/serving/serve.yaml."),
-    ] = None,
-    clock: Annotated[
-        str | None,
-        typer.Option(help="What time it is: `system`, a moment, or `replay:MOMENT`."),
-    ] = None,
+    config: Config = None,
+    clock: ClockText = None,
     once: Annotated[
         bool, typer.Option("--once", help="Work in what the log holds now, and end.")
     ] = False,
     status: Annotated[
         bool, typer.Option("--status", help="Print what the stream says of itself, and end.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+    as_json: AsJson = False,
     parent: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Turn events into fresh features until stopped (Ctrl-C).

@@ -6,12 +6,12 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from time import sleep, time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from qianmian.cli.options import AsJson, Config
 from qianmian.cli.serve import served
 
 if TYPE_CHECKING:
@@ -30,10 +30,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Config = Annotated[
-    Path | None, typer.Option(help="A Serve config file; else configs/serving/serve.yaml.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Subject = Annotated[str, typer.Argument(help="A user's id, or `visitor:` and a visitor's.")]
 _POLL = 0.2
 

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import typer
 from rich.table import Table
 
+from qianmian.cli.options import AsJson, ClockText, Config
 from qianmian.cli.preview import print_page, service_at, shopper
 from qianmian.cli.state import CliState
 from qianmian.cli.wide import console
@@ -28,7 +29,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Configs = Annotated[
     Path | None, typer.Option(help="Folder that holds venues/; else the shipped configs/.")
 ]
@@ -134,12 +134,8 @@ def preview(
 def racing(
     ctx: typer.Context,
     venue: VenueId,
-    config: Annotated[
-        Path | None, typer.Option(help="A Serve config file; else configs/serving/serve.yaml.")
-    ] = None,
-    clock: Annotated[
-        str | None, typer.Option(help="What time it is: `system`, a moment, or `replay:MOMENT`.")
-    ] = None,
+    config: Config = None,
+    clock: ClockText = None,
     as_json: AsJson = False,
 ) -> None:
     """Show where the races of a venue stand: what each arm brought and what share it leads."""
