@@ -30,10 +30,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from qianmian.contracts.api import RECOMMEND_REQUEST, RecommendRequest
 from qianmian.errors import FieldError, VenueNotFoundError
 from qianmian.identity.untold import untold
+from serving.bodies import BodyTooLargeError, too_large
 from serving.ingest.route import events_endpoint
 from serving.inventory import inventory_endpoint
 from serving.openapi import MAX_USERS, document
-from serving.problems import invalid_body, invalid_field, not_found, problem
+from serving.problems import RETRY_AFTER, invalid_body, invalid_field, not_found, problem
 from serving.service import VenueService
 from serving.worlds import NotReadyError
 
@@ -43,7 +44,6 @@ MAX_BODY: Final = 512 * 1024
 _HOT_START: Final = "/v1/venues/"
 _HOT_END: Final = ":recommend"
 _USERS: Final = 20
-_RETRY_AFTER: Final = {"retry-after": "1"}
 _Endpoint = Callable[[Request], Awaitable[Response]]
 
 _DOCS: Final = """<!doctype html>
@@ -88,7 +88,11 @@ def build_app(service: VenueService) -> ASGIApp:
     app = Starlette(
         routes=routes,
         lifespan=door.lifespan,
-        exception_handlers={HTTPException: _http_problem, Exception: _no_answer},
+        exception_handlers={
+            HTTPException: _http_problem,
+            BodyTooLargeError: too_large,
+            Exception: _no_answer,
+        },
     )
     return _Outermost(app, door, service)
 
@@ -156,7 +160,7 @@ class _Door:
             return invalid_field(error)
         except NotReadyError as error:
             return problem(
-                HTTPStatus.SERVICE_UNAVAILABLE, "not-ready", str(error), headers=_RETRY_AFTER
+                HTTPStatus.SERVICE_UNAVAILABLE, "not-ready", str(error), headers=RETRY_AFTER
             )
         return Response(answer, media_type="application/json")
 
@@ -278,7 +282,7 @@ async def _no_answer(_: Request, __: Exception) -> Response:
 
 def _unanswered() -> Response:
     detail = "the service could not make an answer; ask again"
-    return problem(HTTPStatus.SERVICE_UNAVAILABLE, "no-answer", detail, headers=_RETRY_AFTER)
+    return problem(HTTPStatus.SERVICE_UNAVAILABLE, "no-answer", detail, headers=RETRY_AFTER)
 
 
 async def _http_problem(request: Request, error: Exception) -> Response:

@@ -26,7 +26,8 @@ from qianmian.contracts import topics
 from qianmian.contracts.inventory_api import SAID, InventoryRequest, InventoryRow
 from qianmian.errors import EventStoreError, suggest
 from qianmian.venues.inventory import EVERY_VENUE, Fact, encode
-from serving.problems import invalid_body, problem
+from serving.bodies import body_of
+from serving.problems import invalid_body, not_written
 
 if TYPE_CHECKING:
     from serving.service import VenueService
@@ -34,23 +35,17 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_INVENTORY_BODY: Final = 512 * 1024
-_RETRY_AFTER: Final = {"retry-after": "1"}
 
 
 def inventory_endpoint(service: VenueService) -> Callable[[Request], Awaitable[Response]]:
     """Return the endpoint of a service's inventory."""
 
     async def inventory(request: Request) -> Response:
-        body = bytearray()
-        async for part in request.stream():
-            body += part
-            if len(body) > MAX_INVENTORY_BODY:
-                detail = f"body over {MAX_INVENTORY_BODY} bytes; send fewer rows at once"
-                return problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large", detail)
+        body = await body_of(request, limit=MAX_INVENTORY_BODY, remedy="; send fewer rows at once")
         try:
-            rows = InventoryRequest.model_validate_json(bytes(body)).rows
+            rows = InventoryRequest.model_validate_json(body).rows
         except ValidationError as error:
-            return invalid_body(error, bytes(body), InventoryRequest)
+            return invalid_body(error, body, InventoryRequest)
         facts, rejected = judge(
             rows, items=service.catalogue.item_ids, venues=frozenset(service.book.venues)
         )
@@ -59,9 +54,7 @@ def inventory_endpoint(service: VenueService) -> Callable[[Request], Awaitable[R
         except EventStoreError as error:
             log.warning("inventory told to come again: %s", error)
             detail = "nothing of this request was kept, for it cannot be written; send it again"
-            return problem(
-                HTTPStatus.SERVICE_UNAVAILABLE, "not-written", detail, headers=_RETRY_AFTER
-            )
+            return not_written(detail)
         accepted = len(rows) - len(rejected)
         service.metrics.inventory(accepted, len(rejected))
         answer = {"accepted": accepted, "rejected": rejected}

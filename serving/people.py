@@ -34,12 +34,12 @@ from qianmian.erasure.receipts import Receipt
 from qianmian.errors import ConflictError, EventStoreError, FieldError, NotFoundError
 from qianmian.identity.gate import Gate
 from qianmian.identity.merging import Merger
-from serving.problems import invalid_body, invalid_field, not_found, problem
+from serving.bodies import body_of
+from serving.problems import invalid_body, invalid_field, not_found, not_written, problem
 
 log = logging.getLogger(__name__)
 
 MAX_PEOPLE_BODY: Final = 8 * 1024
-_RETRY_AFTER: Final = {"retry-after": "1"}
 Body = TypeVar("Body", MergeRequest, UnmergeRequest, ForgetRequest)
 Answer = dict[str, Any]
 
@@ -133,16 +133,11 @@ async def _answered(
     work: Callable[[Body], Answer],
     status: HTTPStatus = HTTPStatus.OK,
 ) -> Response:
-    raw = bytearray()
-    async for part in request.stream():
-        raw += part
-        if len(raw) > MAX_PEOPLE_BODY:
-            detail = f"body over {MAX_PEOPLE_BODY} bytes: expected two ids"
-            return problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large", detail)
+    raw = await body_of(request, limit=MAX_PEOPLE_BODY, remedy=": expected two ids")
     try:
-        body = schema.validate_json(bytes(raw))
+        body = schema.validate_json(raw)
     except ValidationError as error:
-        return invalid_body(error, bytes(raw), model)
+        return invalid_body(error, raw, model)
     return await refusals(lambda: work(body), status)
 
 
@@ -159,8 +154,7 @@ async def refusals(work: Callable[[], Answer], status: HTTPStatus = HTTPStatus.O
     except EventStoreError as error:
         log.warning("told to come again: %s", error)
         detail = "nothing was changed, for the engine does not answer; ask again"
-        status = HTTPStatus.SERVICE_UNAVAILABLE
-        return problem(status, "not-written", detail, headers=_RETRY_AFTER)
+        return not_written(detail)
     return Response(orjson.dumps(answer), status, media_type="application/json")
 
 

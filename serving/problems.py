@@ -16,6 +16,8 @@ from qianmian.config.faults import describe, expectation, known_keys
 from qianmian.errors import FieldError, NotFoundError, suggest
 
 CONTENT_TYPE: Final = "application/problem+json"
+#: Of a problem that is over soon.
+RETRY_AFTER: Final = {"retry-after": "1"}
 _SHOWN: Final = 200  # characters of a value that a document repeats
 
 Fault = dict[str, Any]
@@ -62,6 +64,11 @@ def not_found(error: NotFoundError) -> Response:
     """Return 404 for something asked for by name."""
     kind = error.kind.replace(" ", "-")
     return problem(HTTPStatus.NOT_FOUND, f"unknown-{kind}", str(error))
+
+
+def not_written(detail: str) -> Response:
+    """Return 503 for what could not be kept now."""
+    return problem(HTTPStatus.SERVICE_UNAVAILABLE, "not-written", detail, headers=RETRY_AFTER)
 
 
 def _faults(error: ValidationError, body: bytes, model: type[BaseModel]) -> list[Fault]:

@@ -14,7 +14,8 @@ from starlette.responses import Response
 from qianmian.contracts.event_api import EventsRequest
 from qianmian.errors import EventStoreError
 from qianmian.events.accepting import InvalidBatchError
-from serving.problems import invalid_body, problem
+from serving.bodies import body_of
+from serving.problems import invalid_body, not_written
 
 if TYPE_CHECKING:
     from serving.service import VenueService
@@ -23,31 +24,23 @@ log = logging.getLogger(__name__)
 
 #: 500 events, each with an attribution token of a long page.
 MAX_EVENTS_BODY: Final = 4 * 2**20
-_RETRY_AFTER: Final = {"retry-after": "1"}
 
 
 def events_endpoint(service: VenueService) -> Callable[[Request], Awaitable[Response]]:
     """Return the endpoint of a service's events."""
 
     async def events(request: Request) -> Response:
-        body = bytearray()
-        async for part in request.stream():
-            body += part
-            if len(body) > MAX_EVENTS_BODY:
-                detail = f"body over {MAX_EVENTS_BODY} bytes; send fewer events at once"
-                return problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large", detail)
+        body = await body_of(request, limit=MAX_EVENTS_BODY, remedy="; send fewer events at once")
         try:
-            answer = await service.ingest.receive(bytes(body), service.now())
+            answer = await service.ingest.receive(body, service.now())
         except InvalidBatchError as error:
-            return invalid_body(error.error, bytes(body), EventsRequest)
+            return invalid_body(error.error, body, EventsRequest)
         except EventStoreError as error:
             log.warning("events told to come again: %s", error)
             detail = (
                 "no event of this request was kept, for the log cannot be written; send it again"
             )
-            return problem(
-                HTTPStatus.SERVICE_UNAVAILABLE, "not-written", detail, headers=_RETRY_AFTER
-            )
+            return not_written(detail)
         return Response(orjson.dumps(answer), HTTPStatus.ACCEPTED, media_type="application/json")
 
     return events
