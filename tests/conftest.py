@@ -16,6 +16,16 @@ def _no_settings_from_the_shell(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.fixture
+def log(tmp_path):
+    """An event log of its own for each test."""
+    from qianmian.events.sqlite_store import SqliteEventStore
+
+    store = SqliteEventStore(tmp_path / "events.db")
+    yield store
+    store.close()
+
+
 SMALL = {
     "name": "quick",
     "description": "The quick profile, smaller",

@@ -11,7 +11,7 @@ from qianmian.campaigns.pacing import Pace
 from qianmian.campaigns.schema import CampaignFile
 from qianmian.campaigns.sqlite_ledger import SqliteLedger
 from qianmian.events.event import StoredEvent
-from qianmian.events.sqlite_store import SqliteEventStore
+from tests.events import made
 
 NOW = 1_700_000_000.0
 BREAD = Campaign.of(
@@ -28,13 +28,6 @@ BREAD = Campaign.of(
         }
     )
 )
-
-
-@pytest.fixture
-def log(tmp_path):
-    store = SqliteEventStore(tmp_path / "events.db")
-    yield store
-    store.close()
 
 
 @pytest.fixture
@@ -57,19 +50,15 @@ def billing(log, ledger, tmp_path, **fields) -> Billing:
 
 def event(number, lease, event_type="click", **fields) -> StoredEvent:
     given = {
-        "event_id": f"e{number}",
         "event_type": event_type,
-        "timestamp": NOW,
         "received_at": NOW,
-        "subject_id": "u1",
-        "item_id": "i1",
         "recommendation_id": f"r{number}",
         "slot": "sponsored",
         "campaign_id": "bread",
         "sale": (lease, 400_000, "click", NOW + 3_600.0),
         **fields,
     }
-    return StoredEvent(**given)
+    return made.event(number, **given)
 
 
 def spent(ledger) -> int:

@@ -8,10 +8,10 @@ import pytest
 from qianmian.contracts import topics
 from qianmian.events.event import StoredEvent
 from qianmian.events.sqlite_changes import SqliteChanges
-from qianmian.events.sqlite_store import SqliteEventStore
 from qianmian.racing.counting import RaceCounting, read_states
 from qianmian.racing.schema import RaceFile
 from qianmian.racing.state import ArmSums, RaceState
+from tests.events import made
 
 NOW = 1_700_000_000.0
 RACES = {
@@ -23,13 +23,6 @@ RACES = {
 
 
 @pytest.fixture
-def log(tmp_path):
-    store = SqliteEventStore(tmp_path / "events.db")
-    yield store
-    store.close()
-
-
-@pytest.fixture
 def changes(tmp_path):
     changes = SqliteChanges(tmp_path / "changes.db")
     yield changes
@@ -38,19 +31,16 @@ def changes(tmp_path):
 
 def event(number, event_type="impression", races=(("order", "main"),), **fields) -> StoredEvent:
     given = {
-        "event_id": f"e{number}",
         "event_type": event_type,
         "timestamp": NOW,
         "received_at": NOW,
-        "subject_id": "u1",
-        "item_id": "i1",
         "venue_id": "sale",
         "block_id": "main",
         "position": 1,
         "races": races,
         **fields,
     }
-    return StoredEvent(**given)
+    return made.event(number, **given)
 
 
 def counting(log, changes) -> RaceCounting:
