@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from qianmian.contracts.api import RECOMMEND_REQUEST
 from qianmian.releases.store import ReleaseStore
+from qianmian.stream.assembly import assemble
+from qianmian.stream.settings import StreamSettings
+from qianmian.workspace import CONFIGS, Workspace
 from serving.clock import ClockSettings
 from serving.environment import free_port
 from serving.service import VenueService
@@ -70,6 +76,44 @@ def test_remembered_user_gets_the_page_of_a_fresh_one(shop: VenueService) -> Non
     ]
     assert scores[0] == pytest.approx(scores[1], rel=1e-6)
     assert ids(remembered) == ids(fresh)
+
+
+def test_an_order_is_hidden_before_and_after_the_features_hold_it(
+    small_shop: Workspace, tmp_path: Path
+) -> None:
+    shutil.copytree(small_shop.path, tmp_path / small_shop.dataset)
+    venues = tmp_path / "configs" / "venues" / small_shop.dataset
+    shutil.copytree(CONFIGS / "experiments", tmp_path / "configs" / "experiments")
+    venues.mkdir(parents=True)
+    shutil.copy(CONFIGS / "venues" / "default.yaml", venues.parent)
+    (venues / "all.yaml").write_text("eligibility: {bought_within_days: 30}\n")
+    manifest = ReleaseStore(small_shop.releases).get("live")
+    clock = ClockSettings(mode="fixed", at=manifest.data_end + timedelta(days=1))
+    settings = ServeSettings(
+        home=tmp_path, dataset=small_shop.dataset, configs=tmp_path / "configs"
+    )
+    shop = VenueService.open(settings, LiveSettings(clock=clock))
+    shop.start()
+    user = shop.catalogue.known_users[0][0]
+    item = ids(page(shop, user))[0]
+    order = {"event_id": "o1", "event_type": "order", "user_id": user, "item_id": item}
+    body = json.dumps({"events": [{**order, "timestamp": clock.at.isoformat()}]}).encode()
+    assert asyncio.run(shop.ingest.receive(body, shop.now()))["accepted"] == 1
+    assert item not in ids(page(shop, user, size=100))
+    assert len(shop.bought) == 1
+    streaming = assemble(
+        settings.workspace(),
+        shop.engine,
+        StreamSettings(),
+        now=shop.now,
+        remember_seconds=settings.ingest.accept.remember_seconds,
+    )
+    assert streaming.drain() == 1
+    shop.listener.catch_up()
+    assert item not in ids(page(shop, user, size=100))
+    assert len(shop.bought) == 0, "the ledger holds it"
+    assert item not in ids(page(shop, user, size=100))
+    shop.close()
 
 
 REPLICA = """
