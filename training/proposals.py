@@ -12,8 +12,12 @@ Shapes: `R` kept candidates of all groups, `G` groups (a user at a moment, or a 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -112,15 +116,26 @@ def _groups(
     profile: RankerProfile,
     rng: np.random.Generator,
 ) -> Iterator[tuple[Float32, Float32, Float32]]:
+    """Candidates are described by all cores (numpy lets go of the interpreter), drawn in order."""
     nothing = np.zeros(0, dtype=np.int32)
-    for code, state, vector in users:
+
+    def described(user: tuple[int, UserState, Float32]) -> tuple[Float32, Float32]:
+        code, state, vector = user
         candidates = propose(state, vector, pool, profile.quotas)
         marks = np.stack(
             [np.isin(candidates.items, acted.get(code, nothing)) for acted in labels], axis=1
         ).astype(np.float32)
-        kept, weights = _subsample(marks.max(axis=1) > 0, profile.negatives, rng)
-        rows = features.compute(state, candidates, moment)
-        yield rows[kept], marks[kept], weights
+        return features.compute(state, candidates, moment), marks
+
+    waiting = iter(users)
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        while some := list(islice(waiting, _AT_A_TIME)):
+            for rows, marks in threads.map(described, some):
+                kept, weights = _subsample(marks.max(axis=1) > 0, profile.negatives, rng)
+                yield rows[kept], marks[kept], weights
+
+
+_AT_A_TIME: Final = 256  # users whose described candidates wait in memory
 
 
 def _subsample(
