@@ -4,7 +4,7 @@
 
 Ids are hashes: in a tree of all of them every new one would dirty a page of its own. So nothing is
 kept in order on the way in. The ids of the newest events, the tail, lie with the events and in the
-memory of every process that appends; 32 thousand of them become a run, one sorted blob that is
+memory of every process that appends; 16 thousand of them become a run, one sorted blob that is
 written once and never changed. Of a run a process holds 8 bytes an id, 40 bits of the hash and the
 number of the run, in few sorted arrays; what is found there is looked up in the run itself, so the
 answer is that of the whole hash. Other processes' events and runs are met in `catch_up`, inside the
@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 ID_BYTES: Final = 16
 #: Ids of a tail that is sealed: more would make the append that does so wait longer.
-TAIL: Final = 32_768
+TAIL: Final = 16_384
 #: `sealed`: the last place whose id is in a run. A run's `first` and `last` are places, too.
 SCHEMA: Final = """
 CREATE TABLE id_runs (
