@@ -9,7 +9,7 @@ from __future__ import annotations
 import http.client
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -97,29 +97,18 @@ def bodies(events: list[dict[str, Any]], size: int) -> list[bytes]:
     return [orjson.dumps({"events": events[at : at + size]}) for at in range(0, len(events), size)]
 
 
-class Service:
-    """The service in a child process, to be killed and started again."""
+class _Child:
+    """A process of the shop, to be killed and started again."""
 
-    def __init__(self, home: Path, engine: Mapping[str, Any], port: int, log: Path) -> None:
-        """`engine` is `args.engine` of the service."""
-        self.port = port
-        self._command = [
-            *(sys.executable, "-m", "benchmarks.event_server"),
-            *("--home", str(home), "--engine", orjson.dumps(engine).decode(), "--port", str(port)),
-        ]
+    def __init__(self, command: Sequence[str], log: Path) -> None:
+        self._command = command
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it; returns when it answers."""
+        """Start it."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
-        deadline = monotonic() + _BOOT_SECONDS
-        while not self._answers():
-            if self._process.poll() is not None or monotonic() > deadline:
-                message = f"the service did not start:\n{self._log.read_text()[-2000:]}"
-                raise RuntimeError(message)
-            sleep(0.02)
 
     def kill(self) -> None:
         """End it with SIGKILL: no handler runs, nothing is flushed."""
@@ -133,6 +122,30 @@ class Service:
             self._process.terminate()
             self._process.wait()
 
+
+class Service(_Child):
+    """The service in a child process."""
+
+    def __init__(self, home: Path, engine: Mapping[str, Any], port: int, log: Path) -> None:
+        """`engine` is `args.engine` of the service."""
+        self.port = port
+        command = [
+            *(sys.executable, "-m", "benchmarks.event_server"),
+            *("--home", str(home), "--engine", orjson.dumps(engine).decode(), "--port", str(port)),
+        ]
+        super().__init__(command, log)
+
+    def start(self) -> None:
+        """Start it; returns when it answers."""
+        super().start()
+        deadline = monotonic() + _BOOT_SECONDS
+        while not self._answers():
+            ended = self._process is None or self._process.poll() is not None
+            if ended or monotonic() > deadline:
+                message = f"the service did not start:\n{self._log.read_text()[-2000:]}"
+                raise RuntimeError(message)
+            sleep(0.02)
+
     def _answers(self) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=1.0)
         try:
@@ -144,8 +157,8 @@ class Service:
             connection.close()
 
 
-class StreamProcess:
-    """`qianmian stream` on the shop's log, to be killed and started again."""
+class StreamProcess(_Child):
+    """`qianmian stream` on the shop's log; started again, it takes the log up where it was left."""
 
     def __init__(self, home: Path, engine: Mapping[str, Any], log: Path) -> None:
         """`engine` is `args.engine` of the service."""
@@ -156,29 +169,15 @@ class StreamProcess:
         }
         config = home / "serve.yaml"
         config.write_bytes(orjson.dumps(serve))  # JSON is YAML
-        self._command = [
+        command = [
             *(sys.executable, "-m", "qianmian.cli.main", "--home", str(home)),
             *("--dataset", DATASET, "stream", "--config", str(config)),
         ]
-        self._log = log
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Start it; it takes the log up where it was left."""
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
-
-    def kill(self) -> None:
-        """End it with SIGKILL."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+        super().__init__(command, log)
 
     def drain(self) -> None:
         """End it, and have another one work off what is left."""
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait()
+        self.stop()
         with self._log.open("ab") as log:
             done = subprocess.run([*self._command, "--once"], stdout=log, stderr=log, check=False)
         if done.returncode:

@@ -43,7 +43,7 @@ _Entries = npt.NDArray[np.uint64]
 
 
 class KnownIds:
-    """The ids that one process knows; use it inside the transaction that appends."""
+    """The ids that one process knows; ask it inside the transaction that appends."""
 
     def __init__(self) -> None:
         self._tail: dict[bytes, int] = {}  # with their places
@@ -52,6 +52,11 @@ class KnownIds:
         self._oldest = 0
         self._newest = 0
         self._levels: list[_Entries] = []  # each more than twice as long as the next
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was learned yet."""
+        return not self._seen
 
     def catch_up(self, connection: sqlite3.Connection) -> None:
         """Learn what others have appended, sealed and forgotten since."""
@@ -115,6 +120,8 @@ class KnownIds:
         for run, ids in runs:
             new.append(_hashes(ids) | np.uint64(run))
             self._newest = run
+        if not new:  # forgotten at this moment
+            return
         self._levels.append(np.sort(np.concatenate(new)))
         while len(self._levels) > 1 and len(self._levels[-2]) <= 2 * len(self._levels[-1]):
             two = np.concatenate([self._levels.pop(), self._levels.pop()])

@@ -55,19 +55,20 @@ class SqliteFile:
             raise _unusable(path, error) from error
         with self.writing() as connection:
             (found,) = connection.execute("PRAGMA user_version").fetchone()
+            reached = found
             if found == 0:
                 run_script(connection, schema)
-                found = version
-            while found < version and found in upgrades:
-                upgrades[found](connection)
-                found += 1
-            if found == version:
-                connection.execute(f"PRAGMA user_version = {version}")
-            else:
+                reached = version
+            while reached < version and reached in upgrades:
+                upgrades[reached](connection)
+                reached += 1
+            if reached != version:
                 raise EventStoreError(
                     f"{path}: is of version {found}: expected {version}; "
                     "use the qianmian that wrote it, or move the file away"
                 )
+            if reached != found:
+                connection.execute(f"PRAGMA user_version = {version}")
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:

@@ -49,11 +49,7 @@ class SqliteEventStore:
         for id_, event, body in zip(ids, events, json_of(events), strict=True):
             rows.setdefault(id_, (id_, event.subject_id, body, event.received_at))
         with self._appending:
-            try:
-                known = self._append(rows)
-            except BaseException:
-                self._known = KnownIds()  # it holds what was taken back
-                raise
+            known = self._append(rows)
         if not known and len(rows) == len(ids):
             return [True] * len(ids)
         fresh = rows.keys() - known
@@ -65,13 +61,19 @@ class SqliteEventStore:
 
     def _append(self, rows: Mapping[bytes, _Row]) -> set[bytes]:
         """Store what is not known yet in one transaction, and return what is known."""
+        ids = self._known
+        if ids.empty:
+            with self._file.reading() as connection:  # the long part: others may write meanwhile
+                ids.catch_up(connection)
         with self._file.writing() as connection:
-            self._known.catch_up(connection)
-            known = self._known.among(connection, list(rows))
+            self._known = KnownIds()  # what `ids` learns from here on may be taken back
+            ids.catch_up(connection)
+            known = ids.among(connection, list(rows))
             new = [row for id_, row in rows.items() if id_ not in known]
             if new:
-                self._known.add([row[0] for row in new], _insert(connection, new))
-                self._known.seal_if_long(connection)
+                ids.add([row[0] for row in new], _insert(connection, new))
+                ids.seal_if_long(connection)
+        self._known = ids
         return known
 
     def read(self, after: str, limit: int) -> tuple[list[StoredEvent], str]:
