@@ -43,7 +43,10 @@ _Entries = npt.NDArray[np.uint64]
 
 
 class KnownIds:
-    """The ids that one process knows; ask it inside the transaction that appends."""
+    """The ids that one process knows; ask it inside the transaction that appends.
+
+    One of which a method failed lacks ids, and must not be used again.
+    """
 
     def __init__(self) -> None:
         self._tail: dict[bytes, int] = {}  # with their places
@@ -53,13 +56,11 @@ class KnownIds:
         self._newest = 0
         self._levels: list[_Entries] = []  # each more than twice as long as the next
 
-    @property
-    def empty(self) -> bool:
-        """Whether nothing was learned yet."""
-        return not self._seen
-
     def catch_up(self, connection: sqlite3.Connection) -> None:
-        """Learn what others have appended, sealed and forgotten since."""
+        """Learn what others have appended, sealed and forgotten since.
+
+        Outside of a transaction it may miss what others do meanwhile; the next call learns of that.
+        """
         sealed, oldest, newest, last = connection.execute(
             "SELECT sealed, (SELECT min(run) FROM id_runs), (SELECT max(run) FROM id_runs),"
             " (SELECT max(place) FROM events) FROM progress"
@@ -74,7 +75,8 @@ class KnownIds:
             self._seen = max(self._seen, sealed)
         if last is not None and last > self._seen:
             behind = _behind(connection, self._seen, last)
-            self.add(_parts(behind.ids), behind.places)
+            if behind.places:  # else they were sealed and trimmed at this moment
+                self.add(_parts(behind.ids), behind.places)
 
     def among(self, connection: sqlite3.Connection, ids: Sequence[bytes]) -> set[bytes]:
         """Return which of some ids are known."""

@@ -78,13 +78,15 @@ class SqliteFile:
             EventStoreError: it cannot be written now; nothing of the block is kept.
         """
         with self.reading() as connection:
-            connection.execute("BEGIN IMMEDIATE")
             try:
+                connection.execute("BEGIN IMMEDIATE")
                 yield connection
                 connection.execute("COMMIT")
             except BaseException:
                 with suppress(sqlite3.Error):  # SQLite may have rolled back by itself
                     connection.execute("ROLLBACK")
+                if connection.in_transaction:  # else it would hold the file for ever
+                    self._give_up(connection)
                 raise
 
     @contextmanager
@@ -135,6 +137,13 @@ class SqliteFile:
                     self._opened.pop(ended).close()  # else a thread a minute would end in EMFILE
                 self._opened[threading.current_thread()] = connection
         return connection
+
+    def _give_up(self, connection: sqlite3.Connection) -> None:
+        """Close this thread's connection, which ends its transaction; it gets another one."""
+        with self._opening:
+            self._opened.pop(threading.current_thread(), None)
+        del self._local.connection
+        connection.close()
 
 
 def run_script(connection: sqlite3.Connection, script: str) -> None:

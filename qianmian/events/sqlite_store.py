@@ -61,10 +61,10 @@ class SqliteEventStore:
 
     def _append(self, rows: Mapping[bytes, _Row]) -> set[bytes]:
         """Store what is not known yet in one transaction, and return what is known."""
-        ids = self._known
-        if ids.empty:
-            with self._file.reading() as connection:  # the long part: others may write meanwhile
-                ids.catch_up(connection)
+        ids, self._known = self._known, KnownIds()  # of what fails in its midst nothing is kept
+        with self._file.reading() as connection:  # the long part: others may write meanwhile
+            ids.catch_up(connection)
+        self._known = ids  # a log that is merely locked takes nothing from it
         with self._file.writing() as connection:
             self._known = KnownIds()  # what `ids` learns from here on may be taken back
             ids.catch_up(connection)

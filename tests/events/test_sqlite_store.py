@@ -8,12 +8,14 @@ import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 from qianmian.errors import EventStoreError
 from qianmian.events import known_ids
+from qianmian.events.known_ids import KnownIds
 from qianmian.events.sqlite_store import SqliteEventStore, id_hash
 from qianmian.events.store import BEGINNING
 from qianmian.workspace import PROJECT_ROOT
@@ -61,6 +63,20 @@ def test_threads_that_ended_leave_no_connection_open(tmp_path: Path) -> None:
     store.close()
 
 
+def test_a_transaction_that_cannot_be_taken_back_holds_nobody_up(tmp_path: Path) -> None:
+    store, other = (SqliteEventStore(tmp_path / "events.db") for _ in range(2))
+
+    refused = pytest.raises(EventStoreError, match="not authorized")
+    with refused, store._file.writing() as connection:
+        connection.execute("INSERT INTO consumers VALUES ('half', 1)")
+        connection.set_authorizer(lambda *_: sqlite3.SQLITE_DENY)
+    assert other.append([event(1)]) == [True]
+    assert store.append([event(1), event(2)]) == [False, True]
+    assert store.groups() == []
+    store.close()
+    other.close()
+
+
 WRITER = """
 import sys
 from pathlib import Path
@@ -98,6 +114,57 @@ def test_a_process_killed_while_writing_leaves_whole_batches(tmp_path: Path, tai
     assert len(events) % 50 == 0
     assert not any(store.append(events))
     store.close()
+
+
+def test_what_fails_while_ids_are_learned_makes_no_id_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that fails, for one, at whatever step."""
+    monkeypatch.setattr(known_ids, "TAIL", 4)
+    path, events = tmp_path / "events.db", [event(n) for n in range(11)]
+    store = SqliteEventStore(path)
+    for start in range(0, 11, 2):
+        store.append(events[start : start + 2])
+    store.close()
+    steps_that_failed = 0
+    for steps in count(1):
+        store = SqliteEventStore(path)
+        done = count(1)
+        with store._file.reading() as connection:
+            connection.set_progress_handler(lambda: next(done) == steps, 1)  # noqa: B023
+            try:
+                assert store.append(events) == [False] * 11
+                break
+            except EventStoreError as error:
+                assert "interrupted" in str(error)  # noqa: PT017 - it need not be raised
+            connection.set_progress_handler(None, 0)
+        steps_that_failed += 1
+        assert store.append(events) == [False] * 11, f"after {steps} steps"
+        store.close()
+    store.close()
+    assert steps_that_failed > 50
+
+
+@pytest.mark.parametrize("gone", ["4", "6"])
+def test_what_is_trimmed_while_ids_are_learned_stays_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gone: str
+) -> None:
+    path, events = tmp_path / "events.db", [event(n) for n in range(6)]
+    other = SqliteEventStore(path)
+    other.append(events)
+    other.trim("2")
+    load, loads = KnownIds._load, count()
+
+    def load_and_trim(known: KnownIds, connection: sqlite3.Connection) -> None:
+        load(known, connection)
+        if next(loads) == 0:
+            assert other.trim(gone) == int(gone) - 2
+
+    monkeypatch.setattr(KnownIds, "_load", load_and_trim)
+    store = SqliteEventStore(path)
+    assert store.append([*events, event(6)]) == [False] * 6 + [True]
+    for one in (store, other):
+        one.close()
 
 
 FORMER = """
