@@ -17,6 +17,7 @@ from typing import Final
 from qianmian.errors import EventStoreError
 
 BUSY_SECONDS: Final = 10.0
+_LAYOUT_SECONDS: Final = 600  # that another process may take to bring the file to its version
 _CHECKPOINT_PAGES: Final = 4_000
 _CACHE_KIB: Final = 32_768  # of each connection: keys in no order keep all their pages hot
 
@@ -53,9 +54,17 @@ class SqliteFile:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise _unusable(path, error) from error
+        with self.reading() as connection:
+            if _version(connection) == version:
+                return
+            connection.execute(f"PRAGMA busy_timeout = {1_000 * _LAYOUT_SECONDS}")
+            self._lay_out(schema, version, upgrades)
+            connection.execute(f"PRAGMA busy_timeout = {round(1_000 * busy)}")
+
+    def _lay_out(self, schema: str, version: int, upgrades: Mapping[int, Upgrade]) -> None:
+        """Bring the file to its version, unless somebody else did while this one waited."""
         with self.writing() as connection:
-            (found,) = connection.execute("PRAGMA user_version").fetchone()
-            reached = found
+            found = reached = _version(connection)
             if found == 0:
                 run_script(connection, schema)
                 reached = version
@@ -64,7 +73,7 @@ class SqliteFile:
                 reached += 1
             if reached != version:
                 raise EventStoreError(
-                    f"{path}: is of version {found}: expected {version}; "
+                    f"{self.path}: is of version {found}: expected {version}; "
                     "use the qianmian that wrote it, or move the file away"
                 )
             if reached != found:
@@ -144,6 +153,10 @@ class SqliteFile:
             self._opened.pop(threading.current_thread(), None)
         del self._local.connection
         connection.close()
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
 def run_script(connection: sqlite3.Connection, script: str) -> None:
