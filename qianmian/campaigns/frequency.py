@@ -161,7 +161,7 @@ class FrequencyMemory:
         self._lock = threading.Lock()
         self._fresh: dict[str, list[Showing]] = defaultdict(list)
         self._read: OrderedDict[str, _Read] = OrderedDict()
-        self._writes = 0
+        self._under_way: dict[str, set[object]] = defaultdict(set)  # subject -> who reads it now
 
     def knows(self, subject: str) -> bool:
         """Return whether counting for a subject needs no look at the store now."""
@@ -170,19 +170,33 @@ class FrequencyMemory:
 
     def read(self, subject: str) -> None:
         """Read a subject's showings; where the store does not answer, counting will say so."""
+        kept = False
+        while not kept:  # not if it was written or forgotten meanwhile, perhaps after it was read
+            kept = self._keep(subject)
+
+    def _keep(self, subject: str) -> bool:
+        """Read a subject's showings and keep them; returns whether they may be kept."""
+        reader = object()
         with self._lock:
-            writes = self._writes
+            self._under_way[subject].add(reader)
+        found: Sequence[Showing] | EventStoreError
         try:
-            read = _Read(self._clock() + self._kept, self._store.of(subject))
+            found = self._store.of(subject)
         except EventStoreError as error:
-            read = _Read(self._clock() + self._kept, error)
+            found = error
         with self._lock:
-            if self._writes != writes:  # perhaps of this subject, after it was read
-                return
-            self._read[subject] = read
+            readers = self._under_way.get(subject, set())
+            if reader not in readers:
+                return False
+            readers.remove(reader)
+            if not readers:
+                del self._under_way[subject]
+            # Good from now on: whoever waited for a slow answer must not have to ask again.
+            self._read[subject] = _Read(self._clock() + self._kept, found)
             self._read.move_to_end(subject)
             while len(self._read) > _SUBJECTS:
                 self._read.popitem(last=False)
+        return True
 
     def count(self, subject: str, now: float, spans: Mapping[str, float]) -> dict[str, int]:
         """Return how often each campaign was shown within its span of seconds before now.
@@ -214,9 +228,8 @@ class FrequencyMemory:
     def forget(self, subjects: Iterable[str]) -> None:
         """Drop what was read of some subjects."""
         with self._lock:
-            self._writes += 1
             for subject in subjects:
-                self._read.pop(subject, None)
+                self._drop(subject)
 
     def write(self) -> None:
         """Write what is fresh to the store.
@@ -230,10 +243,14 @@ class FrequencyMemory:
             return
         self._store.add(fresh)
         with self._lock:
-            self._writes += 1
             for showing in fresh:
-                self._read.pop(showing.subject, None)
+                self._drop(showing.subject)
                 left = self._fresh[showing.subject]
                 left.remove(showing)
                 if not left:
                     del self._fresh[showing.subject]
+
+    def _drop(self, subject: str) -> None:
+        """Have what was read of a subject, or is being read now, not used any more."""
+        self._read.pop(subject, None)
+        self._under_way.pop(subject, None)

@@ -128,3 +128,38 @@ def test_a_store_that_did_not_answer_is_not_asked_again_at_once() -> None:
     with pytest.raises(EventStoreError, match="no answer"):
         memory.count("u1", NOW, {"bread": 60.0})
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_slow_answer_is_good_for_the_page_that_waited_for_it(answers: bool) -> None:
+    class Slow:
+        def of(self, _: str) -> list[Showing]:
+            asked.append(1)
+            now[0] += 60
+            memory.forget(["u2"])
+            memory.show([Showing("u2", "bread", NOW)])
+            memory.write()
+            if not answers:
+                raise EventStoreError("no answer")
+            return [SHOWN[0]]
+
+        def add(self, _: object) -> None:
+            """Others are written meanwhile, and forgotten."""
+
+    now, asked = [0.0], list[int]()
+    memory = FrequencyMemory(cast("FrequencyStore", Slow()), clock=lambda: now[0])
+    memory.read("u1")
+    assert memory.knows("u1")
+    if answers:
+        assert memory.count("u1", NOW + 1, {"bread": 60.0}) == {"bread": 1}
+    else:
+        with pytest.raises(EventStoreError, match="no answer"):
+            memory.count("u1", NOW + 1, {"bread": 60.0})
+    assert len(asked) == 1
+
+
+def test_reading_leaves_nothing_behind(store: FrequencyStore) -> None:
+    memory = FrequencyMemory(store)
+    for subject in ("u1", "u2", "u1"):
+        memory.read(subject)
+    assert not memory._under_way
