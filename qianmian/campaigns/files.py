@@ -2,6 +2,7 @@
 
 For a file with faults stands what it said before: what was read of it last, or the copy that an
 earlier process kept. Where there is none the campaign is left out. Either way its faults are told.
+The copy goes with its file: a campaign that was removed does not come back.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Final, NamedTuple
 from qianmian.campaigns.campaign import Campaign
 from qianmian.campaigns.schema import CampaignFile
 from qianmian.config import Finding, parse_yaml, read_text
-from qianmian.config.copies import keep_copy
+from qianmian.config.copies import drop_copies, keep_copy
 from qianmian.errors import ConfigError, suggest
 
 FOLDER: Final = "campaigns"
@@ -71,7 +72,10 @@ class CampaignFiles:
         known = None if self._venues is None else self._venues()
         files: dict[Path, CampaignFile] = {}
         refused: dict[str, str] = {}
-        for path in self._paths():
+        paths = self._paths()
+        if self._kept is not None:
+            drop_copies(self._kept, besides={path.name for path in paths})
+        for path in paths:
             try:
                 files[path] = self._read(path, known)
             except ConfigError as error:

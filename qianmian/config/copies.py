@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -20,3 +21,13 @@ def keep_copy(text: str, copy: Path) -> None:
         draft.replace(copy)
     except OSError as error:
         log.warning("no copy of a sound file was kept: %s", error)
+
+
+def drop_copies(folder: Path, *, besides: Collection[str]) -> None:
+    """Drop the copies of YAML files that are gone: what was removed must not come back."""
+    for copy in folder.glob("*.yaml"):
+        if copy.name not in besides:
+            try:
+                copy.unlink(missing_ok=True)
+            except OSError as error:
+                log.warning("the copy of a file that is gone was not dropped: %s", error)

@@ -146,6 +146,23 @@ def test_who_starts_on_a_broken_file_goes_on_with_what_held(folder) -> None:
     assert set(watched.book.campaigns) == {"milk"}
 
 
+def test_a_campaign_that_was_removed_does_not_come_back_with_a_broken_file(folder) -> None:
+    bread, watched = folder / "bread.yaml", Watched(folder)
+    assert set(watched.book.campaigns) == {"bread"}
+    bread.unlink()
+    assert watched.refresh()
+    write(bread, GOOD.replace("cpm", "cpx"), 5)
+    assert watched.refresh()
+    assert not watched.book.campaigns
+    write(bread, GOOD, 6)
+    assert watched.refresh()
+    bread.unlink()
+    watched.again()
+    write(bread, GOOD.replace("cpm", "cpx"), 7)
+    watched.again()
+    assert not watched.book.campaigns
+
+
 def test_a_campaign_is_judged_anew_when_venues_come(folder) -> None:
     write(folder / "bread.yaml", GOOD + "venues: [flash]\n")
     watched = Watched(folder)
