@@ -48,6 +48,7 @@ class KeyWatch:
         ring = self._changed()
         if ring is not None:
             self.seal.take(ring)
+            self._on_change()  # requests may have opened tokens by the ring before meanwhile
 
     def _changed(self) -> KeyRing | None:
         """Return the ring where its file changed since it was read; a broken one is left alone."""
