@@ -155,20 +155,25 @@ class SqliteEventStore:
     def redact(self, user_ids: Sequence[str], visitor_ids: Sequence[str]) -> int:
         redacted = 0
         users, visitors = set(user_ids), set(visitor_ids)
+        sought = [orjson.dumps(one) for one in (users | visitors) - {""}]
+        with self._file.reading() as connection:  # the long part: others may write meanwhile
+            last = _last_place(connection)
+            places = _mentioning(connection, sought, after=0)
         with self._file.writing() as connection:
-            for mentioned in (users | visitors) - {""}:
-                quoted = orjson.dumps(mentioned)
-                rows = connection.execute(
-                    "SELECT place, body FROM events WHERE instr(body, ?)", (quoted,)
-                ).fetchall()
-                for place, body in rows:
-                    event = StoredEvent.from_json(body)
-                    clean = event.without(users, visitors)
-                    if clean is not event:
-                        connection.execute(
-                            "UPDATE events SET body = ? WHERE place = ?", (clean.to_json(), place)
-                        )
-                        redacted += 1
+            places += _mentioning(connection, sought, after=last)
+            for place in dict.fromkeys(places):
+                row = connection.execute(
+                    "SELECT body FROM events WHERE place = ?", (place,)
+                ).fetchone()
+                if row is None:  # trimmed or erased since
+                    continue
+                event = StoredEvent.from_json(row[0])
+                clean = event.without(users, visitors)
+                if clean is not event:
+                    connection.execute(
+                        "UPDATE events SET body = ? WHERE place = ?", (clean.to_json(), place)
+                    )
+                    redacted += 1
         self._file.checkpoint()
         return redacted
 
@@ -212,6 +217,19 @@ def _places(connection: sqlite3.Connection, subjects: Sequence[str], *, after: i
                 [after, *chunk],
             )
         ]
+    return found
+
+
+def _mentioning(
+    connection: sqlite3.Connection, sought: Sequence[bytes], *, after: int
+) -> list[int]:
+    """Return the places behind a place at which an event holds one of some texts."""
+    found: list[int] = []
+    for text in sought:
+        rows = connection.execute(
+            "SELECT place FROM events WHERE place > ? AND instr(body, ?)", (after, text)
+        )
+        found += [place for (place,) in rows]
     return found
 
 

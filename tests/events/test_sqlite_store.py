@@ -169,6 +169,39 @@ def test_what_is_trimmed_while_ids_are_learned_stays_known(
         one.close()
 
 
+@pytest.mark.parametrize("how", ["erase", "redact"])
+def test_events_are_taken_while_an_erasure_reads_the_log(tmp_path: Path, how: str) -> None:
+    store, other = (SqliteEventStore(tmp_path / "events.db") for _ in range(2))
+    kept = [event(n, "ben", visitor_id="d-1") for n in range(300)]
+    store.append([*kept, event(300, "anna"), event(301, "ben", visitor_id="d-2")])
+    with other._file.reading() as connection:
+        connection.execute("PRAGMA busy_timeout = 50")
+    late = [event(302, "anna"), event(303, "ben", visitor_id="d-2"), event(304, "ben")]
+    told: list[list[bool]] = []
+
+    def meanwhile() -> None:
+        if not told:
+            told.append([])  # only once
+            told[0] = other.append(late)
+
+    with store._file.reading() as connection:
+        connection.set_progress_handler(meanwhile, 500)
+        if how == "erase":
+            assert store.erase(["anna"]) == 2
+        else:
+            assert store.redact(["anna"], ["d-2"]) == 2
+        connection.set_progress_handler(None, 0)
+    assert told == [[True] * 3]
+    left = {one.event_id: one for one in store.read(BEGINNING, 999)[0]}
+    assert ("e300" in left, "e302" in left) == (how == "redact", how == "redact")
+    assert left["e299"].visitor_id == "d-1"
+    assert (left["e301"].visitor_id, left["e303"].visitor_id) == (
+        ("d-2", "d-2") if how == "erase" else (None, None)
+    )
+    store.close()
+    other.close()
+
+
 FORMER = """
 CREATE TABLE ids (id BLOB PRIMARY KEY, received_at REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE events (
