@@ -65,8 +65,8 @@ class JustBought:
 
     def add(self, bought: Iterable[Purchase]) -> None:
         """Take in orders; any thread may call this."""
-        with self._writing:
-            for one in bought:
+        for one in bought:
+            with self._writing:  # for each anew: a page of the topic is long, and the door waits
                 of_subject = dict(self._held.get(one.subject_id, _NOTHING))
                 at = max(one.at, of_subject.pop(one.item_id, one.at))
                 of_subject[one.item_id] = at  # the last one now

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
 
 import pytest
 
@@ -60,6 +61,20 @@ def test_the_topic_is_taken_in_and_erased_subjects_go() -> None:
     assert items_of(held) == [1]
     held.forget(["anna", "nobody"])
     assert (items_of(held), len(held)) == ([], 1)
+
+
+def test_a_long_page_of_the_topic_holds_up_no_order_at_the_door() -> None:
+    held = JustBought()
+
+    def topic() -> Iterator[Purchase]:
+        yield purchase(1)
+        door = threading.Thread(target=held.add, args=([purchase(2)],), daemon=True)
+        door.start()
+        door.join(5)
+        yield purchase(3)
+
+    held.add(topic())
+    assert items_of(held) == [1, 2, 3]
 
 
 def test_orders_are_kept_for_a_time_and_up_to_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
