@@ -12,12 +12,14 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Final
 
 from qianmian.errors import EventStoreError
 
 BUSY_SECONDS: Final = 10.0
 _LAYOUT_SECONDS: Final = 600  # that another process may take to bring the file to its version
+_POLL: Final = 0.01
 _CHECKPOINT_PAGES: Final = 4_000
 _CACHE_KIB: Final = 32_768  # of each connection: keys in no order keep all their pages hot
 
@@ -135,7 +137,7 @@ class SqliteFile:
             connection = sqlite3.connect(
                 self.path, timeout=self._busy, isolation_level=None, check_same_thread=False
             )
-            connection.execute("PRAGMA journal_mode = WAL")
+            _write_ahead(connection, self._busy)
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA secure_delete = ON")
             connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
@@ -157,6 +159,20 @@ class SqliteFile:
 
 def _version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _write_ahead(connection: sqlite3.Connection, busy: float) -> None:
+    """Let readers go on while somebody writes; SQLite itself waits for nobody who does the same."""
+    deadline = monotonic() + busy
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or monotonic() > deadline:
+                raise
+            sleep(_POLL)
+        else:
+            return
 
 
 def run_script(connection: sqlite3.Connection, script: str) -> None:

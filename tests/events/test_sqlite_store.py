@@ -7,7 +7,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
@@ -17,7 +16,6 @@ import pytest
 from qianmian.errors import EventStoreError
 from qianmian.events import known_ids
 from qianmian.events.known_ids import KnownIds
-from qianmian.events.sqlite_file import SqliteFile
 from qianmian.events.sqlite_store import SqliteEventStore, id_hash
 from qianmian.events.store import BEGINNING
 from qianmian.workspace import PROJECT_ROOT
@@ -63,20 +61,6 @@ def test_threads_that_ended_leave_no_connection_open(tmp_path: Path) -> None:
     links = [os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()]
     assert links.count(str(tmp_path / "events.db")) <= 4
     store.close()
-
-
-def test_a_transaction_that_cannot_be_taken_back_holds_nobody_up(tmp_path: Path) -> None:
-    store, other = (SqliteEventStore(tmp_path / "events.db") for _ in range(2))
-
-    refused = pytest.raises(EventStoreError, match="not authorized")
-    with refused, store._file.writing() as connection:
-        connection.execute("INSERT INTO consumers VALUES ('half', 1)")
-        connection.set_authorizer(lambda *_: sqlite3.SQLITE_DENY)
-    assert other.append([event(1)]) == [True]
-    assert store.append([event(1), event(2)]) == [False, True]
-    assert store.groups() == []
-    store.close()
-    other.close()
 
 
 WRITER = """
@@ -245,37 +229,6 @@ def test_a_file_of_the_former_layout_goes_on(
     store = SqliteEventStore(path)
     assert store.append([event(n, "u0") for n in range(11)]) == [True] * 4 + [False] * 7
     store.close()
-
-
-def test_who_comes_while_another_process_changes_the_layout_waits_for_it(tmp_path: Path) -> None:
-    path = tmp_path / "table.db"
-    SqliteFile(path, schema="CREATE TABLE one (n)", version=1).close()
-    begun, done = threading.Event(), threading.Event()
-
-    def long(connection: sqlite3.Connection) -> None:
-        begun.set()
-        done.wait(0.4)
-        connection.execute("ALTER TABLE one ADD COLUMN m")
-
-    def open_it(_: int) -> SqliteFile:
-        return SqliteFile(path, schema="", version=2, upgrades={1: long}, busy=0.05)
-
-    with ThreadPoolExecutor(2) as threads:
-        first = threads.submit(open_it, 1)
-        assert begun.wait(5)
-        second = threads.submit(open_it, 2)
-        for one in (first, second):
-            with one.result().writing() as connection:
-                connection.execute("INSERT INTO one (n, m) VALUES (1, 2)")
-            one.result().close()
-
-
-def test_a_file_can_be_opened_while_somebody_writes_to_it(tmp_path: Path) -> None:
-    one = SqliteFile(tmp_path / "table.db", schema="CREATE TABLE one (n)", version=1)
-    with one.writing():
-        other = SqliteFile(tmp_path / "table.db", schema="", version=1, busy=0.05)
-    for file in (one, other):
-        file.close()
 
 
 def test_what_an_event_costs_does_not_grow_with_the_log(tmp_path: Path) -> None:
