@@ -54,6 +54,7 @@ class KnownIds:
         self._sealed = 0
         self._oldest = 0
         self._newest = 0
+        self._runs: set[int] = set()
         self._levels: list[_Entries] = []  # each more than twice as long as the next
 
     def catch_up(self, connection: sqlite3.Connection) -> None:
@@ -65,10 +66,10 @@ class KnownIds:
             "SELECT sealed, (SELECT min(run) FROM id_runs), (SELECT max(run) FROM id_runs),"
             " (SELECT max(place) FROM events) FROM progress"
         ).fetchone()
-        if newest is not None and newest > self._newest:
+        if (oldest or 0, newest or 0) != (self._oldest, self._newest):
+            self._forget(connection)
             self._load(connection)
-        if oldest != self._oldest:
-            self._forget(oldest)
+            self._oldest, self._newest = oldest or 0, newest or 0
         if sealed > self._sealed:
             self._tail = {id_: place for id_, place in self._tail.items() if place > sealed}
             self._sealed = sealed
@@ -116,13 +117,13 @@ class KnownIds:
 
     def _load(self, connection: sqlite3.Connection) -> None:
         runs = connection.execute(
-            "SELECT run, ids FROM id_runs WHERE run > ? ORDER BY run", (self._newest,)
+            "SELECT run, ids FROM id_runs WHERE run > ? ORDER BY run", (max(self._runs, default=0),)
         )
         new: list[_Entries] = []
         for run, ids in runs:
             new.append(_hashes(ids) | np.uint64(run))
-            self._newest = run
-        if not new:  # forgotten at this moment
+            self._runs.add(run)
+        if not new:
             return
         self._levels.append(np.sort(np.concatenate(new)))
         while len(self._levels) > 1 and len(self._levels[-2]) <= 2 * len(self._levels[-1]):
@@ -130,13 +131,16 @@ class KnownIds:
             two.sort(kind="stable")  # finds that they are two sorted ones, and merges them
             self._levels.append(two)
 
-    def _forget(self, oldest: int | None) -> None:
-        if oldest is None:
-            self._levels = []
-        elif oldest > self._oldest > 0:
-            kept = [level[level & _RUN >= np.uint64(oldest)] for level in self._levels]
+    def _forget(self, connection: sqlite3.Connection) -> None:
+        """Drop runs that are gone: not always the oldest, for clocks are set back."""
+        gone = self._runs.difference(
+            run for (run,) in connection.execute("SELECT run FROM id_runs")
+        )
+        if gone:
+            runs = np.array(sorted(gone), dtype=np.uint64)
+            kept = [level[~np.isin(level & _RUN, runs)] for level in self._levels]
             self._levels = [level for level in kept if len(level)]
-        self._oldest = oldest or 0
+            self._runs -= gone
 
 
 def seal(connection: sqlite3.Connection, upto: int) -> None:

@@ -66,6 +66,21 @@ def test_dropped_runs_leave_the_memory_too(connection: sqlite3.Connection) -> No
     assert (known.among(connection, ids), known._levels) == (set(), [])
 
 
+def test_a_run_of_a_clock_that_was_ahead_keeps_no_other_in_memory(
+    connection: sqlite3.Connection,
+) -> None:
+    ids = [bytes([n]) * ID_BYTES for n in range(4)]
+    known = KnownIds()
+    for n, newest in enumerate((1e12, 1.0, 2.0, 9.0)):
+        known_ids.add_run(connection, ids[n], first=n, last=n, newest=newest)
+        if n == 2:
+            known.catch_up(connection)
+            assert known_ids.forget(connection, 5.0) == 2
+    known.catch_up(connection)
+    assert known.among(connection, ids) == {ids[0], ids[3]}
+    assert sum(map(len, known._levels)) == 2
+
+
 def caught_up(connection: sqlite3.Connection) -> KnownIds:
     known = KnownIds()
     known.catch_up(connection)
