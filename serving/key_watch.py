@@ -2,7 +2,7 @@
 
 keys = KeyWatch(settings.keys(), on_failure=metrics.failed, on_change=attribute.forget)
 signer = Signer(keys.seal, dataset=...)
-keys.refresh()                      # now and then; a token of an unknown key asks by itself
+keys.refresh()                  # now and then; a token of an unknown key asks by itself
 """
 
 from __future__ import annotations
