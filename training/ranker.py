@@ -2,7 +2,8 @@
 
 Where pages were logged, they teach the actions that came of them; what the place of an item did to
 its actions is estimated beforehand and stays out of the ranker (`training.places`). An action that
-pages alone teach leans on the target, and what it adds must outweigh a prior.
+pages teach leans on the target, and what it adds must outweigh a prior. The target happens without
+pages, too, and is learned from proposals alone.
 
 Shapes: `B` groups of a batch, `N` candidates (padded), `F` features, `A` actions.
 """
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from models.losses import listwise_softmax, spread, weighted_bce
-from models.position import Examined
+from models.position import acting
 from models.ranker import Ranker
 from qianmian.features.item_table import Float64
 from qianmian.features.user_state import SECONDS_PER_DAY
@@ -28,7 +29,7 @@ from training.profile import RankerProfile
 from training.proposals import Examples
 
 _HOURS_PER_DAY: Final = 24.0
-_HASTE: Final = 10.0  # of single levels and slopes, against the ranker's learning rate
+_HASTE: Final = 10.0  # of slopes, against the ranker's learning rate
 _TOLD_PLACES: Final = (1, 2, 3, 5, 10, 20)
 
 
@@ -83,8 +84,8 @@ def fit_ranker(
         held_out = examples.groups((examples.moments == last) & ~examples.shown)
         with torch.no_grad():
             logits = rehearsal(torch.from_numpy(held_out.features))
-        # What only pages teach is no matter of proposals: without a label it stays as it is.
-        labels = torch.from_numpy(np.where(lesson.by_pages_alone, 0.0, held_out.labels)).float()
+        # What pages teach is no matter of proposals: without a label it stays as it is.
+        labels = torch.from_numpy(np.where(lesson.by_pages, 0.0, held_out.labels)).float()
         weights = torch.from_numpy(held_out.weights)
         calibrated = ranker.calibrate.fit(logits, labels, weights)
     return TrainedRanker(ranker, tuple(calibrated))
@@ -95,7 +96,7 @@ class Lesson:
     """Which groups teach which action: pages whatever came of pages, proposals the rest."""
 
     target: int
-    by_pages: npt.NDArray[np.bool_]  # [A] whether shown groups teach it
+    by_pages: npt.NDArray[np.bool_]  # [A] whether shown groups teach it, and they alone
     chance: npt.NDArray[np.float64]  # [P + 1, A], that a place is examined; empty without pages
 
     @classmethod
@@ -103,6 +104,7 @@ class Lesson:
         """See what came of the pages; without pages, proposals teach everything."""
         rows = np.repeat(examples.shown, np.diff(examples.starts))
         by_pages: npt.NDArray[np.bool_] = np.any(examples.labels[rows] > 0, axis=0)
+        by_pages[target] = False  # what was never shown cannot be clicked, but bought
         furthest = min(places, int(examples.positions.max(initial=0)))
         chance = np.zeros((0, len(by_pages)))
         if by_pages.any() and furthest:
@@ -114,16 +116,6 @@ class Lesson:
                 places=furthest,
             )
         return cls(target, by_pages, chance)
-
-    @property
-    def by_pages_alone(self) -> npt.NDArray[np.bool_]:
-        """Actions [A] that proposals do not teach: what was never shown could not be clicked.
-
-        The target is taught by both: it happens without pages, too.
-        """
-        alone = self.by_pages.copy()
-        alone[self.target] = False
-        return alone
 
     def prior(self, examples: Examples, pages: float) -> Float64:
         """Price of the variance of what an action adds to the target, [A].
@@ -138,7 +130,7 @@ class Lesson:
 
     def teaches(self, shown: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
         """Which actions each group teaches, bool [B, A]."""
-        return np.where(shown[:, None], self.by_pages, ~self.by_pages_alone)
+        return np.where(shown[:, None], self.by_pages, ~self.by_pages)
 
     def told(self) -> str:
         """How much less is done in later places, for the first action that pages teach."""
@@ -162,14 +154,15 @@ def _fit(
         hidden=profile.hidden,
         dropout=profile.dropout,
         target=lesson.target,
-        leaning=np.flatnonzero(lesson.by_pages_alone).tolist(),
+        leaning=np.flatnonzero(lesson.by_pages).tolist(),
     )
     ranker.standardize.fit(torch.from_numpy(examples.features))
-    target, examined = lesson.target, _start_at_base_rate(ranker, examples, lesson)
-    levels = [ranker.slope] if examined is None else [ranker.slope, examined.level]
+    target = lesson.target
+    _start_at_base_rate(ranker, examples, lesson)
+    chance = torch.from_numpy(lesson.chance).float()
     plain = [p for p in ranker.parameters() if p is not ranker.slope]
     optimizer = torch.optim.AdamW(plain, lr=profile.lr, weight_decay=1e-4)
-    optimizer.add_param_group({"params": levels, "weight_decay": 0.0})
+    optimizer.add_param_group({"params": [ranker.slope], "weight_decay": 0.0})
     rates = [profile.lr, _HASTE * profile.lr]
     groups = len(examples.starts) - 1
     prior = lesson.prior(examples, profile.impressions.prior_pages)
@@ -182,25 +175,23 @@ def _fit(
         losses = []
         for rows in np.array_split(rng.permutation(groups), batches):
             features, labels, weights = _pad(examples, rows)
+            shown = torch.from_numpy(examples.shown[rows]).float().unsqueeze(-1)
             own_BNA = ranker.own(features)
             logits_BNA = ranker.lean(own_BNA)
-            if examined is not None:
-                logits_BNA = examined(logits_BNA, _positions(examples, rows))
-            teaches = _teaches(lesson, examples.shown[rows])
+            if len(chance):
+                logits_BNA = acting(logits_BNA, _positions(examples, rows), chance)
             scores, wanted = logits_BNA[..., target], labels[..., target]
-            new = features[..., repeat] <= 0
+            proposed, new = weights * (1.0 - shown), features[..., repeat] <= 0
             loss = (
-                weighted_bce(logits_BNA, labels, weights, teaches)
-                + profile.listwise_weight * listwise_softmax(scores, wanted, weights)
-                + profile.new_weight * listwise_softmax(scores, wanted * new, weights * new)
+                weighted_bce(logits_BNA, labels, weights, _teaches(lesson, examples.shown[rows]))
+                + profile.listwise_weight * listwise_softmax(scores, wanted, proposed)
+                + profile.new_weight * listwise_softmax(scores, wanted * new, proposed * new)
             )
-            if teaches is not None:
-                on_page = torch.from_numpy(examples.shown[rows]).float().unsqueeze(-1) * weights
-                for action in np.flatnonzero(lesson.by_pages_alone).tolist():
-                    logits_BN, acted_BN = logits_BNA[..., action], labels[..., action]
-                    order = listwise_softmax(logits_BN, acted_BN, on_page)
-                    loss = loss + profile.listwise_weight * order
-                    loss = loss + prior[action] * spread(own_BNA[..., action], on_page)
+            for action in np.flatnonzero(lesson.by_pages).tolist():
+                on_page, acted = weights * shown, labels[..., action]
+                order = listwise_softmax(logits_BNA[..., action], acted, on_page)
+                difference = spread(own_BNA[..., action], on_page)
+                loss = loss + profile.listwise_weight * order + prior[action] * difference
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(ranker.parameters(), 5.0)
@@ -211,15 +202,13 @@ def _fit(
     return ranker.eval()
 
 
-def _start_at_base_rate(ranker: Ranker, examples: Examples, lesson: Lesson) -> Examined | None:
+def _start_at_base_rate(ranker: Ranker, examples: Examples, lesson: Lesson) -> None:
     """Start each head at the log odds of its action, so that training need not find them.
 
-    What pages alone teach starts at its rate in the first place. Returns what places do, None where
-    no page told them apart.
+    What pages teach starts at its rate in the first place.
     """
     on_page = np.repeat(examples.shown, np.diff(examples.starts))
     odds = _log_odds(examples.labels[~on_page], examples.weights[~on_page])
-    examined = None
     if lesson.by_pages.any():
         labels, weights = examples.labels[on_page], examples.weights[on_page]
         first = _log_odds(labels, weights)
@@ -227,15 +216,9 @@ def _start_at_base_rate(ranker: Ranker, examples: Examples, lesson: Lesson) -> E
             place = np.minimum(examples.positions[on_page], len(lesson.chance) - 1)
             seen = np.average(lesson.chance[place], axis=0, weights=weights)
             first = _log_odds(labels / np.maximum(seen, 0.1), weights)
-            examined = Examined(
-                chance_PA=torch.from_numpy(lesson.chance),
-                relative_A=torch.from_numpy(lesson.by_pages_alone),
-                level_A=torch.from_numpy(first - odds),
-            )
-        odds = np.where(lesson.by_pages_alone, first - odds[lesson.target], odds)
+        odds = np.where(lesson.by_pages, first - odds[lesson.target], odds)
     with torch.no_grad():
         ranker.wide.bias.copy_(torch.from_numpy(odds).float())
-    return examined
 
 
 def _log_odds(labels: npt.NDArray[np.floating], weights: npt.NDArray[np.floating]) -> np.ndarray:
@@ -248,7 +231,11 @@ def _log_odds(labels: npt.NDArray[np.floating], weights: npt.NDArray[np.floating
 
 def _teaches(lesson: Lesson, shown: npt.NDArray[np.bool_]) -> Tensor | None:
     """What each group teaches, float [B, A]; None where proposals teach everything."""
-    return torch.from_numpy(lesson.teaches(shown)).float() if lesson.by_pages.any() else None
+    return (
+        torch.from_numpy(lesson.teaches(shown)).float()
+        if lesson.by_pages.any() or shown.any()
+        else None
+    )
 
 
 def _positions(examples: Examples, groups: np.ndarray) -> Tensor:

@@ -278,9 +278,10 @@ class RankingFeatures:
 
     def _log_rank(self, count: int) -> Float32:
         """log1p of 0, 1, ... count - 1."""
-        if count > len(self._log_ranks):
-            self._log_ranks = np.log1p(np.arange(2 * count)).astype(np.float32)
-        return self._log_ranks[:count]
+        ranks = self._log_ranks
+        if count > len(ranks):  # several threads may do so; each goes on with its own
+            self._log_ranks = ranks = np.log1p(np.arange(2 * count)).astype(np.float32)
+        return ranks[:count]
 
 
 _USUAL_CANDIDATES: Final = 1024

@@ -161,3 +161,25 @@ def test_few_pages_leave_clicks_in_the_order_of_the_target():
     )
     assert np.corrcoef(few[:, 0], few[:, 1])[0, 1] > 0.9
     assert np.corrcoef(many[:, 0], many[:, 1])[0, 1] < 0.5  # on these pages clicks differ
+
+
+def test_orders_on_pages_do_not_bend_the_target():
+    """Pages hold what an earlier release put first; the target is of every item."""
+    rng = np.random.default_rng(10)
+    logged = pages(rng)
+    logged.labels[:, 1] = logged.labels[:, 0] * (rng.random(len(logged.labels)) < 0.6)
+    ranker = fit(Examples.join([proposed(rng), logged]))
+    fresh = rng.normal(size=(4000, WIDTH)).astype(np.float32)
+    order, truth = chances(ranker, fresh)[:, 1], sigmoid(-2 + fresh[:, 1])
+    assert np.corrcoef(order, truth)[0, 1] > 0.85
+    assert order.mean() == pytest.approx(truth.mean(), rel=0.2)
+
+
+def test_pages_on_which_nothing_came_say_nothing_of_the_target():
+    rng = np.random.default_rng(11)
+    silent = pages(rng, groups=2000)
+    silent.labels[:] = 0.0
+    ranker = fit(Examples.join([proposed(rng), silent]))
+    fresh = rng.normal(size=(2000, WIDTH)).astype(np.float32)
+    truth = sigmoid(-2 + fresh[:, 1])
+    assert chances(ranker, fresh)[:, 1].mean() == pytest.approx(truth.mean(), rel=0.2)
