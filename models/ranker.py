@@ -4,11 +4,12 @@ Wide and deep (Cheng et al., 2016): a linear path keeps what a single strong fea
 personal frequency is hard to beat on retail data), a deep path finds the crosses. Each action has
 its own head; blending them is the venue's business.
 
-A head that only logged pages teach leans on the target's head: pages are few and hold only what an
+A head that logged pages teach leans on the target's head: pages are few and hold only what an
 earlier release ranked high, while the target is known of every item. Such a head learns a slope on
-the target's logit and how its action differs from it.
+the target's logit and how its action differs from it. Once pages teach it, the target has two
+heads: within the horizon, shown or not, and on a page.
 
-Shapes: `B` users, `N` candidates, `F` features, `A` actions.
+Shapes: `B` users, `N` candidates, `F` features, `A` actions, `H` heads (`A`, or one more).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from models.layers import MLP, Standardize
 
 
 class Ranker(nn.Module):
-    """Features [B, N, F] to logits [B, N, A]."""
+    """Features [B, N, F] to logits [B, N, H]."""
 
     def __init__(
         self,
@@ -34,17 +35,26 @@ class Ranker(nn.Module):
         dropout: float = 0.1,
         target: int = 0,
         leaning: Sequence[int] = (),
+        target_on_page: bool = False,
     ) -> None:
-        """`leaning` actions start in the order of the `target` action and learn what differs."""
+        """`leaning` heads start in the order of the `target` action and learn what differs.
+
+        With `target_on_page` there is a head behind those of the actions: the target on a page.
+        """
         super().__init__()
+        heads = actions + target_on_page
         self.standardize = Standardize(width=features)
-        self.wide = nn.Linear(features, actions)
-        self.deep = MLP(in_width=features, widths=(*hidden, actions), dropout=dropout)
-        self.calibrate = Platt(actions=actions)
+        self.wide = nn.Linear(features, heads)
+        self.deep = MLP(in_width=features, widths=(*hidden, heads), dropout=dropout)
+        self.calibrate = Platt(actions=heads)
         self.target = target
         self.leaning: Tensor
-        self.register_buffer("leaning", torch.zeros(actions))
-        self.slope = nn.Parameter(torch.ones(actions))
+        self.register_buffer("leaning", torch.zeros(heads))
+        self.slope = nn.Parameter(torch.ones(heads))
+        self._actions = list(range(actions))
+        self._on_page = [heads - 1 if action == target else action for action in self._actions]
+        if not target_on_page:
+            self._on_page = self._actions
         rows = list(leaning)
         self.leaning[rows] = 1.0
         with torch.no_grad():
@@ -56,17 +66,21 @@ class Ranker(nn.Module):
         """Logits of all heads; the target's takes no gradient from the heads that lean on it."""
         return self.lean(self.own(features_BNF))
 
-    def lean(self, own_BNA: Tensor) -> Tensor:
-        """What the heads say by themselves to logits, [B, N, A]."""
-        target_BN1 = own_BNA[..., self.target : self.target + 1].detach()
-        return own_BNA + target_BN1 * (self.leaning * self.slope)
+    def lean(self, own_BNH: Tensor) -> Tensor:
+        """What the heads say by themselves to logits, [B, N, H]."""
+        target_BN1 = own_BNH[..., self.target : self.target + 1].detach()
+        return own_BNH + target_BN1 * (self.leaning * self.slope)
 
     def own(self, features_BNF: Tensor) -> Tensor:
-        """What each head says by itself, [B, N, A]: of a leaning one, how it differs."""
+        """What each head says by itself, [B, N, H]: of a leaning one, how it differs."""
         x_BNF = self.standardize(features_BNF)
-        own_BNA: Tensor = self.wide(x_BNF) + self.deep(x_BNF)
-        return own_BNA
+        own_BNH: Tensor = self.wide(x_BNF) + self.deep(x_BNF)
+        return own_BNH
 
-    def probabilities(self, features_BNF: Tensor) -> Tensor:
-        """Calibrated probability of each action, [B, N, A]."""
-        return torch.sigmoid(self.calibrate(self(features_BNF)))
+    def probabilities(self, features_BNF: Tensor) -> tuple[Tensor, Tensor]:
+        """Calibrated probability of each action on a page and within the horizon, [B, N, A] each.
+
+        They differ in the target alone, and only where pages taught it.
+        """
+        p_BNH = torch.sigmoid(self.calibrate(self(features_BNF)))
+        return p_BNH[..., self._on_page], p_BNH[..., self._actions]

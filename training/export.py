@@ -24,6 +24,7 @@ from qianmian.features import encoding as e
 from qianmian.features.encoding import Inputs
 from qianmian.releases.bundle import (
     FEATURES_INPUT,
+    HORIZON_OUTPUT,
     PROBABILITIES_OUTPUT,
     RANKER_FILE,
     USER_TOWER_FILE,
@@ -34,6 +35,7 @@ from training.batches import ItemCodes
 
 TOLERANCE: Final = 1e-5
 TOP_K_AGREEMENT: Final = 0.999  # scores that differ by rounding may swap at the edge
+RANKER_OUTPUTS: Final = (PROBABILITIES_OUTPUT, HORIZON_OUTPUT)
 RANKER_BATCHES: Final = ((1, 1), (1, 60), (1, 500), (4, 37), (16, 200))
 
 
@@ -85,13 +87,13 @@ class UserTowerExport(nn.Module):
 
 
 class RankerExport(nn.Module):
-    """Ranker from raw ranking features to probabilities."""
+    """Ranker from raw ranking features to probabilities: on a page, and within the horizon."""
 
     def __init__(self, ranker: Ranker) -> None:
         super().__init__()
         self.ranker = ranker
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         return self.ranker.probabilities(features)
 
 
@@ -146,7 +148,7 @@ def export_ranker(ranker: Ranker, features: int, folder: Path) -> None:
         folder / RANKER_FILE,
         dynamo=True,
         input_names=[FEATURES_INPUT],
-        output_names=[PROBABILITIES_OUTPUT],
+        output_names=list(RANKER_OUTPUTS),
         dynamic_shapes=({0: users, 1: candidates},),
         verbose=False,
     )
@@ -177,7 +179,7 @@ def prove_parity(
     available = len(inputs[e.USER_ROW])
     sizes = tuple(size for size in (1, 2, 7, 64, 256) if size <= available)
     tower = ort.InferenceSession(folder / USER_TOWER_FILE, providers=["CPUExecutionProvider"])
-    _check_interface(tower, list(inputs), USER_VECTOR_OUTPUT)
+    _check_interface(tower, list(inputs), [USER_VECTOR_OUTPUT])
     user_gap, agreement, user_shape = 0.0, 1.0, ("users", item_vectors.shape[1])
     for size in sizes:
         batch = {name: a[:size] for name, a in inputs.items()}
@@ -188,14 +190,15 @@ def prove_parity(
         ordered = _agreement(ours @ item_vectors.T, theirs @ item_vectors.T, top_k)
         agreement = min(agreement, ordered)
     ranking = ort.InferenceSession(folder / RANKER_FILE, providers=["CPUExecutionProvider"])
-    _check_interface(ranking, [FEATURES_INPUT], PROBABILITIES_OUTPUT)
-    module, rank_gap = RankerExport(ranker).eval(), 0.0
+    _check_interface(ranking, [FEATURES_INPUT], RANKER_OUTPUTS)
+    module, rank_gaps = RankerExport(ranker).eval(), dict.fromkeys(RANKER_OUTPUTS, 0.0)
     for users, candidates in RANKER_BATCHES:
         rows = np.resize(features, (users, candidates, features.shape[1]))
-        theirs = ranking.run([PROBABILITIES_OUTPUT], {FEATURES_INPUT: rows})[0]
-        ours = module(torch.from_numpy(rows)).numpy()
-        _same_shape(ours, theirs)
-        rank_gap = max(rank_gap, _gap(ours, theirs))
+        given = ranking.run(RANKER_OUTPUTS, {FEATURES_INPUT: rows})
+        made = module(torch.from_numpy(rows))
+        for name, ours, theirs in zip(RANKER_OUTPUTS, made, given, strict=True):
+            _same_shape(ours.numpy(), theirs)
+            rank_gaps[name] = max(rank_gaps[name], _gap(ours.numpy(), theirs))
     return Parity(
         batch_sizes=sizes,
         tolerance=TOLERANCE,
@@ -206,16 +209,19 @@ def prove_parity(
                 shape=user_shape,
                 max_abs_diff=user_gap,
             ),
-            ParityOutput(
-                graph=RANKER_FILE,
-                name=PROBABILITIES_OUTPUT,
-                shape=("users", "candidates", ours.shape[2]),
-                max_abs_diff=rank_gap,
+            *(
+                ParityOutput(
+                    graph=RANKER_FILE,
+                    name=name,
+                    shape=("users", "candidates", given[0].shape[2]),
+                    max_abs_diff=gap,
+                )
+                for name, gap in rank_gaps.items()
             ),
         ),
         top_k=top_k,
         top_k_agreement=agreement,
-        passed=max(user_gap, rank_gap) <= TOLERANCE and agreement >= TOP_K_AGREEMENT,
+        passed=max(user_gap, *rank_gaps.values()) <= TOLERANCE and agreement >= TOP_K_AGREEMENT,
     )
 
 
@@ -232,10 +238,12 @@ def _gap(ours: np.ndarray, theirs: np.ndarray) -> float:
     return float(np.abs(ours - theirs).max())
 
 
-def _check_interface(session: ort.InferenceSession, inputs: Sequence[str], output: str) -> None:
+def _check_interface(
+    session: ort.InferenceSession, inputs: Sequence[str], outputs: Sequence[str]
+) -> None:
     """Compare a graph's input and output names and its dynamic first axis with what was asked."""
     found = [node.name for node in session.get_inputs()], [n.name for n in session.get_outputs()]
-    if found != (list(inputs), [output]):
+    if found != (list(inputs), list(outputs)):
         raise ValueError(f"exported graph has inputs and outputs {found}")
     nodes = (*session.get_inputs(), *session.get_outputs())
     if fixed := [node.name for node in nodes if isinstance(node.shape[0], int)]:

@@ -3,15 +3,16 @@
 Where pages were logged, they teach the actions that came of them; what the place of an item did to
 its actions is estimated beforehand and stays out of the ranker (`training.places`). An action that
 pages teach leans on the target, and what it adds must outweigh a prior. The target happens without
-pages, too, and is learned from proposals alone.
+pages, too: it is learned from proposals, and on pages once more by a head of its own.
 
-Shapes: `B` groups of a batch, `N` candidates (padded), `F` features, `A` actions.
+Shapes: `B` groups of a batch, `N` candidates (padded), `F` features, `A` actions, `H` heads (`A`,
+or one more: the target on a page).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -65,6 +66,8 @@ def fit_ranker(
         progress: is told the loss of each epoch.
     """
     places = profile.impressions.places
+    actions = examples.labels.shape[1]
+    examples = with_target_on_page(examples, target)
     lesson = Lesson.of(examples, target, places=places)
     last = examples.moments[~examples.shown].max()
     window_days = profile.impressions.window_hours / _HOURS_PER_DAY
@@ -77,9 +80,9 @@ def fit_ranker(
         progress("ranker: rehearsal for the calibration")
         earlier = examples.groups(known)  # with pages of their own, or none
         learned = Lesson.of(earlier, target, places=places)
-        rehearsal = _fit(earlier, profile, learned, repeat, rng, progress)
-    ranker = _fit(examples, profile, lesson, repeat, rng, progress)
-    calibrated = [False] * examples.labels.shape[1]
+        rehearsal = _fit(earlier, profile, learned, actions, repeat, rng, progress)
+    ranker = _fit(examples, profile, lesson, actions, repeat, rng, progress)
+    calibrated = [False] * actions
     if rehearsal is not None:
         held_out = examples.groups((examples.moments == last) & ~examples.shown)
         with torch.no_grad():
@@ -87,17 +90,26 @@ def fit_ranker(
         # What pages teach is no matter of proposals: without a label it stays as it is.
         labels = torch.from_numpy(np.where(lesson.by_pages, 0.0, held_out.labels)).float()
         weights = torch.from_numpy(held_out.weights)
-        calibrated = ranker.calibrate.fit(logits, labels, weights)
+        calibrated = ranker.calibrate.fit(logits, labels, weights)[:actions]
     return TrainedRanker(ranker, tuple(calibrated))
+
+
+def with_target_on_page(examples: Examples, target: int) -> Examples:
+    """Labels of one more head, [R, H], where pages tell of the target; else the examples."""
+    rows = np.repeat(examples.shown, np.diff(examples.starts))
+    if not examples.labels[rows, target].any():
+        return examples
+    more = examples.labels[:, target : target + 1]
+    return replace(examples, labels=np.concatenate([examples.labels, more], axis=1))
 
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """Which groups teach which action: pages whatever came of pages, proposals the rest."""
+    """Which groups teach which head: pages whatever came of pages, proposals the rest."""
 
     target: int
-    by_pages: npt.NDArray[np.bool_]  # [A] whether shown groups teach it, and they alone
-    chance: npt.NDArray[np.float64]  # [P + 1, A], that a place is examined; empty without pages
+    by_pages: npt.NDArray[np.bool_]  # [H] whether shown groups teach it, and they alone
+    chance: npt.NDArray[np.float64]  # [P + 1, H], that a place is examined; empty without pages
 
     @classmethod
     def of(cls, examples: Examples, target: int, *, places: int) -> Lesson:
@@ -118,7 +130,7 @@ class Lesson:
         return cls(target, by_pages, chance)
 
     def prior(self, examples: Examples, pages: float) -> Float64:
-        """Price of the variance of what an action adds to the target, [A].
+        """Price of the variance of what a head adds to the target, [H].
 
         As heavy as what that many pages tell of a logit, `p (1 - p)` a shown item (Fisher), against
         the pages there are.
@@ -129,7 +141,7 @@ class Lesson:
         return price
 
     def teaches(self, shown: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-        """Which actions each group teaches, bool [B, A]."""
+        """Which heads each group teaches, bool [B, H]."""
         return np.where(shown[:, None], self.by_pages, ~self.by_pages)
 
     def told(self) -> str:
@@ -144,17 +156,19 @@ def _fit(
     examples: Examples,
     profile: RankerProfile,
     lesson: Lesson,
+    actions: int,
     repeat: int,
     rng: np.random.Generator,
     progress: Callable[[str], None],
 ) -> Ranker:
     ranker = Ranker(
         features=examples.features.shape[1],
-        actions=examples.labels.shape[1],
+        actions=actions,
         hidden=profile.hidden,
         dropout=profile.dropout,
         target=lesson.target,
         leaning=np.flatnonzero(lesson.by_pages).tolist(),
+        target_on_page=examples.labels.shape[1] > actions,
     )
     ranker.standardize.fit(torch.from_numpy(examples.features))
     target = lesson.target
@@ -176,22 +190,22 @@ def _fit(
         for rows in np.array_split(rng.permutation(groups), batches):
             features, labels, weights = _pad(examples, rows)
             shown = torch.from_numpy(examples.shown[rows]).float().unsqueeze(-1)
-            own_BNA = ranker.own(features)
-            logits_BNA = ranker.lean(own_BNA)
+            own_BNH = ranker.own(features)
+            logits_BNH = ranker.lean(own_BNH)
             if len(chance):
-                logits_BNA = acting(logits_BNA, _positions(examples, rows), chance)
-            scores, wanted = logits_BNA[..., target], labels[..., target]
+                logits_BNH = acting(logits_BNH, _positions(examples, rows), chance)
+            scores, wanted = logits_BNH[..., target], labels[..., target]
             proposed, new = weights * (1.0 - shown), features[..., repeat] <= 0
             loss = (
-                weighted_bce(logits_BNA, labels, weights, _teaches(lesson, examples.shown[rows]))
+                weighted_bce(logits_BNH, labels, weights, _teaches(lesson, examples.shown[rows]))
                 + profile.listwise_weight * listwise_softmax(scores, wanted, proposed)
                 + profile.new_weight * listwise_softmax(scores, wanted * new, proposed * new)
             )
-            for action in np.flatnonzero(lesson.by_pages).tolist():
-                on_page, acted = weights * shown, labels[..., action]
-                order = listwise_softmax(logits_BNA[..., action], acted, on_page)
-                difference = spread(own_BNA[..., action], on_page)
-                loss = loss + profile.listwise_weight * order + prior[action] * difference
+            for head in np.flatnonzero(lesson.by_pages).tolist():
+                on_page, acted = weights * shown, labels[..., head]
+                order = listwise_softmax(logits_BNH[..., head], acted, on_page)
+                difference = spread(own_BNH[..., head], on_page)
+                loss = loss + profile.listwise_weight * order + prior[head] * difference
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(ranker.parameters(), 5.0)
@@ -222,7 +236,7 @@ def _start_at_base_rate(ranker: Ranker, examples: Examples, lesson: Lesson) -> N
 
 
 def _log_odds(labels: npt.NDArray[np.floating], weights: npt.NDArray[np.floating]) -> np.ndarray:
-    """Log odds of each action over weighted rows, [A]."""
+    """Log odds of each head over weighted rows, [H]."""
     rate = (labels * weights[:, None]).sum(0) / weights.sum()
     rate = np.clip(rate, 1e-6, 1 - 1e-6)
     odds: np.ndarray = np.log(rate / (1 - rate))
@@ -230,7 +244,7 @@ def _log_odds(labels: npt.NDArray[np.floating], weights: npt.NDArray[np.floating
 
 
 def _teaches(lesson: Lesson, shown: npt.NDArray[np.bool_]) -> Tensor | None:
-    """What each group teaches, float [B, A]; None where proposals teach everything."""
+    """What each group teaches, float [B, H]; None where proposals teach everything."""
     return (
         torch.from_numpy(lesson.teaches(shown)).float()
         if lesson.by_pages.any() or shown.any()

@@ -56,7 +56,7 @@ def calibration_rows(
     for i, state in enumerate(history.states(f.RANKER_SERVICE, users, history.cut)):
         vector = bundle.user_vector(state, history.cut)
         candidates = bundle.propose(state, vector, pool, quotas)
-        predicted.append(bundle.rank(state, candidates, history.cut))
+        predicted.append(bundle.expect(state, candidates, history.cut))
         marks = [np.isin(candidates.items, acted.get(state.user_id, nothing)) for acted in followed]
         labels.append(np.stack(marks, axis=1))
         for segment in (OVERALL, *segments_of(state)):

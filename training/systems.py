@@ -77,7 +77,7 @@ def models(
     def two_stage(subject: Subject) -> Ranking:
         vector = bundle.user_vector(subject.state, cut)
         candidates = bundle.propose(subject.state, vector, pool, quotas)
-        return Ranking(candidates.items, bundle.rank(subject.state, candidates, cut)[:, target])
+        return Ranking(candidates.items, bundle.expect(subject.state, candidates, cut)[:, target])
 
     return {
         TWO_TOWER: lambda s: Ranking(ranked, pool.vectors @ bundle.user_vector(s.state, cut)),

@@ -115,7 +115,7 @@ class Judge:
             state = self._bundle.user_state(user, rows.get(user))
             vector = self._bundle.user_vector(state, now)
             candidates = self._bundle.propose(state, vector, self._pool, self._quotas)
-            scores = self._bundle.rank(state, candidates, now)[:, target]
+            scores = self._bundle.expect(state, candidates, now)[:, target]
             ranked = ids[candidates.items[top_k(scores, _K_LIST)]]
             hits = np.array([item in items for item in ranked])
             values.append(ndcg_at(hits, len(items), _K_LIST))

@@ -36,6 +36,7 @@ ENCODER_FILE: Final = "encoder.json"
 USER_VECTOR_OUTPUT: Final = "user_vector"
 FEATURES_INPUT: Final = "features"
 PROBABILITIES_OUTPUT: Final = "probabilities"
+HORIZON_OUTPUT: Final = "within_horizon"
 
 PROVIDERS: Final = {
     "cpu": ("CPUExecutionProvider",),
@@ -138,16 +139,26 @@ class Bundle:
         return propose(user, vector, pool, quotas, allowed)
 
     def rank(self, user: UserState, candidates: Candidates, now: float) -> Float32:
-        """Probability of each action for each candidate, float32 [N, A]."""
+        """Probability of each action for each candidate on a page, float32 [N, A].
+
+        Where no logged page taught the target it is that within the horizon.
+        """
         return self.score(self.describe(user, candidates, now))
+
+    def expect(self, user: UserState, candidates: Candidates, now: float) -> Float32:
+        """Probability of each action within the release's horizon, shown or not, float32 [N, A].
+
+        What past sales are evaluated by.
+        """
+        return self.score(self.describe(user, candidates, now), HORIZON_OUTPUT)
 
     def describe(self, user: UserState, candidates: Candidates, now: float) -> Float32:
         """Ranking features of a user's candidates at `now` (epoch seconds), float32 [N, F]."""
         return self.features.compute(user, candidates, now)
 
-    def score(self, features: Float32) -> Float32:
+    def score(self, features: Float32, output: str = PROBABILITIES_OUTPUT) -> Float32:
         """Probability of each action for candidates by their features, float32 [N, A]."""
-        outputs = self.ranker.run([PROBABILITIES_OUTPUT], {FEATURES_INPUT: features[None]})
+        outputs = self.ranker.run([output], {FEATURES_INPUT: features[None]})
         probabilities: Float32 = outputs[0][0]
         return probabilities
 

@@ -42,3 +42,18 @@ def test_a_difference_costs_and_a_constant_is_free():
     assert spread(rows, counted) == 1.0
     assert spread(torch.full((1, 3), 7.0), counted) == 0.0
     assert spread(rows, torch.zeros(1, 3)) == 0.0
+
+
+def test_the_target_has_a_head_more_once_pages_teach_it():
+    model = ranker(leaning=[CLICK, 2], target_on_page=True)
+    with torch.no_grad():
+        model.wide.bias[2] = 1.5  # the third head: an order on a page
+        on_page, expected = model.probabilities(candidates())
+    assert on_page.shape == expected.shape == (2, 30, 2)
+    assert torch.equal(on_page[..., CLICK], expected[..., CLICK])
+    assert (on_page[..., ORDER] > expected[..., ORDER]).all()
+
+
+def test_without_pages_both_say_the_same():
+    on_page, expected = ranker().probabilities(candidates())
+    assert torch.equal(on_page, expected)

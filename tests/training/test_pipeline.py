@@ -293,7 +293,7 @@ def test_parity_of_numbers_that_are_none_is_not_proven(small_shop, parts):
     ranker = Ranker(features=3, actions=1, hidden=(4,)).eval()
     with torch.no_grad():
         ranker.wide.bias.fill_(float("nan"))
-    assert torch.isnan(RankerExport(ranker)(torch.zeros(1, 1, 3))).all()
+    assert all(torch.isnan(p).all() for p in RankerExport(ranker)(torch.zeros(1, 1, 3)))
     users = history.known_users(history.cut)[:4]
     states = history.states(f.TWO_TOWER_SERVICE, users, history.cut)
     inputs = bundle.encoder.encode(((state, history.cut) for state in states), 4)

@@ -74,9 +74,10 @@ def fit(examples, told=None):
     return ranker.model
 
 
-def chances(ranker, features):
+def chances(ranker, features, *, on_page=True):
     with torch.no_grad():
-        return ranker.probabilities(torch.from_numpy(features)).numpy()
+        shown, expected = ranker.probabilities(torch.from_numpy(features))
+    return (shown if on_page else expected).numpy()
 
 
 def test_clicks_on_pages_teach_the_click_head_free_of_the_place():
@@ -163,16 +164,18 @@ def test_few_pages_leave_clicks_in_the_order_of_the_target():
     assert np.corrcoef(many[:, 0], many[:, 1])[0, 1] < 0.5  # on these pages clicks differ
 
 
-def test_orders_on_pages_do_not_bend_the_target():
-    """Pages hold what an earlier release put first; the target is of every item."""
+def test_pages_teach_the_target_on_a_page_and_proposals_that_within_the_horizon():
     rng = np.random.default_rng(10)
     logged = pages(rng)
     logged.labels[:, 1] = logged.labels[:, 0] * (rng.random(len(logged.labels)) < 0.6)
     ranker = fit(Examples.join([proposed(rng), logged]))
     fresh = rng.normal(size=(4000, WIDTH)).astype(np.float32)
-    order, truth = chances(ranker, fresh)[:, 1], sigmoid(-2 + fresh[:, 1])
-    assert np.corrcoef(order, truth)[0, 1] > 0.85
-    assert order.mean() == pytest.approx(truth.mean(), rel=0.2)
+    on_page, expected = (chances(ranker, fresh, on_page=where)[:, 1] for where in (True, False))
+    assert np.corrcoef(on_page, sigmoid(0.8 * fresh[:, 0]))[0, 1] > 0.85
+    assert on_page.mean() == pytest.approx(0.6 * sigmoid(-1.5 + 0.8 * fresh[:, 0]).mean(), rel=0.2)
+    truth = sigmoid(-2 + fresh[:, 1])
+    assert np.corrcoef(expected, truth)[0, 1] > 0.85
+    assert expected.mean() == pytest.approx(truth.mean(), rel=0.2)
 
 
 def test_pages_on_which_nothing_came_say_nothing_of_the_target():
