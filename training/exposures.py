@@ -55,8 +55,9 @@ class Exposures:
         *,
         window_hours: float,
     ) -> Exposures:
-        """Read the impressions that training may see, each labelled by `actions`, in their order.
+        """Read the impressions that training may see, each labelled by `actions`.
 
+        They come in the order of `PREDICTED_ACTIONS`: what leads to an order before the order.
         An action after the end of training labels nothing: it has not happened yet.
         """
         present = set(dataset.event_columns())
@@ -68,10 +69,12 @@ class Exposures:
         rows = _Rows.of(events, catalogue)
         shown = (kinds == EventType.IMPRESSION).to_numpy() & (rows.item >= 0)
         impressions = rows.take(shown).by_page()
-        labels = [
-            _label(impressions, rows.take((kinds == action).to_numpy()), window_hours)
-            for action in actions
-        ]
+        labels, acted = [], np.zeros(len(impressions.item), dtype=np.bool_)
+        for action in actions:
+            acts = rows.take((kinds == action).to_numpy())
+            brings = acted if action == EventType.ORDER else np.ones_like(acted)
+            labels.append(_label(impressions, acts, brings, window_hours))
+            acted = acted | labels[-1]
         return cls(
             users=impressions.user_ids[impressions.user],
             items=impressions.item,
@@ -182,8 +185,13 @@ class _Rows:
         return times
 
 
-def _label(shown: _Rows, acts: _Rows, window_hours: float) -> npt.NDArray[np.bool_]:
-    """Which impressions an action came of, bool [E]."""
+def _label(
+    shown: _Rows, acts: _Rows, brings: npt.NDArray[np.bool_], window_hours: float
+) -> npt.NDArray[np.bool_]:
+    """Which impressions an action came of, bool [E].
+
+    `brings`: which impressions an action counts for that names no answer, bool [E].
+    """
     labels = np.zeros(len(shown.item), dtype=np.bool_)
     window = window_hours * _SECONDS_PER_HOUR
     for named in (True, False):
@@ -192,7 +200,8 @@ def _label(shown: _Rows, acts: _Rows, window_hours: float) -> npt.NDArray[np.boo
         hit = _last_before(
             (keys[0], shown.item, shown.at), (keys[1], mine.item, mine.at), within=window
         )
-        labels[hit[hit >= 0]] = True
+        hit = hit[hit >= 0]
+        labels[hit if named else hit[brings[hit]]] = True
     return labels
 
 

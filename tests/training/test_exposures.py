@@ -45,24 +45,38 @@ def test_an_action_counts_for_the_answer_that_it_names():
         event("impression", 5, "a", recommendation_id="r2", position=1.0),
     ]
     click = event("click", 9, "a", recommendation_id="r1")
-    order = event("order", 10, "a", recommendation_id=None)
-    assert table(read(*shown, click, order)) == [
-        (0, "a", [1.0, 0.0]),
+    order = event("order", 10, "a", recommendation_id="r1")
+    unnamed = event("click", 11, "a", recommendation_id=None)
+    assert table(read(*shown, click, order, unnamed)) == [
+        (0, "a", [1.0, 1.0]),
         (0, "b", [0.0, 0.0]),
-        (1, "a", [0.0, 1.0]),  # without a name, the last page before it
+        (1, "a", [1.0, 0.0]),  # without a name, the last page before it
     ]
+
+
+def test_an_order_that_names_no_answer_counts_where_its_item_was_clicked():
+    """Orders are made without pages, too: at a till, after a search."""
+    shown = [
+        event("impression", 0, item, recommendation_id="r", position=place)
+        for place, item in enumerate("ab", start=1)
+    ]
+    click = event("click", 1, "a", recommendation_id="r")
+    orders = [event("order", 10, item, recommendation_id=None) for item in "ab"]
+    assert table(read(*shown, click, *orders)) == [(0, "a", [1.0, 1.0]), (0, "b", [0.0, 0.0])]
+    again = [event("impression", 5, "a", recommendation_id="later", position=1)]
+    assert table(read(*shown, *again, click, *orders))[-1] == (1, "a", [0.0, 0.0])
 
 
 def test_too_late_and_too_early_actions_count_for_nothing():
     rows = [
         event("click", -1, "a"),
         event("impression", 0, "a"),
-        event("order", 61, "a"),
-        event("order", 1, "b"),
-        event("order", 1, "a", user="another"),
+        event("click", 61, "a"),
+        event("click", 1, "b"),
+        event("click", 1, "a", user="another"),
     ]
     assert table(read(*rows, hours=1.0)) == [(0, "a", [0.0, 0.0])]
-    assert table(read(*rows, hours=2.0)) == [(0, "a", [0.0, 1.0])]
+    assert table(read(*rows, hours=2.0)) == [(0, "a", [1.0, 0.0])]
 
 
 def test_an_item_shown_twice_on_a_page_is_one_row_and_unknown_items_are_none():
