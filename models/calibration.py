@@ -27,19 +27,39 @@ class Platt(nn.Module):
         calibrated_A: Tensor = logits_A * self.scale + self.shift
         return calibrated_A
 
-    def fit(self, logits_RA: Tensor, labels_RA: Tensor, weights_R: Tensor) -> list[bool]:
+    def then(self, line: Platt) -> None:
+        """Put another line behind this one."""
+        self.shift.copy_(self.shift * line.scale + line.shift)
+        self.scale.mul_(line.scale)
+
+    def fit(
+        self,
+        logits_RA: Tensor,
+        labels_RA: Tensor,
+        weights_RA: Tensor,
+        chance_RA: Tensor | None = None,
+    ) -> list[bool]:
         """Fit scale and shift by weighted cross-entropy; says for which actions that was possible.
 
         An action without both labels, or whose fitted scale would turn its order around (or is no
-        number at all), keeps the identity.
+        number at all), keeps the identity. Rows of weight 0 say nothing of an action.
+
+        Args:
+            logits_RA: what is to be calibrated.
+            labels_RA: what followed.
+            weights_RA: how much each row says.
+            chance_RA: that a row was looked at, default 1: `p = chance * sigmoid(line)`.
         """
+        chance_RA = torch.ones_like(logits_RA) if chance_RA is None else chance_RA
         fitted = []
         for action in range(logits_RA.shape[1]):
-            labels_R = labels_RA[:, action] > 0
-            pair = _fit_one(logits_RA[:, action], labels_RA[:, action], weights_R)
-            usable = bool(
-                labels_R.any() and not labels_R.all() and pair.isfinite().all() and pair[0] > 0
-            )
+            told = weights_RA[:, action] > 0
+            columns = (logits_RA, labels_RA, weights_RA, chance_RA)
+            logits_R, labels_R, weights_R, chance_R = (of[told, action].double() for of in columns)
+            usable = bool((labels_R > 0).any() and (labels_R <= 0).any())
+            if usable:
+                pair = _fit_one(logits_R, labels_R, weights_R, chance_R)
+                usable = bool(pair.isfinite().all() and pair[0] > 0)
             if usable:
                 self.scale[action], self.shift[action] = pair
             fitted.append(usable)
@@ -48,17 +68,20 @@ class Platt(nn.Module):
 
 _STEPS = 50
 _DAMPING = 1e-6
+_CERTAIN = 1.0 - 1e-9
 
 
-def _fit_one(logits_R: Tensor, labels_R: Tensor, weights_R: Tensor) -> Tensor:
-    """Newton's method on the convex loss of two numbers."""
-    x = torch.stack([logits_R, torch.ones_like(logits_R)], dim=1).double()
-    labels, weights = labels_R.double(), weights_R.double() / weights_R.double().sum()
+def _fit_one(logits_R: Tensor, labels_R: Tensor, weights_R: Tensor, chance_R: Tensor) -> Tensor:
+    """Fisher scoring for two numbers; Newton's method where everything was looked at."""
+    x = torch.stack([logits_R, torch.ones_like(logits_R)], dim=1)
+    weights = weights_R / weights_R.sum()
     at = torch.tensor([1.0, 0.0], dtype=torch.float64)
     for _ in range(_STEPS):
-        p = torch.sigmoid(x @ at)
-        gradient = x.T @ (weights * (p - labels))
-        hessian = (x * (weights * p * (1 - p))[:, None]).T @ x
+        wanted = torch.sigmoid(x @ at)
+        p = (chance_R * wanted).clamp(max=_CERTAIN)
+        slope = (1 - wanted) / (1 - p)  # of p, against that of a plain logit
+        gradient = x.T @ (weights * (p - labels_R) * slope)
+        hessian = (x * (weights * p * (1 - p) * slope**2)[:, None]).T @ x
         step = torch.linalg.solve(hessian + _DAMPING * torch.eye(2, dtype=torch.float64), gradient)
         at = at - step
         if step.abs().max() < 1e-9:  # noqa: PLR2004 - converged

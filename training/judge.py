@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from qianmian.contracts.events import EventType
 from qianmian.data.store import Dataset
 from qianmian.errors import ReleaseError, TrainingError
 from qianmian.features.store import FeatureRepo
@@ -66,6 +67,7 @@ def judge(
             dataset,
             quotas=manifest.quotas,
             horizon_days=manifest.horizon_days,
+            page_actions=manifest.page_actions,
             lists=lists,
             progress=progress,
         )
@@ -84,6 +86,7 @@ def measure(
     *,
     quotas: SourceQuotas,
     horizon_days: float | None,
+    page_actions: Collection[EventType] = (),
     lists: Path | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Judgement:
@@ -108,6 +111,12 @@ def measure(
     if horizon_days is not None:
         progress("measuring the calibration")
         calibration = calibration_rows(
-            bundle, history, dataset, ranked, quotas=quotas, horizon_days=horizon_days
+            bundle,
+            history,
+            dataset,
+            ranked,
+            quotas=quotas,
+            horizon_days=horizon_days,
+            without={action for action in page_actions if action != history.target},
         )
     return Judgement(evaluation.rows(np.random.default_rng(_BOOTSTRAP_SEED)), calibration)

@@ -21,6 +21,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from qianmian.contracts import features as f
+from qianmian.contracts.events import EventType
 from qianmian.data.store import Dataset
 from qianmian.errors import TrainingError
 from qianmian.features.encoding import item_dense
@@ -91,7 +92,7 @@ def _train(
         parity = export(learned, folder)
         quotas = SourceQuotas()  # what serving ranks
         bundle = Bundle.open(folder, actions=run.history.predicted, as_of=run.history.cut)
-        found = judged(run, bundle, dataset, quotas)
+        found = judged(learned, bundle, dataset, quotas)
         release = store.publish(folder, facts(learned, bundle, dataset, repo, parity, found))
     if checkpoint:
         checkpoint.clear()
@@ -188,14 +189,22 @@ def facts(
         },
         metrics=tuple(found.metrics),
         horizon_days=run.profile.ranker.horizon_days,
+        page_actions=page_actions(learned),
         calibrated=dict(zip(history.predicted, learned.ranker.calibrated, strict=True)),
         calibration=tuple(found.calibration),
         parity=parity,
     )
 
 
-def judged(run: Run, bundle: Bundle, dataset: Dataset, quotas: SourceQuotas) -> Judgement:
+def page_actions(learned: Learned) -> tuple[EventType, ...]:
+    """The actions that logged pages taught."""
+    told = zip(learned.run.history.predicted, learned.ranker.by_pages, strict=True)
+    return tuple(action for action, by_pages in told if by_pages)
+
+
+def judged(learned: Learned, bundle: Bundle, dataset: Dataset, quotas: SourceQuotas) -> Judgement:
     """Judge the unpublished release; where the data does not allow it, say so and go on."""
+    run = learned.run
     try:
         found = measure(
             bundle,
@@ -203,6 +212,7 @@ def judged(run: Run, bundle: Bundle, dataset: Dataset, quotas: SourceQuotas) -> 
             dataset,
             quotas=quotas,
             horizon_days=run.profile.ranker.horizon_days,
+            page_actions=page_actions(learned),
             progress=run.progress,
         )
     except TrainingError as error:

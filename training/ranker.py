@@ -12,7 +12,7 @@ or one more: the target on a page).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -23,22 +23,22 @@ from torch import Tensor, nn
 from models.losses import listwise_softmax, spread, weighted_bce
 from models.position import acting
 from models.ranker import Ranker
-from qianmian.features.item_table import Float64
 from qianmian.features.user_state import SECONDS_PER_DAY
-from training.places import examination
+from training.calibrate import line_through
+from training.lesson import Lesson, with_target_on_page
 from training.profile import RankerProfile
 from training.proposals import Examples
 
 _HOURS_PER_DAY: Final = 24.0
 _HASTE: Final = 10.0  # of slopes, against the ranker's learning rate
-_TOLD_PLACES: Final = (1, 2, 3, 5, 10, 20)
 
 
 @dataclass(frozen=True, slots=True)
 class TrainedRanker:
-    """A ranker, and for which of its actions a calibration could be fitted."""
+    """A ranker, which of its actions pages taught, and whose calibration is of held-out time."""
 
     model: Ranker
+    by_pages: tuple[bool, ...]
     calibrated: tuple[bool, ...]
 
 
@@ -54,8 +54,8 @@ def fit_ranker(
     """Train a calibrated ranker.
 
     The calibration comes from a rehearsal: a ranker that learned only from moments whose horizon
-    had ended before the last one predicts the last one. Where no such moment exists the
-    probabilities stay as cross-entropy left them.
+    had ended before the last one predicts the last one, and the pages since (`training.calibrate`).
+    Where no such moment exists the probabilities are those of what it learned from.
 
     Args:
         examples: labelled proposals of all moments.
@@ -65,91 +65,39 @@ def fit_ranker(
         rng: draws the batches.
         progress: is told the loss of each epoch.
     """
-    places = profile.impressions.places
-    actions = examples.labels.shape[1]
+    places, actions = profile.impressions.places, examples.labels.shape[1]
     examples = with_target_on_page(examples, target)
     lesson = Lesson.of(examples, target, places=places)
-    last = examples.moments[~examples.shown].max()
-    window_days = profile.impressions.window_hours / _HOURS_PER_DAY
-    days = np.where(examples.shown, window_days, profile.horizon_days)
-    known = examples.moments + days * SECONDS_PER_DAY <= last + 1.0
     if len(lesson.chance):
         progress(lesson.told())
-    rehearsal = None
+    last = examples.moments[~examples.shown].max()
+    known = _known(examples, last, profile)
+    rehearsed, calibrated = None, [False] * len(lesson.by_pages)
     if (known & ~examples.shown).any():
         progress("ranker: rehearsal for the calibration")
         earlier = examples.groups(known)  # with pages of their own, or none
         learned = Lesson.of(earlier, target, places=places)
         rehearsal = _fit(earlier, profile, learned, actions, repeat, rng, progress)
+        rehearsal.calibrate.then(line_through(rehearsal, earlier, learned)[0])
+        held_out = examples.groups(~known & (examples.shown | (examples.moments == last)))
+        both = lesson.by_pages == learned.by_pages
+        rehearsed, calibrated = line_through(rehearsal, held_out, lesson, both)
     ranker = _fit(examples, profile, lesson, actions, repeat, rng, progress)
-    calibrated = [False] * actions
-    if rehearsal is not None:
-        held_out = examples.groups((examples.moments == last) & ~examples.shown)
-        with torch.no_grad():
-            logits = rehearsal(torch.from_numpy(held_out.features))
-        # What pages teach is no matter of proposals: without a label it stays as it is.
-        labels = torch.from_numpy(np.where(lesson.by_pages, 0.0, held_out.labels)).float()
-        weights = torch.from_numpy(held_out.weights)
-        calibrated = ranker.calibrate.fit(logits, labels, weights)[:actions]
-    return TrainedRanker(ranker, tuple(calibrated))
+    ranker.calibrate.then(line_through(ranker, examples, lesson)[0])
+    if rehearsed is not None:
+        ranker.calibrate.then(rehearsed)
+    by_pages = lesson.by_pages.tolist()
+    if len(by_pages) > actions:  # the last head is the target's on a page
+        by_pages[target], calibrated[target] = True, calibrated[target] and calibrated[-1]
+    return TrainedRanker(ranker, tuple(by_pages[:actions]), tuple(calibrated[:actions]))
 
 
-def with_target_on_page(examples: Examples, target: int) -> Examples:
-    """Labels of one more head, [R, H], where pages tell of the target; else the examples."""
-    rows = np.repeat(examples.shown, np.diff(examples.starts))
-    if not examples.labels[rows, target].any():
-        return examples
-    more = examples.labels[:, target : target + 1]
-    return replace(examples, labels=np.concatenate([examples.labels, more], axis=1))
-
-
-@dataclass(frozen=True, slots=True)
-class Lesson:
-    """Which groups teach which head: pages whatever came of pages, proposals the rest."""
-
-    target: int
-    by_pages: npt.NDArray[np.bool_]  # [H] whether shown groups teach it, and they alone
-    chance: npt.NDArray[np.float64]  # [P + 1, H], that a place is examined; empty without pages
-
-    @classmethod
-    def of(cls, examples: Examples, target: int, *, places: int) -> Lesson:
-        """See what came of the pages; without pages, proposals teach everything."""
-        rows = np.repeat(examples.shown, np.diff(examples.starts))
-        by_pages: npt.NDArray[np.bool_] = np.any(examples.labels[rows] > 0, axis=0)
-        by_pages[target] = False  # what was never shown cannot be clicked, but bought
-        furthest = min(places, int(examples.positions.max(initial=0)))
-        chance = np.zeros((0, len(by_pages)))
-        if by_pages.any() and furthest:
-            chance = examination(
-                examples.features[rows],
-                examples.labels[rows],
-                examples.weights[rows],
-                examples.positions[rows],
-                places=furthest,
-            )
-        return cls(target, by_pages, chance)
-
-    def prior(self, examples: Examples, pages: float) -> Float64:
-        """Price of the variance of what a head adds to the target, [H].
-
-        As heavy as what that many pages tell of a logit, `p (1 - p)` a shown item (Fisher), against
-        the pages there are.
-        """
-        rows = np.repeat(examples.shown, np.diff(examples.starts))
-        rate = examples.labels[rows].mean(axis=0) if rows.any() else np.zeros(len(self.by_pages))
-        price: Float64 = 0.5 * rate * (1.0 - rate) * pages / max(int(examples.shown.sum()), 1)
-        return price
-
-    def teaches(self, shown: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-        """Which heads each group teaches, bool [B, H]."""
-        return np.where(shown[:, None], self.by_pages, ~self.by_pages)
-
-    def told(self) -> str:
-        """How much less is done in later places, for the first action that pages teach."""
-        chance = self.chance[:, int(np.flatnonzero(self.by_pages)[0])]
-        chosen = [place for place in _TOLD_PLACES if place < len(chance)]
-        told = ", ".join(f"{place}: {chance[place]:.2f}" for place in chosen)
-        return f"ranker: chance of an action by place, against the first: {told}"
+def _known(examples: Examples, moment: float, profile: RankerProfile) -> npt.NDArray[np.bool_]:
+    """Groups of which all that followed had happened at a moment, bool [G]."""
+    window_days = profile.impressions.window_hours / _HOURS_PER_DAY
+    days = np.where(examples.shown, window_days, profile.horizon_days)
+    known: npt.NDArray[np.bool_] = examples.moments + days * SECONDS_PER_DAY <= moment + 1.0
+    return known
 
 
 def _fit(

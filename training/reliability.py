@@ -8,7 +8,7 @@ Shapes: `R` candidates of all users.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 
 import numpy as np
@@ -38,10 +38,12 @@ def calibration_rows(
     *,
     quotas: SourceQuotas,
     horizon_days: float,
+    without: Collection[EventType] = (),
 ) -> list[CalibrationRow]:
     """Rows for each action over all users and over each segment.
 
-    None where the data ends before the horizon does.
+    None where the data ends before the horizon does, and none for actions that are known of pages
+    alone: what was not shown says nothing of them.
     """
     end = history.cut + horizon_days * SECONDS_PER_DAY
     if dataset.spec.split.test_end.timestamp() + 1.0 < end:
@@ -61,7 +63,8 @@ def calibration_rows(
         labels.append(np.stack(marks, axis=1))
         for segment in (OVERALL, *segments_of(state)):
             members.setdefault(segment, []).append(i)
-    return list(_rows(bundle.actions, predicted, labels, members))
+    rows = _rows(bundle.actions, predicted, labels, members)
+    return [row for row in rows if row.action not in without]
 
 
 def expected_calibration_error(

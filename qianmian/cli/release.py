@@ -95,13 +95,14 @@ def show(ctx: typer.Context, release: Ref = "live", as_json: AsJson = False) -> 
         "profile": manifest.profile,
         "code": manifest.code_revision,
         "actions": ", ".join(manifest.actions),
+        "taught by pages": ", ".join(manifest.page_actions) or "none",
         "dimensions": ", ".join(f"{k} {v:,}" for k, v in manifest.dimensions.items()),
         "features": ", ".join(f"{k} {v[:12]}" for k, v in manifest.feature_services.items()),
         "parity": f"{'proven' if parity.passed else 'NOT PROVEN'}: largest difference {worst:.1e} "
         f"over batches of {', '.join(map(str, parity.batch_sizes))}; "
         f"top-{parity.top_k} agreement {parity.top_k_agreement:.4f}",
         "calibration": ", ".join(
-            f"{action}: {'fitted' if fitted else 'NOT FITTED, probabilities are raw'}"
+            f"{action}: {'fitted' if fitted else 'NOT FITTED to held-out time'}"
             for action, fitted in manifest.calibrated.items()
         )
         or "not told",

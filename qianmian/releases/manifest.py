@@ -128,10 +128,13 @@ class ReleaseFacts(_Frozen):
     metrics: tuple[MetricRow, ...] = ()
     #: A probability is that of an action within so many days.
     horizon_days: float | None = None
-    #: Whether each action's calibration could be fitted; where not, the probability stays as
-    #: cross-entropy left it.
+    #: Actions that logged pages taught: the probability is that of an item that stands first.
+    page_actions: tuple[EventType, ...] = ()
+    #: Whether each action's calibration could be held to a time that it had not learned from, on
+    #: pages and within the horizon alike.
     calibrated: dict[EventType, bool] = Field(default_factory=dict)
-    #: The probabilities against what followed after the split; empty where that is too short.
+    #: The probabilities within the horizon against what followed after the split; empty where that
+    #: is too short, without the actions that are known of pages alone.
     calibration: tuple[CalibrationRow, ...] = ()
     parity: Parity
 

@@ -22,7 +22,7 @@ def test_it_is_the_identity_until_it_is_fitted() -> None:
 def test_it_finds_scale_and_shift() -> None:
     platt = Platt(actions=1)
     logits, labels = drawn(0.7, -0.4)
-    platt.fit(logits, labels, torch.ones(len(logits)))
+    platt.fit(logits, labels, torch.ones_like(logits))
     assert abs(float(platt.scale) - 0.7) < 0.03
     assert abs(float(platt.shift) + 0.4) < 0.05
 
@@ -31,7 +31,7 @@ def test_predicted_and_actual_rates_agree_under_weights() -> None:
     platt = Platt(actions=1)
     logits, labels = drawn(1.3, 0.5)
     weights = torch.where(labels[:, 0] > 0, 1.0, 4.0)  # as if three of four negatives were left out
-    platt.fit(logits, labels, weights)
+    platt.fit(logits, labels, weights[:, None])
     predicted = (torch.sigmoid(platt(logits))[:, 0] * weights).sum()
     assert abs(float(predicted / labels.sum()) - 1.0) < 1e-3
 
@@ -40,7 +40,7 @@ def test_an_action_that_never_happened_stays_as_it_is() -> None:
     platt = Platt(actions=2)
     logits, labels = drawn(0.7, -0.4, 5_000)
     both = torch.cat([labels, torch.zeros_like(labels)], dim=1)
-    platt.fit(torch.cat([logits, logits], dim=1), both, torch.ones(len(logits)))
+    platt.fit(torch.cat([logits, logits], dim=1), both, torch.ones_like(both))
     assert (float(platt.scale[1]), float(platt.shift[1])) == (1.0, 0.0)
 
 
@@ -49,7 +49,7 @@ def test_labels_that_fall_with_the_logit_never_turn_the_order_around() -> None:
     logits, labels = drawn(-0.7, -0.4)
     sound, marks = drawn(0.7, -0.4)
     fitted = platt.fit(
-        torch.cat([logits, sound], dim=1), torch.cat([labels, marks], dim=1), torch.ones(60_000)
+        torch.cat([logits, sound], dim=1), torch.cat([labels, marks], dim=1), torch.ones(60_000, 2)
     )
     assert fitted == [False, True]
     assert (float(platt.scale[0]), float(platt.shift[0])) == (1.0, 0.0)
@@ -59,6 +59,38 @@ def test_labels_that_fall_with_the_logit_never_turn_the_order_around() -> None:
 def test_labels_that_are_all_alike_or_separable_leave_a_usable_line() -> None:
     for labels in (torch.ones(50, 1), (torch.arange(50)[:, None] > 24).float()):
         platt = Platt(actions=1)
-        platt.fit(torch.linspace(-1, 1, 50)[:, None], labels, torch.ones(50))
+        platt.fit(torch.linspace(-1, 1, 50)[:, None], labels, torch.ones(50, 1))
         assert float(platt.scale) > 0
         assert bool(platt(torch.linspace(-1, 1, 50)[:, None]).isfinite().all())
+
+
+def test_what_was_not_looked_at_is_no_refusal() -> None:
+    """Labels happen only where a place is looked at: the line is that of what is wanted."""
+    rng = np.random.default_rng(6)
+    logits, labels = drawn(0.7, -0.4)
+    chance = torch.from_numpy(rng.choice([1.0, 0.5, 0.1], len(logits)))[:, None]
+    seen = labels * (torch.from_numpy(rng.random(len(logits)))[:, None] < chance)
+    platt = Platt(actions=1)
+    assert platt.fit(logits, seen, torch.ones_like(logits), chance) == [True]
+    assert abs(float(platt.scale) - 0.7) < 0.05
+    assert abs(float(platt.shift) + 0.4) < 0.1
+
+
+def test_rows_without_weight_say_nothing_of_an_action() -> None:
+    logits, labels = drawn(0.7, -0.4)
+    lies = torch.cat([labels, 1.0 - labels])
+    weights = torch.cat([torch.ones_like(logits), torch.zeros_like(logits)])
+    platt, plain = Platt(actions=1), Platt(actions=1)
+    platt.fit(torch.cat([logits, logits]), lies, weights)
+    plain.fit(logits, labels, torch.ones_like(logits))
+    assert torch.allclose(platt.scale, plain.scale)
+
+
+def test_a_line_behind_a_line_is_both() -> None:
+    first, second = Platt(actions=1), Platt(actions=1)
+    first.scale.fill_(2.0), first.shift.fill_(-1.0)
+    second.scale.fill_(0.5), second.shift.fill_(3.0)
+    logits = torch.randn(7, 1)
+    expected = second(first(logits))
+    first.then(second)
+    assert torch.allclose(first(logits), expected)

@@ -59,19 +59,23 @@ def sigmoid(x):
 
 
 def fit(examples, told=None):
+    return trained(examples, told).model
+
+
+def trained(examples, told=None, **changed):
     torch.manual_seed(5)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # small matrices: a second thread costs more than it brings
     ranker = fit_ranker(
         examples,
-        PROFILE,
+        PROFILE.model_copy(update=changed),
         target=1,
         repeat=WIDTH - 1,
         rng=np.random.default_rng(5),
         progress=(told if told is not None else []).append,
     )
     torch.set_num_threads(threads)
-    return ranker.model
+    return ranker
 
 
 def chances(ranker, features, *, on_page=True):
@@ -138,6 +142,29 @@ def test_pages_may_all_be_later_than_the_moments():
     assert np.isfinite(chances(ranker, rng.normal(size=(50, WIDTH)).astype(np.float32))).all()
 
 
+def test_probabilities_hold_however_little_was_learned():
+    rng = np.random.default_rng(11)
+    examples = proposed(rng, groups=400, moments=(0.0, 40 * DAY))
+    ranker = trained(examples, lr=1e-5).model
+    order = chances(ranker, examples.features)[:, 1]
+    assert order.mean() == pytest.approx(examples.labels[:, 1].mean(), rel=0.03)
+
+
+@pytest.mark.parametrize(("old", "clicks_too"), [(True, True), (False, False)])
+def test_pages_calibrate_their_heads_as_soon_as_a_rehearsal_can_learn_from_some(old, clicks_too):
+    rng = np.random.default_rng(12)
+    logged = pages(rng, groups=1200)
+    at = np.linspace(0.0 if old else 41 * DAY, 60 * DAY, 1200)
+    offered = proposed(rng, groups=1200, moments=(0.0, 40 * DAY))
+    examples = Examples.join([offered, replace(logged, moments=at)])
+    ranker = trained(examples)
+    assert ranker.by_pages == (True, False)
+    assert ranker.calibrated == (clicks_too, True)
+    fresh = rng.normal(size=(4000, WIDTH)).astype(np.float32)
+    truth = sigmoid(-1.5 + 0.8 * fresh[:, 0])
+    assert chances(ranker.model, fresh)[:, 0].mean() == pytest.approx(truth.mean(), rel=0.15)
+
+
 def test_without_pages_there_is_no_bias_to_learn():
     told = []
     fit(proposed(np.random.default_rng(6)), told)
@@ -167,12 +194,13 @@ def test_few_pages_leave_clicks_in_the_order_of_the_target():
 def test_pages_teach_the_target_on_a_page_and_proposals_that_within_the_horizon():
     rng = np.random.default_rng(10)
     logged = pages(rng)
-    logged.labels[:, 1] = logged.labels[:, 0] * (rng.random(len(logged.labels)) < 0.6)
+    clicks, orders = (sigmoid(rate + 0.8 * logged.features[:, 0]) for rate in (-1.5, -2.0))
+    logged.labels[:, 1] = logged.labels[:, 0] * (rng.random(len(clicks)) < orders / clicks)
     ranker = fit(Examples.join([proposed(rng), logged]))
     fresh = rng.normal(size=(4000, WIDTH)).astype(np.float32)
     on_page, expected = (chances(ranker, fresh, on_page=where)[:, 1] for where in (True, False))
     assert np.corrcoef(on_page, sigmoid(0.8 * fresh[:, 0]))[0, 1] > 0.85
-    assert on_page.mean() == pytest.approx(0.6 * sigmoid(-1.5 + 0.8 * fresh[:, 0]).mean(), rel=0.2)
+    assert on_page.mean() == pytest.approx(sigmoid(-2.0 + 0.8 * fresh[:, 0]).mean(), rel=0.2)
     truth = sigmoid(-2 + fresh[:, 1])
     assert np.corrcoef(expected, truth)[0, 1] > 0.85
     assert expected.mean() == pytest.approx(truth.mean(), rel=0.2)
