@@ -13,7 +13,9 @@ pages no release put together (`ndcg_click`, `ndcg_order`: NDCG@10), and on the 
 data set's test weeks, with features that hold no simulated event (`ndcg_order_real`: NDCG@20 over
 the whole catalogue). Round 0 is the release before any impression.
 
-`{rounds: [{release, impressions, clicks, carts, orders, ndcg_click, ndcg_order, heads}], ...}`.
+`{rounds: [{release, impressions, clicks, carts, orders, ndcg_click, ndcg_order, heads,
+to_first: {ndcg_click: [ratio, low, high], ...}}], ...}`: `to_first` is paired, session by session,
+with 95 % intervals.
 Progress goes to stderr. It works on a copy of the data set's folder, on this machine alone.
 """
 
@@ -51,6 +53,7 @@ from qianmian.workspace import Workspace
 from serving.clock import ClockSettings
 from serving.launch import SERVE_FILE, ServeFile
 from training import pipeline
+from training.metrics import Floats, paired_ratio
 from training.profile import TrainingProfile, load_profile
 
 _WEEK: Final = 7 * 86_400.0
@@ -163,11 +166,15 @@ class Loop:
         )
         wanted = real_test(Dataset.open(self._real), plan.judged_users, rng)
         real = user_rows(FeatureRepo.open(self._real), list(wanted), self._cut)
-        told = []
+        told: list[dict[str, Any]] = []
+        first: dict[str, Floats] = {}
         for number, one in enumerate(rounds):
             manifest = self._store.get(one.release)
             judge = Judge(Bundle.load(self._store.path(one.release)), manifest.quotas)
             events = one.tally.events
+            found = judge.on_sessions(sessions, simulated)
+            found["ndcg_order_real"] = judge.on_test(wanted, real, self._cut)
+            first = first or found
             told.append(
                 {
                     "round": number,
@@ -177,8 +184,8 @@ class Loop:
                     "clicks": events[EventType.CLICK.value],
                     "carts": events[EventType.CART.value],
                     "orders": events[EventType.ORDER.value],
-                    **judge.on_sessions(sessions, simulated),
-                    "ndcg_order_real": judge.on_test(wanted, real, self._cut),
+                    **{name: round(float(np.nanmean(each)), 4) for name, each in found.items()},
+                    "to_first": {name: _ratio(found[name], first[name], rng) for name in found},
                     "heads": [str(action) for action in manifest.actions],
                     "untrusted": one.flagged,
                     "rejected": dict(one.tally.rejected),
@@ -195,6 +202,13 @@ class Loop:
             "judged_users": len(wanted),
             "fitted": shoppers.fitted(),
         }
+
+
+def _ratio(ours: Floats, theirs: Floats, rng: np.random.Generator) -> list[float]:
+    """Ratio of means with its interval, over what both were judged on."""
+    both = np.isfinite(ours) & np.isfinite(theirs)
+    found = paired_ratio(ours[both], theirs[both], rng)
+    return [round(value, 4) for value in found]
 
 
 def _utc(moment: float) -> datetime:

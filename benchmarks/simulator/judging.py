@@ -24,7 +24,7 @@ from qianmian.features.item_table import Float32, Int32
 from qianmian.features.store import FeatureRepo
 from qianmian.releases.bundle import Bundle
 from qianmian.retrieval.sources import SourceQuotas, top_k
-from training.metrics import ndcg_at
+from training.metrics import Floats, ndcg_at
 from training.shown import with_shown
 
 _K_PAGE = 10
@@ -87,28 +87,32 @@ class Judge:
 
     def on_sessions(
         self, sessions: Sequence[LaterSession], rows: Mapping[str, Row]
-    ) -> dict[str, float]:
+    ) -> dict[str, Floats]:
         """NDCG@10 of pages put in the order of each head, against what came of them.
 
-        A release without a click head orders by its target: that is what it would be served by.
+        A number a session, none where nothing came of it. A release without a click head orders by
+        its target: that is what it would be served by.
         """
-        clicks: list[float] = []
-        orders: list[float] = []
+        found: dict[str, list[float]] = {"ndcg_click": [], "ndcg_order": []}
         for session in sessions:
             known = self._bundle.items.indices_of(session.items)
             scores = self._page_scores(session, known[known >= 0], rows.get(session.user))
-            for head, hits, into in (
-                (EventType.CLICK, session.clicked, clicks),
-                (EventType.ORDER, session.ordered, orders),
+            for head, hits, into in zip(
+                (EventType.CLICK, EventType.ORDER),
+                (session.clicked, session.ordered),
+                found.values(),
+                strict=True,
             ):
                 relevant = hits[known >= 0]
-                if relevant.any():
-                    order = np.argsort(-scores[:, self._head(head)], kind="stable")
-                    into.append(ndcg_at(relevant[order], int(relevant.sum()), _K_PAGE))
-        return {"ndcg_click": _mean(clicks), "ndcg_order": _mean(orders)}
+                order = np.argsort(-scores[:, self._head(head)], kind="stable")
+                came = int(relevant.sum())
+                into.append(ndcg_at(relevant[order], came, _K_PAGE) if came else np.nan)
+        return {name: np.array(values) for name, values in found.items()}
 
-    def on_test(self, wanted: Mapping[str, set[str]], rows: Mapping[str, Row], now: float) -> float:
-        """NDCG@20 of the two-stage list over the whole catalogue, against real orders."""
+    def on_test(
+        self, wanted: Mapping[str, set[str]], rows: Mapping[str, Row], now: float
+    ) -> Floats:
+        """NDCG@20 of the two-stage list over the catalogue, by each user's real orders."""
         target, values = self._head(EventType.ORDER), []
         ids = self._bundle.items.item_ids
         for user, items in wanted.items():
@@ -119,7 +123,7 @@ class Judge:
             ranked = ids[candidates.items[top_k(scores, _K_LIST)]]
             hits = np.array([item in items for item in ranked])
             values.append(ndcg_at(hits, len(items), _K_LIST))
-        return _mean(values)
+        return np.array(values)
 
     def _page_scores(self, session: LaterSession, items: Int32, row: Row | None) -> Float32:
         bundle = self._bundle
@@ -145,7 +149,3 @@ def real_test(dataset: Dataset, users: int, rng: np.random.Generator) -> dict[st
     items = test[c.ITEM_ID].astype(str).groupby(test[c.USER_ID].astype(str)).agg(set)
     chosen = rng.choice(len(items), min(users, len(items)), replace=False)
     return {str(items.index[place]): items.iloc[place] for place in sorted(chosen.tolist())}
-
-
-def _mean(values: Sequence[float]) -> float:
-    return round(float(np.mean(values)), 4) if values else float("nan")

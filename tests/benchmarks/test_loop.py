@@ -32,6 +32,9 @@ def test_logged_pages_become_heads_of_the_next_release(small_shop, tmp_path):
     assert set(first["heads"]) == {"click", "cart", "order"}
     assert any("by place" in line for line in said)  # pages taught
     assert first["ndcg_order"] > before["ndcg_order"] - 0.1
+    assert before["to_first"]["ndcg_click"] == [1.0, 1.0, 1.0]
+    ratio, low, high = first["to_first"]["ndcg_order"]
+    assert low <= ratio <= high
     assert len({one["release"] for one in report["rounds"]}) == 2
 
 
