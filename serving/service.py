@@ -121,7 +121,11 @@ class VenueService:
         )
         self.stream = StreamWatch(self.metrics.registry)
         self.races = Races(self.metrics.registry)
-        self.bought = JustBought(self.gate.identity.members, on_known=self.users.forget)
+        self.bought = JustBought(
+            self.gate.identity.members,
+            on_known=self.users.forget,
+            registry=self.metrics.registry,
+        )
         self._subscribe()
         self.market = open_market(campaigns, purse, now=self.now, metrics=self.metrics)
         self.ingest = open_door(

@@ -19,6 +19,7 @@ from types import MappingProxyType
 from typing import Final
 
 import numpy as np
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from qianmian.events.bought import KEPT_SECONDS, Purchase
 from qianmian.events.changes import Change
@@ -44,8 +45,9 @@ class JustBought:
         *,
         on_known: Callable[[Iterable[str]], object] = lambda _: None,
         most: int = MOST,
+        registry: CollectorRegistry | None = None,
     ) -> None:
-        """Keep at most `most` orders.
+        """Keep at most `most` orders; `registry` is where they are counted.
 
         Args:
             members: the subjects that count as one, itself included (`Identity.members`).
@@ -59,6 +61,14 @@ class JustBought:
         self._received: OrderedDict[tuple[str, str], float] = OrderedDict()
         self._held: dict[str, Mapping[str, float]] = {}  # subject -> item -> when; never changed
         self._writing = threading.Lock()
+        registry = CollectorRegistry() if registry is None else registry
+        held = Gauge("qianmian_bought_held", "Orders known beside the features", registry=registry)
+        held.set_function(self.__len__)
+        self._crowded_out = Counter(
+            "qianmian_bought_crowded_out",
+            "Orders let go before their time, for there were too many",
+            registry=registry,
+        )
 
     def __len__(self) -> int:
         return len(self._received)
@@ -75,6 +85,7 @@ class JustBought:
                 self._received.move_to_end((one.subject_id, one.item_id))
                 if len(of_subject) > MOST_OF_ONE:
                     self._remove(one.subject_id, next(iter(of_subject)))
+                    self._crowded_out.inc()
                 self._trim(one.received_at - KEPT_SECONDS)
 
     def take(self, changes: Sequence[Change]) -> None:
@@ -120,9 +131,12 @@ class JustBought:
         """Drop what came first while it is too old, or too much."""
         while self._received:
             (subject_id, item_id), received_at = next(iter(self._received.items()))
-            if len(self._received) <= self._most and received_at >= before:
+            too_old, too_many = received_at < before, len(self._received) > self._most
+            if not (too_old or too_many):
                 return
             self._remove(subject_id, item_id)
+            if not too_old:
+                self._crowded_out.inc()
 
     def _remove(self, subject_id: str, item_id: str) -> None:
         self._received.pop((subject_id, item_id), None)

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator, Mapping
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from qianmian.contracts import features as f
 from qianmian.events.bought import KEPT_SECONDS, Purchase
@@ -78,13 +79,18 @@ def test_a_long_page_of_the_topic_holds_up_no_order_at_the_door() -> None:
 
 
 def test_orders_are_kept_for_a_time_and_up_to_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    held = JustBought(most=3)
+    registry = CollectorRegistry()
+    held = JustBought(most=3, registry=registry)
     for number in range(5):
         held.add([purchase(number)])
     assert items_of(held) == [2, 3, 4]
+    assert registry.get_sample_value("qianmian_bought_held") == 3
+    assert registry.get_sample_value("qianmian_bought_crowded_out_total") == 2
     held.add([purchase(9, tiny.NOW + KEPT_SECONDS + 1)])
     assert items_of(held) == [9]
+    assert registry.get_sample_value("qianmian_bought_crowded_out_total") == 2  # age is no crowd
     monkeypatch.setattr(bought, "MOST_OF_ONE", 2)
     held.add([purchase(number, tiny.NOW + KEPT_SECONDS + 2) for number in (9, 10, 11)])
     assert items_of(held) == [10, 11]
     assert len(held) == 2
+    assert registry.get_sample_value("qianmian_bought_crowded_out_total") == 3
