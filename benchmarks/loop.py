@@ -14,8 +14,8 @@ data set's test weeks, with features that hold no simulated event (`ndcg_order_r
 the whole catalogue). Round 0 is the release before any impression.
 
 `{rounds: [{release, impressions, clicks, carts, orders, ndcg_click, ndcg_order, heads,
-to_first: {ndcg_click: [ratio, low, high], ...}}], ...}`: `to_first` is paired, session by session,
-with 95 % intervals.
+to_first: {ndcg_click: [ratio, low, high], ...}}], ...}`: `to_first` is paired, session by session
+(real orders: shopper by shopper), with 95 % intervals; null where nothing came.
 Progress goes to stderr. It works on a copy of the data set's folder, on this machine alone.
 """
 
@@ -184,7 +184,7 @@ class Loop:
                     "clicks": events[EventType.CLICK.value],
                     "carts": events[EventType.CART.value],
                     "orders": events[EventType.ORDER.value],
-                    **{name: round(float(np.nanmean(each)), 4) for name, each in found.items()},
+                    **{name: _mean(each) for name, each in found.items()},
                     "to_first": {name: _ratio(found[name], first[name], rng) for name in found},
                     "heads": [str(action) for action in manifest.actions],
                     "untrusted": one.flagged,
@@ -204,11 +204,19 @@ class Loop:
         }
 
 
-def _ratio(ours: Floats, theirs: Floats, rng: np.random.Generator) -> list[float]:
-    """Ratio of means with its interval, over what both were judged on."""
+def _mean(values: Floats) -> float | None:
+    """Mean of what was judged, None where nothing was."""
+    judged = values[np.isfinite(values)]
+    return round(float(judged.mean()), 4) if len(judged) else None
+
+
+def _ratio(ours: Floats, theirs: Floats, rng: np.random.Generator) -> list[float | None] | None:
+    """Ratio of means with its interval, over what both were judged on; None where there is none."""
     both = np.isfinite(ours) & np.isfinite(theirs)
+    if not theirs[both].any():
+        return None
     found = paired_ratio(ours[both], theirs[both], rng)
-    return [round(value, 4) for value in found]
+    return [round(value, 4) if np.isfinite(value) else None for value in found]
 
 
 def _utc(moment: float) -> datetime:

@@ -9,8 +9,11 @@ Shapes: `A` actions.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 class Platt(nn.Module):
@@ -27,10 +30,11 @@ class Platt(nn.Module):
         calibrated_A: Tensor = logits_A * self.scale + self.shift
         return calibrated_A
 
-    def then(self, line: Platt) -> None:
-        """Put another line behind this one."""
-        self.shift.copy_(self.shift * line.scale + line.shift)
-        self.scale.mul_(line.scale)
+    def then(self, line: Platt, heads: Sequence[bool] | None = None) -> None:
+        """Put another line behind this one; with `heads`, behind those alone."""
+        kept = torch.ones_like(self.scale) > 0 if heads is None else torch.tensor(heads)
+        self.shift.copy_(torch.where(kept, self.shift * line.scale + line.shift, self.shift))
+        self.scale.copy_(torch.where(kept, self.scale * line.scale, self.scale))
 
     def fit(
         self,
@@ -41,8 +45,8 @@ class Platt(nn.Module):
     ) -> list[bool]:
         """Fit scale and shift by weighted cross-entropy; says for which actions that was possible.
 
-        An action without both labels, or whose fitted scale would turn its order around (or is no
-        number at all), keeps the identity. Rows of weight 0 say nothing of an action.
+        An action that hardly happened, or always, or whose fitted scale would turn its order around
+        (or is no number at all), keeps the identity. Rows of weight 0 say nothing of an action.
 
         Args:
             logits_RA: what is to be calibrated.
@@ -56,7 +60,8 @@ class Platt(nn.Module):
             told = weights_RA[:, action] > 0
             columns = (logits_RA, labels_RA, weights_RA, chance_RA)
             logits_R, labels_R, weights_R, chance_R = (of[told, action].double() for of in columns)
-            usable = bool((labels_R > 0).any() and (labels_R <= 0).any())
+            happened = int((labels_R > 0).sum())
+            usable = min(happened, len(labels_R) - happened) >= _LEAST
             if usable:
                 pair = _fit_one(logits_R, labels_R, weights_R, chance_R)
                 usable = bool(pair.isfinite().all() and pair[0] > 0)
@@ -66,24 +71,42 @@ class Platt(nn.Module):
         return fitted
 
 
+_LEAST = 30  # rows that happened, and rows that did not
 _STEPS = 50
-_DAMPING = 1e-6
-_CERTAIN = 1.0 - 1e-9
+_SMALL = 1e-9
+_PRIOR = 10.0  # rows that happened, which say that logits are right as they are
 
 
 def _fit_one(logits_R: Tensor, labels_R: Tensor, weights_R: Tensor, chance_R: Tensor) -> Tensor:
-    """Fisher scoring for two numbers; Newton's method where everything was looked at."""
+    """Fisher scoring for two numbers, every step halved until the loss falls.
+
+    Where everything is looked at it is Newton's method on a convex loss.
+    """
     x = torch.stack([logits_R, torch.ones_like(logits_R)], dim=1)
-    weights = weights_R / weights_R.sum()
-    at = torch.tensor([1.0, 0.0], dtype=torch.float64)
+    identity = torch.tensor([1.0, 0.0], dtype=torch.float64)
+    unseen_R = torch.log1p(-chance_R)
+
+    def parts(at: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Log of the chance that it happens, that it does not, and that it is not wanted."""
+        wanted, unwanted = (functional.logsigmoid(sign * (x @ at)) for sign in (1.0, -1.0))
+        return chance_R.log() + wanted, torch.logaddexp(unseen_R + wanted, unwanted), unwanted
+
+    def loss(at: Tensor) -> Tensor:
+        happens, happens_not, _ = parts(at)
+        said = weights_R * (labels_R * happens + (1.0 - labels_R) * happens_not)
+        return 0.5 * _PRIOR * ((at - identity) ** 2).sum() - said.sum()
+
+    at, before = identity, loss(identity)
     for _ in range(_STEPS):
-        wanted = torch.sigmoid(x @ at)
-        p = (chance_R * wanted).clamp(max=_CERTAIN)
-        slope = (1 - wanted) / (1 - p)  # of p, against that of a plain logit
-        gradient = x.T @ (weights * (p - labels_R) * slope)
-        hessian = (x * (weights * p * (1 - p) * slope**2)[:, None]).T @ x
-        step = torch.linalg.solve(hessian + _DAMPING * torch.eye(2, dtype=torch.float64), gradient)
-        at = at - step
-        if step.abs().max() < 1e-9:  # noqa: PLR2004 - converged
+        happens, happens_not, unwanted = parts(at)
+        p, slope = happens.exp(), (unwanted - happens_not).exp()  # slope: against a plain logit
+        gradient = x.T @ (weights_R * (p - labels_R) * slope) + _PRIOR * (at - identity)
+        hessian = (x * (weights_R * p * (1.0 - p) * slope**2)[:, None]).T @ x
+        step = torch.linalg.solve(hessian + _PRIOR * torch.eye(2, dtype=torch.float64), gradient)
+        while step.abs().max() > _SMALL and not loss(at - step) < before:
+            step = 0.5 * step
+        if step.abs().max() <= _SMALL:
             break
+        at = at - step
+        before = loss(at)
     return at.float()

@@ -7,6 +7,9 @@ ranker that learned only what was known before the last moment: behind a first l
 is held to what followed. The ranker of the release gets its own first line and the rehearsal's
 second. With one line alone the noise of two trainings goes into the probabilities.
 
+Pages of later days are held out, too, where the rehearsal has learned from earlier ones; how likely
+a place is examined is then taken from all pages, for few early ones hardly tell it.
+
 Shapes: `R` rows, `F` features, `H` heads.
 """
 

@@ -69,12 +69,13 @@ class Exposures:
         rows = _Rows.of(events, catalogue)
         shown = (kinds == EventType.IMPRESSION).to_numpy() & (rows.item >= 0)
         impressions = rows.take(shown).by_page()
-        labels, acted = [], np.zeros(len(impressions.item), dtype=np.bool_)
+        came: list[Float64] = []  # when the first action of each kind came of an impression
         for action in actions:
             acts = rows.take((kinds == action).to_numpy())
-            brings = acted if action == EventType.ORDER else np.ones_like(acted)
-            labels.append(_label(impressions, acts, brings, window_hours))
-            acted = acted | labels[-1]
+            since = impressions.at
+            if action == EventType.ORDER:
+                since = np.min([np.full_like(since, np.inf), *came], axis=0)
+            came.append(_came_of(impressions, acts, since, window_hours * _SECONDS_PER_HOUR))
         return cls(
             users=impressions.user_ids[impressions.user],
             items=impressions.item,
@@ -82,7 +83,7 @@ class Exposures:
             page=impressions.page,
             position=impressions.position,
             propensity=impressions.propensity,
-            labels=np.stack(labels, axis=1).astype(np.float32),
+            labels=np.isfinite(np.stack(came, axis=1)).astype(np.float32),
         )
 
     def between(self, start: float, end: float) -> Exposures:
@@ -185,28 +186,33 @@ class _Rows:
         return times
 
 
-def _label(
-    shown: _Rows, acts: _Rows, brings: npt.NDArray[np.bool_], window_hours: float
-) -> npt.NDArray[np.bool_]:
-    """Which impressions an action came of, bool [E].
+def _came_of(shown: _Rows, acts: _Rows, since: Float64, window: float) -> Float64:
+    """When the first action came of each impression, [E]; infinite where none did.
 
-    `brings`: which impressions an action counts for that names no answer, bool [E].
+    Args:
+        shown: the impressions.
+        acts: the actions of one kind.
+        since: when an impression begins to count for actions that name no answer, [E]; infinite
+            where it never does.
+        window: seconds from an impression to its last action.
     """
-    labels = np.zeros(len(shown.item), dtype=np.bool_)
-    window = window_hours * _SECONDS_PER_HOUR
+    first = np.full(len(shown.item), np.inf)
     for named in (True, False):
         mine = acts.take((acts.answer >= 0) == named)
-        keys = [rows.answer if named else rows.user for rows in (shown, mine)]
-        hit = _last_before(
-            (keys[0], shown.item, shown.at), (keys[1], mine.item, mine.at), within=window
-        )
-        hit = hit[hit >= 0]
-        labels[hit if named else hit[brings[hit]]] = True
-    return labels
+        begins = shown.at if named else since
+        counting = np.flatnonzero(np.isfinite(begins))
+        offered = shown.take(counting)
+        keys = [rows.answer if named else rows.user for rows in (offered, mine)]
+        hit = _last_before((keys[0], offered.item, begins[counting]), (keys[1], mine.item, mine.at))
+        shown_at, acted_at = shown.at, mine.at
+        impressions, acted_at = counting[hit[hit >= 0]], acted_at[hit >= 0]
+        within = acted_at - shown_at[impressions] <= window
+        np.minimum.at(first, impressions[within], acted_at[within])
+    return first
 
 
 def _last_before(
-    offered: tuple[Int64, Int32, Float64], asked: tuple[Int64, Int32, Float64], *, within: float
+    offered: tuple[Int64, Int32, Float64], asked: tuple[Int64, Int32, Float64]
 ) -> Int64:
     """For each asked (key, item, time) the row of the last offered one up to then, else -1."""
     both = [np.concatenate([o, a]) for o, a in zip(offered, asked, strict=True)]
@@ -216,7 +222,6 @@ def _last_before(
     last = np.maximum.accumulate(place) if len(place) else place
     rows = order[np.maximum(last, 0)]
     same = (last >= 0) & (both[0][rows] == both[0][order]) & (both[1][rows] == both[1][order])
-    same &= both[2][order] - both[2][rows] <= within
     found = np.full(len(order), -1, dtype=np.int64)
     found[order] = np.where(same & (both[0][order] >= 0) & (both[1][order] >= 0), rows, -1)
     return found[len(offered[0]) :]

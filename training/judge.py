@@ -60,9 +60,15 @@ def judge(
             f"after the split at {dataset.spec.split.train_end:%Y-%m-%d %H:%M}: evaluating it "
             "there would measure memory; choose a release trained up to the split"
         )
+    bundle = Bundle.load(store.path(manifest.id))
+    if not bundle.tells_horizon:
+        raise ReleaseError(
+            f"release {manifest.id} was exported by an earlier version, whose ranker does not tell "
+            "what is ordered within the horizon: train again to evaluate"
+        )
     with threadpool_limits(1, user_api="blas"):
         found = measure(
-            Bundle.load(store.path(manifest.id)),
+            bundle,
             History(dataset, repo, moments=(cut,), cut=cut),
             dataset,
             quotas=manifest.quotas,

@@ -78,14 +78,16 @@ def fit_ranker(
         earlier = examples.groups(known)  # with pages of their own, or none
         learned = Lesson.of(earlier, target, places=places)
         rehearsal = _fit(earlier, profile, learned, actions, repeat, rng, progress)
-        rehearsal.calibrate.then(line_through(rehearsal, earlier, learned)[0])
+        line, fitted = line_through(rehearsal, earlier, learned)
+        rehearsal.calibrate.then(line)
         held_out = examples.groups(~known & (examples.shown | (examples.moments == last)))
-        both = lesson.by_pages == learned.by_pages
-        rehearsed, calibrated = line_through(rehearsal, held_out, lesson, both)
+        alike = (lesson.by_pages == learned.by_pages) & np.array(fitted)
+        rehearsed, calibrated = line_through(rehearsal, held_out, lesson, alike)
     ranker = _fit(examples, profile, lesson, actions, repeat, rng, progress)
-    ranker.calibrate.then(line_through(ranker, examples, lesson)[0])
+    line, fitted = line_through(ranker, examples, lesson)
+    ranker.calibrate.then(line)
     if rehearsed is not None:
-        ranker.calibrate.then(rehearsed)
+        ranker.calibrate.then(rehearsed, fitted)
     by_pages = lesson.by_pages.tolist()
     if len(by_pages) > actions:  # the last head is the target's on a page
         by_pages[target], calibrated[target] = True, calibrated[target] and calibrated[-1]

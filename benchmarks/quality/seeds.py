@@ -28,7 +28,7 @@ from qianmian.releases.bundle import Bundle
 from qianmian.retrieval.sources import SourceQuotas
 from qianmian.workspace import PROJECT_ROOT, Workspace
 from training.evaluate import catalogue_of, evaluate
-from training.pipeline import Learned, export, learn
+from training.pipeline import Learned, export, learn, page_actions
 from training.profile import TrainingProfile
 from training.quiet import quiet_libraries
 from training.reliability import calibration_rows
@@ -109,7 +109,15 @@ def _run(
         )
         horizon = profile.ranker.horizon_days
         calibration = (
-            calibration_rows(bundle, history, dataset, ranked, quotas=quotas, horizon_days=horizon)
+            calibration_rows(
+                bundle,
+                history,
+                dataset,
+                ranked,
+                quotas=quotas,
+                horizon_days=horizon,
+                without=set(page_actions(learned)) - {history.target},
+            )
             if pool is None
             else []
         )

@@ -138,6 +138,11 @@ class Bundle:
         """Candidates from all sources within the pool and what the user may see of it."""
         return propose(user, vector, pool, quotas, allowed)
 
+    @property
+    def tells_horizon(self) -> bool:
+        """Whether `expect` can be asked: the ranker's graph has that output."""
+        return HORIZON_OUTPUT in {output.name for output in self.ranker.get_outputs()}
+
     def rank(self, user: UserState, candidates: Candidates, now: float) -> Float32:
         """Probability of each action for each candidate on a page, float32 [N, A].
 

@@ -126,7 +126,7 @@ class ReleaseFacts(_Frozen):
     #: Sizes worth knowing: items, users, vector width, ...
     dimensions: dict[str, int]
     metrics: tuple[MetricRow, ...] = ()
-    #: A probability is that of an action within so many days.
+    #: A probability within the horizon is that of an action within so many days.
     horizon_days: float | None = None
     #: Actions that logged pages taught: the probability is that of an item that stands first.
     page_actions: tuple[EventType, ...] = ()

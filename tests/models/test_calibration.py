@@ -76,6 +76,30 @@ def test_what_was_not_looked_at_is_no_refusal() -> None:
     assert abs(float(platt.shift) + 0.4) < 0.1
 
 
+def test_a_rate_that_has_grown_many_times_is_found() -> None:
+    """Newton's steps alone leave for infinity here."""
+    rng = np.random.default_rng(7)
+    logits = rng.normal(-4.0, 0.5, 40_000)
+    labels = torch.from_numpy(rng.random(len(logits)) < 1 / (1 + np.exp(-(logits + 2.0))))
+    columns = torch.from_numpy(logits).float()[:, None], labels.float()[:, None]
+    platt = Platt(actions=1)
+    assert platt.fit(*columns, torch.ones_like(columns[0])) == [True]
+    predicted = torch.sigmoid(platt(columns[0])).mean()
+    assert abs(float(predicted / columns[1].mean()) - 1.0) < 0.02
+
+
+def test_few_events_make_no_line_and_some_are_held_back_by_the_prior() -> None:
+    logits = torch.linspace(-6.0, -2.0, 4_000)[:, None]
+    labels = torch.zeros_like(logits)
+    labels[-29:] = 1.0  # the highest of all: nothing but a step would fit them
+    platt = Platt(actions=1)
+    assert platt.fit(logits, labels, torch.ones_like(logits)) == [False]
+    assert (float(platt.scale), float(platt.shift)) == (1.0, 0.0)
+    labels[-31:] = 1.0
+    assert platt.fit(logits, labels, torch.ones_like(logits)) == [True]
+    assert float(platt.scale) < 10.0
+
+
 def test_rows_without_weight_say_nothing_of_an_action() -> None:
     logits, labels = drawn(0.7, -0.4)
     lies = torch.cat([labels, 1.0 - labels])
@@ -93,4 +117,6 @@ def test_a_line_behind_a_line_is_both() -> None:
     logits = torch.randn(7, 1)
     expected = second(first(logits))
     first.then(second)
+    assert torch.allclose(first(logits), expected)
+    first.then(second, [False])
     assert torch.allclose(first(logits), expected)

@@ -64,7 +64,22 @@ def test_an_order_that_names_no_answer_counts_where_its_item_was_clicked():
     orders = [event("order", 10, item, recommendation_id=None) for item in "ab"]
     assert table(read(*shown, click, *orders)) == [(0, "a", [1.0, 1.0]), (0, "b", [0.0, 0.0])]
     again = [event("impression", 5, "a", recommendation_id="later", position=1)]
-    assert table(read(*shown, *again, click, *orders))[-1] == (1, "a", [0.0, 0.0])
+    assert table(read(*shown, *again, click, *orders)) == [
+        (0, "a", [1.0, 1.0]),
+        (0, "b", [0.0, 0.0]),
+        (1, "a", [0.0, 0.0]),  # shown again, and not clicked there
+    ]
+    before = event("order", 0.5, "a", recommendation_id=None)
+    assert table(read(*shown, click, before))[0] == (0, "a", [1.0, 0.0])
+
+
+def test_a_click_alone_brings_an_order_where_carts_are_told_too():
+    shown = event("impression", 0, "a", recommendation_id="r", position=1)
+    click = event("click", 1, "a", recommendation_id="r")
+    order = event("order", 2, "a", recommendation_id=None)
+    actions = (EventType.CLICK, EventType.CART, EventType.ORDER)
+    exposures = Exposures.read(Held([shown, click, order]), CATALOGUE, actions, window_hours=1.0)
+    assert exposures.labels.tolist() == [[1.0, 0.0, 1.0]]
 
 
 def test_too_late_and_too_early_actions_count_for_nothing():

@@ -165,6 +165,41 @@ def test_pages_calibrate_their_heads_as_soon_as_a_rehearsal_can_learn_from_some(
     assert chances(ranker.model, fresh)[:, 0].mean() == pytest.approx(truth.mean(), rel=0.15)
 
 
+def test_a_rate_that_drifts_is_followed_by_the_rehearsal():
+    """Both moments are learned, so the mean of both is predicted; the line says what comes next."""
+    rng = np.random.default_rng(13)
+    early, late = (proposed(rng, groups=1200, moments=(at,)) for at in (0.0, 40 * DAY))
+    late.labels[:, 1] = rng.random(len(late.labels)) < sigmoid(-1 + late.features[:, 1])
+    ranker = trained(Examples.join([early, late]))
+    assert ranker.calibrated == (False, True)
+    both = np.concatenate([early.labels[:, 1], late.labels[:, 1]]).mean()
+    assert chances(ranker.model, late.features)[:, 1].mean() > 1.3 * both
+
+
+@pytest.mark.parametrize(("old", "told"), [(True, True), (False, False)])
+def test_an_order_is_calibrated_when_both_of_its_heads_are(old, told):
+    rng = np.random.default_rng(14)
+    logged = pages(rng, groups=1200)
+    logged.labels[:, 1] = logged.labels[:, 0] * (rng.random(len(logged.labels)) < 0.6)
+    at = np.linspace(0.0 if old else 41 * DAY, 60 * DAY, 1200)
+    offered = proposed(rng, groups=1200, moments=(0.0, 40 * DAY))
+    ranker = trained(Examples.join([offered, replace(logged, moments=at)]))
+    assert ranker.by_pages == (True, True)
+    assert ranker.calibrated == (told, told)
+
+
+def test_pages_that_a_rehearsal_hardly_saw_do_not_calibrate():
+    """What one early page leaves in the rehearsal is no matter of time."""
+    rng = np.random.default_rng(15)
+    logged = pages(rng, groups=1200)
+    at = np.append(30 * DAY, np.linspace(41 * DAY, 60 * DAY, 1199))
+    offered = proposed(rng, groups=1200, moments=(0.0, 40 * DAY))
+    ranker = trained(Examples.join([offered, replace(logged, moments=at)]))
+    fresh = rng.normal(size=(4000, WIDTH)).astype(np.float32)
+    truth = sigmoid(-1.5 + 0.8 * fresh[:, 0])
+    assert chances(ranker.model, fresh)[:, 0].mean() == pytest.approx(truth.mean(), rel=0.2)
+
+
 def test_without_pages_there_is_no_bias_to_learn():
     told = []
     fit(proposed(np.random.default_rng(6)), told)
