@@ -42,15 +42,16 @@ def weighted_bce(
     """Binary cross-entropy, each candidate weighted by how many it stands for.
 
     Negatives are subsampled; the weight (1 / sampling rate) keeps probabilities unbiased. Where
-    `teaches_BA` is given, a group counts only for the actions that it teaches, and each action's
-    loss is the mean over its own groups.
+    `teaches_BA` is given, a group counts only for the actions that it teaches: the loss of an
+    action is the mean over its groups, and of all the mean over those that some group teaches.
     """
     loss_BGA = functional.binary_cross_entropy_with_logits(logits_BGA, labels_BGA, reduction="none")
     if teaches_BA is None:
         return (loss_BGA.mean(dim=-1) * weight_BG).sum() / weight_BG.sum().clamp(min=1e-9)
     weight_BGA = weight_BG.unsqueeze(-1) * teaches_BA.unsqueeze(1)
-    total_A = weight_BGA.sum(dim=(0, 1)).clamp(min=1e-9)
-    return ((loss_BGA * weight_BGA).sum(dim=(0, 1)) / total_A).mean()
+    total_A = weight_BGA.sum(dim=(0, 1))
+    loss_A = (loss_BGA * weight_BGA).sum(dim=(0, 1)) / total_A.clamp(min=1e-9)
+    return loss_A.sum() / (total_A > 0).sum().clamp(min=1)
 
 
 def listwise_softmax(logits_BG: Tensor, labels_BG: Tensor, weight_BG: Tensor) -> Tensor:

@@ -6,8 +6,9 @@ its own head; blending them is the venue's business.
 
 A head that logged pages teach leans on the target's head: pages are few and hold only what an
 earlier release ranked high, while the target is known of every item. Such a head learns a slope on
-the target's logit and how its action differs from it. Once pages teach it, the target has two
-heads: within the horizon, shown or not, and on a page.
+the target's logit and how its action differs from it, by a network of its own: a shared one serves
+pages at the target's expense. Once pages teach it, the target has two heads: within the horizon,
+shown or not, and on a page.
 
 Shapes: `B` users, `N` candidates, `F` features, `A` actions, `H` heads (`A`, or one more).
 """
@@ -46,6 +47,11 @@ class Ranker(nn.Module):
         self.standardize = Standardize(width=features)
         self.wide = nn.Linear(features, heads)
         self.deep = MLP(in_width=features, widths=(*hidden, heads), dropout=dropout)
+        rows = list(leaning)
+        self.page_wide = nn.Linear(features, heads) if rows else None
+        self.page_deep = (
+            MLP(in_width=features, widths=(*hidden, heads), dropout=dropout) if rows else None
+        )
         self.calibrate = Platt(actions=heads)
         self.target = target
         self.leaning: Tensor
@@ -55,12 +61,12 @@ class Ranker(nn.Module):
         self._on_page = [heads - 1 if action == target else action for action in self._actions]
         if not target_on_page:
             self._on_page = self._actions
-        rows = list(leaning)
         self.leaning[rows] = 1.0
-        with torch.no_grad():
-            for last in (self.wide, self.deep.head):
-                last.weight[rows] = 0.0
-                last.bias[rows] = 0.0
+        if self.page_wide is not None and self.page_deep is not None:
+            with torch.no_grad():
+                for last in (self.page_wide, self.page_deep.head):
+                    last.weight.zero_()
+                    last.bias.zero_()
 
     def forward(self, features_BNF: Tensor) -> Tensor:
         """Logits of all heads; the target's takes no gradient from the heads that lean on it."""
@@ -75,7 +81,18 @@ class Ranker(nn.Module):
         """What each head says by itself, [B, N, H]: of a leaning one, how it differs."""
         x_BNF = self.standardize(features_BNF)
         own_BNH: Tensor = self.wide(x_BNF) + self.deep(x_BNF)
+        if self.page_wide is not None and self.page_deep is not None:
+            on_page_BNH = self.page_wide(x_BNF) + self.page_deep(x_BNF)
+            own_BNH = torch.where(self.leaning > 0, on_page_BNH, own_BNH)
         return own_BNH
+
+    def parts(self) -> list[list[nn.Parameter]]:
+        """Parameters that learn apart: of what does not lean, and of what does."""
+        apart = {"slope", "page_wide", "page_deep"}
+        parts: dict[bool, list[nn.Parameter]] = {False: [], True: []}
+        for name, parameter in self.named_parameters():
+            parts[name.split(".")[0] in apart].append(parameter)
+        return list(parts.values())
 
     def probabilities(self, features_BNF: Tensor) -> tuple[Tensor, Tensor]:
         """Calibrated probability of each action on a page and within the horizon, [B, N, A] each.

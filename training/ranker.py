@@ -147,7 +147,7 @@ def _fit(
             scores, wanted = logits_BNH[..., target], labels[..., target]
             proposed, new = weights * (1.0 - shown), features[..., repeat] <= 0
             loss = (
-                weighted_bce(logits_BNH, labels, weights, _teaches(lesson, examples.shown[rows]))
+                _cross_entropy(logits_BNH, labels, weights, lesson, examples.shown[rows])
                 + profile.listwise_weight * listwise_softmax(scores, wanted, proposed)
                 + profile.new_weight * listwise_softmax(scores, wanted * new, proposed * new)
             )
@@ -158,7 +158,8 @@ def _fit(
                 loss = loss + profile.listwise_weight * order + prior[head] * difference
             optimizer.zero_grad()
             loss.backward()
-            nn.utils.clip_grad_norm_(ranker.parameters(), 5.0)
+            for part in ranker.parts():
+                nn.utils.clip_grad_norm_(part, 5.0)
             optimizer.step()
             schedule.step()
             losses.append(float(loss.detach()))
@@ -182,7 +183,9 @@ def _start_at_base_rate(ranker: Ranker, examples: Examples, lesson: Lesson) -> N
             first = _log_odds(labels / np.maximum(seen, 0.1), weights)
         odds = np.where(lesson.by_pages, first - odds[lesson.target], odds)
     with torch.no_grad():
-        ranker.wide.bias.copy_(torch.from_numpy(odds).float())
+        for last in (ranker.wide, ranker.page_wide):
+            if last is not None:
+                last.bias.copy_(torch.from_numpy(odds).float())
 
 
 def _log_odds(labels: npt.NDArray[np.floating], weights: npt.NDArray[np.floating]) -> np.ndarray:
@@ -193,13 +196,22 @@ def _log_odds(labels: npt.NDArray[np.floating], weights: npt.NDArray[np.floating
     return odds
 
 
-def _teaches(lesson: Lesson, shown: npt.NDArray[np.bool_]) -> Tensor | None:
-    """What each group teaches, float [B, H]; None where proposals teach everything."""
-    return (
-        torch.from_numpy(lesson.teaches(shown)).float()
-        if lesson.by_pages.any() or shown.any()
-        else None
-    )
+def _cross_entropy(
+    logits_BNH: Tensor,
+    labels_BNH: Tensor,
+    weights_BN: Tensor,
+    lesson: Lesson,
+    shown: npt.NDArray[np.bool_],
+) -> Tensor:
+    """What proposals teach weighs as much beside pages as without them."""
+    if not (lesson.by_pages.any() or shown.any()):
+        return weighted_bce(logits_BNH, labels_BNH, weights_BN)
+    taught = torch.from_numpy(lesson.teaches(shown)).float()
+    of_pages = torch.from_numpy(lesson.by_pages).float()
+    total = logits_BNH.new_zeros(())
+    for heads in (1.0 - of_pages, of_pages):
+        total = total + weighted_bce(logits_BNH, labels_BNH, weights_BN, taught * heads)
+    return total
 
 
 def _positions(examples: Examples, groups: np.ndarray) -> Tensor:

@@ -241,6 +241,18 @@ def test_pages_teach_the_target_on_a_page_and_proposals_that_within_the_horizon(
     assert expected.mean() == pytest.approx(truth.mean(), rel=0.2)
 
 
+def test_pages_leave_what_proposals_teach_of_the_target_as_it_is():
+    """Ten pages for each proposal, and all of them say otherwise."""
+    rng = np.random.default_rng(16)
+    alone = proposed(rng, groups=300)
+    logged = pages(rng, groups=3000)
+    logged.labels[:, 1] = logged.labels[:, 0]
+    fresh = rng.normal(size=(4000, WIDTH)).astype(np.float32)
+    truth = -2 + fresh[:, 1]
+    with_pages = chances(fit(Examples.join([alone, logged])), fresh, on_page=False)[:, 1]
+    assert np.corrcoef(np.log(with_pages / (1 - with_pages)), truth)[0, 1] > 0.9
+
+
 def test_pages_on_which_nothing_came_say_nothing_of_the_target():
     rng = np.random.default_rng(11)
     silent = pages(rng, groups=2000)
