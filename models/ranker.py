@@ -24,6 +24,26 @@ from models.calibration import Platt
 from models.layers import MLP, Standardize
 
 
+class WideAndDeep(nn.Module):
+    """Features [..., F] to a number for each head, [..., H]."""
+
+    def __init__(self, *, features: int, heads: int, hidden: Sequence[int], dropout: float) -> None:
+        super().__init__()
+        self.wide = nn.Linear(features, heads)
+        self.deep = MLP(in_width=features, widths=(*hidden, heads), dropout=dropout)
+
+    def forward(self, x_F: Tensor) -> Tensor:
+        said_H: Tensor = self.wide(x_F) + self.deep(x_F)
+        return said_H
+
+    def say_nothing(self) -> None:
+        """Start at 0 for all heads, whatever the features."""
+        with torch.no_grad():
+            for last in (self.wide, self.deep.head):
+                last.weight.zero_()
+                last.bias.zero_()
+
+
 class Ranker(nn.Module):
     """Features [B, N, F] to logits [B, N, H]."""
 
@@ -45,13 +65,12 @@ class Ranker(nn.Module):
         super().__init__()
         heads = actions + target_on_page
         self.standardize = Standardize(width=features)
-        self.wide = nn.Linear(features, heads)
-        self.deep = MLP(in_width=features, widths=(*hidden, heads), dropout=dropout)
-        rows = list(leaning)
-        self.page_wide = nn.Linear(features, heads) if rows else None
-        self.page_deep = (
-            MLP(in_width=features, widths=(*hidden, heads), dropout=dropout) if rows else None
-        )
+
+        def network() -> WideAndDeep:
+            return WideAndDeep(features=features, heads=heads, hidden=hidden, dropout=dropout)
+
+        self.plain = network()
+        self.differing = network() if leaning else None
         self.calibrate = Platt(actions=heads)
         self.target = target
         self.leaning: Tensor
@@ -61,12 +80,9 @@ class Ranker(nn.Module):
         self._on_page = [heads - 1 if action == target else action for action in self._actions]
         if not target_on_page:
             self._on_page = self._actions
-        self.leaning[rows] = 1.0
-        if self.page_wide is not None and self.page_deep is not None:
-            with torch.no_grad():
-                for last in (self.page_wide, self.page_deep.head):
-                    last.weight.zero_()
-                    last.bias.zero_()
+        self.leaning[list(leaning)] = 1.0
+        if self.differing is not None:
+            self.differing.say_nothing()
 
     def forward(self, features_BNF: Tensor) -> Tensor:
         """Logits of all heads; the target's takes no gradient from the heads that lean on it."""
@@ -80,19 +96,22 @@ class Ranker(nn.Module):
     def own(self, features_BNF: Tensor) -> Tensor:
         """What each head says by itself, [B, N, H]: of a leaning one, how it differs."""
         x_BNF = self.standardize(features_BNF)
-        own_BNH: Tensor = self.wide(x_BNF) + self.deep(x_BNF)
-        if self.page_wide is not None and self.page_deep is not None:
-            on_page_BNH = self.page_wide(x_BNF) + self.page_deep(x_BNF)
-            own_BNH = torch.where(self.leaning > 0, on_page_BNH, own_BNH)
-        return own_BNH
+        own_BNH: Tensor = self.plain(x_BNF)
+        if self.differing is None:
+            return own_BNH
+        return torch.where(self.leaning > 0, self.differing(x_BNF), own_BNH)
+
+    def start_at(self, odds_H: Tensor) -> None:
+        """Begin each head at what it says on average, before it knows of features."""
+        with torch.no_grad():
+            self.plain.wide.bias.copy_(odds_H)
+            if self.differing is not None:
+                self.differing.wide.bias.copy_(odds_H)
 
     def parts(self) -> list[list[nn.Parameter]]:
         """Parameters that learn apart: of what does not lean, and of what does."""
-        apart = {"slope", "page_wide", "page_deep"}
-        parts: dict[bool, list[nn.Parameter]] = {False: [], True: []}
-        for name, parameter in self.named_parameters():
-            parts[name.split(".")[0] in apart].append(parameter)
-        return list(parts.values())
+        differing = [] if self.differing is None else list(self.differing.parameters())
+        return [list(self.plain.parameters()), [self.slope, *differing]]
 
     def probabilities(self, features_BNF: Tensor) -> tuple[Tensor, Tensor]:
         """Calibrated probability of each action on a page and within the horizon, [B, N, A] each.

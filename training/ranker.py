@@ -182,10 +182,7 @@ def _start_at_base_rate(ranker: Ranker, examples: Examples, lesson: Lesson) -> N
             seen = np.average(lesson.chance[place], axis=0, weights=weights)
             first = _log_odds(labels / np.maximum(seen, 0.1), weights)
         odds = np.where(lesson.by_pages, first - odds[lesson.target], odds)
-    with torch.no_grad():
-        for last in (ranker.wide, ranker.page_wide):
-            if last is not None:
-                last.bias.copy_(torch.from_numpy(odds).float())
+    ranker.start_at(torch.from_numpy(odds).float())
 
 
 def _log_odds(labels: npt.NDArray[np.floating], weights: npt.NDArray[np.floating]) -> np.ndarray:

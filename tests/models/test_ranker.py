@@ -33,8 +33,8 @@ def test_what_leans_does_not_pull_at_the_target():
     model(candidates())[..., CLICK].sum().backward()
     rest, apart = model.parts()
     assert all(part.grad is None or part.grad.abs().max() == 0 for part in rest)
-    assert {id(part) for part in apart} >= {id(model.slope), id(model.page_wide.weight)}
-    assert model.page_wide.weight.grad[CLICK].abs().max() > 0
+    assert {id(part) for part in apart} >= {id(model.slope), id(model.differing.wide.weight)}
+    assert model.differing.wide.weight.grad[CLICK].abs().max() > 0
     assert model.slope.grad[CLICK] != 0
 
 
@@ -49,7 +49,7 @@ def test_a_difference_costs_and_a_constant_is_free():
 def test_the_target_has_a_head_more_once_pages_teach_it():
     model = ranker(leaning=[CLICK, 2], target_on_page=True)
     with torch.no_grad():
-        model.page_wide.bias[2] = 1.5  # the third head: an order on a page
+        model.differing.wide.bias[2] = 1.5  # the third head: an order on a page
         on_page, expected = model.probabilities(candidates())
     assert on_page.shape == expected.shape == (2, 30, 2)
     assert torch.equal(on_page[..., CLICK], expected[..., CLICK])

@@ -18,7 +18,7 @@ def test_pages_and_the_horizon_are_outputs_of_their_own(tmp_path):
         features=3, actions=2, hidden=(4,), target=ORDER, leaning=[CLICK, 2], target_on_page=True
     ).eval()
     with torch.no_grad():
-        ranker.page_wide.bias[ORDER_ON_PAGE] = 1.5
+        ranker.differing.wide.bias[ORDER_ON_PAGE] = 1.5
     with quiet_libraries():
         export_ranker(ranker, 3, tmp_path)
     session = ort.InferenceSession(tmp_path / RANKER_FILE, providers=["CPUExecutionProvider"])

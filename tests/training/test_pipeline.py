@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from qianmian.contracts import features as f
+from qianmian.contracts.events import EventType
 from qianmian.errors import ReleaseError, TrainingError
 
 pytestmark = pytest.mark.filterwarnings(
@@ -82,6 +83,16 @@ def test_calibration_is_measured_where_the_horizon_fits(parts):
     assert 0 <= order.ece < 1
     segments = [row for row in rows if row.action == "order" and "activity" in row.segment]
     assert sum(row.candidates for row in segments) == order.candidates
+    of_orders = calibration_rows(
+        bundle,
+        history,
+        dataset,
+        ranked,
+        quotas=SourceQuotas(),
+        horizon_days=14.0,
+        without={EventType.CLICK},
+    )
+    assert {row.action for row in of_orders} == {"order"}
 
 
 def test_newcomers_were_unknown_before_and_acted_since(parts):
@@ -223,6 +234,15 @@ def test_a_release_that_saw_the_test_is_not_evaluated(small_shop, parts):
         path.write_text(text)
 
 
+def test_a_release_whose_ranker_tells_no_horizon_is_not_evaluated(small_shop, parts, monkeypatch):
+    from training import judge as judging
+
+    assert parts[-1].tells_horizon
+    monkeypatch.setattr(type(parts[-1]), "tells_horizon", False)
+    with pytest.raises(ReleaseError, match="train again"):
+        judging.judge(small_shop, "live")
+
+
 def test_labels_never_reach_beyond_the_cut(parts):
     from training.proposals import labels_after
 
@@ -292,7 +312,7 @@ def test_parity_of_numbers_that_are_none_is_not_proven(small_shop, parts):
     folder = ReleaseStore(small_shop.releases).path("live")
     ranker = Ranker(features=3, actions=1, hidden=(4,)).eval()
     with torch.no_grad():
-        ranker.wide.bias.fill_(float("nan"))
+        ranker.plain.wide.bias.fill_(float("nan"))
     assert all(torch.isnan(p).all() for p in RankerExport(ranker)(torch.zeros(1, 1, 3)))
     users = history.known_users(history.cut)[:4]
     states = history.states(f.TWO_TOWER_SERVICE, users, history.cut)

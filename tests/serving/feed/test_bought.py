@@ -12,6 +12,7 @@ from qianmian.contracts import features as f
 from qianmian.events.bought import KEPT_SECONDS, Purchase
 from qianmian.events.changes import Change
 from qianmian.features.user_state import UserState
+from qianmian.workspace import PROJECT_ROOT
 from serving.feed import bought
 from serving.feed.bought import JustBought
 from tests.serving import tiny
@@ -76,6 +77,11 @@ def test_a_long_page_of_the_topic_holds_up_no_order_at_the_door() -> None:
 
     held.add(topic())
     assert items_of(held) == [1, 2, 3]
+
+
+def test_the_reference_tells_how_many() -> None:
+    told = " ".join((PROJECT_ROOT / "docs/reference/stream.md").read_text("utf-8").split())
+    assert f"more than {bought.MOST:,}, or {bought.MOST_OF_ONE} of one shopper" in told
 
 
 def test_orders_are_kept_for_a_time_and_up_to_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
