@@ -31,6 +31,12 @@ class TwoTowerProfile(ConfigModel):
     dropout: float = Field(default=0.1, ge=0, lt=1)
     id_dropout: float = Field(default=0.15, ge=0, lt=1, description="ids hidden in training")
     min_item_count: int = Field(default=3, ge=1, description="target actions for an id row")
+    strangers: float = Field(
+        default=0.05, ge=0, le=1, description="share of users also met without their past"
+    )
+    unseen_items: float = Field(
+        default=0.1, ge=0, lt=1, description="share of a batch's met without their past"
+    )
     users_per_batch: int = Field(default=768, ge=2)
     positives_per_user: int = Field(default=6, ge=1)
     uniform_negatives: int = Field(default=2048, ge=1)
@@ -74,6 +80,12 @@ class RankerProfile(ConfigModel):
         description="proposed for training; wider than in serving, to draw negatives from",
     )
     impressions: ImpressionsProfile = ImpressionsProfile()
+    launched_items: float = Field(
+        default=0.1, ge=0, le=1, description="share of items met as if nobody had acted on them"
+    )
+    launch_users: float = Field(
+        default=0.05, ge=0, le=1, description="share of users who meet them"
+    )
     negatives: int = Field(default=96, ge=1, description="kept for each user and moment")
     epochs: int = Field(default=4, ge=1)
     groups_per_batch: int = Field(default=64, ge=1)

@@ -42,6 +42,7 @@ class Examples:
     moments: npt.NDArray[np.float64]  # [G] epoch seconds at which each group was proposed
     positions: Int32  # [R] place on the page, from 1; 0 for what was proposed and not shown
     shown: npt.NDArray[np.bool_]  # [G] whether the group is a logged page
+    launched: npt.NDArray[np.bool_]  # [G] whether its items were met without their past
 
     @classmethod
     def join(cls, parts: Iterable[Examples]) -> Examples:
@@ -56,6 +57,7 @@ class Examples:
             moments=np.concatenate([p.moments for p in parts]),
             positions=np.concatenate([p.positions for p in parts]),
             shown=np.concatenate([p.shown for p in parts]),
+            launched=np.concatenate([p.launched for p in parts]),
         )
 
     def groups(self, chosen: npt.NDArray[np.bool_]) -> Examples:
@@ -70,6 +72,7 @@ class Examples:
             moments=self.moments[chosen],
             positions=self.positions[rows],
             shown=self.shown[chosen],
+            launched=self.launched[chosen],
         )
 
 
@@ -104,6 +107,7 @@ def examples_at(
         moments=np.full(len(groups), moment),
         positions=np.zeros(sum(sizes), dtype=np.int32),
         shown=np.zeros(len(groups), dtype=np.bool_),
+        launched=np.zeros(len(groups), dtype=np.bool_),
     )
 
 

@@ -78,13 +78,14 @@ def fit_ranker(
         earlier = examples.groups(known)  # with pages of their own, or none
         learned = Lesson.of(earlier, target, places=places)
         rehearsal = _fit(earlier, profile, learned, actions, repeat, rng, progress)
-        line, fitted = line_through(rehearsal, earlier, learned)
+        line, fitted = line_through(rehearsal, earlier.groups(~earlier.launched), learned)
         rehearsal.calibrate.then(line)
-        held_out = examples.groups(~known & (examples.shown | (examples.moments == last)))
+        later = examples.shown | (examples.moments == last)
+        held_out = examples.groups(~known & later & ~examples.launched)
         alike = (lesson.by_pages == learned.by_pages) & np.array(fitted)
         rehearsed, calibrated = line_through(rehearsal, held_out, lesson, alike)
     ranker = _fit(examples, profile, lesson, actions, repeat, rng, progress)
-    line, fitted = line_through(ranker, examples, lesson)
+    line, fitted = line_through(ranker, examples.groups(~examples.launched), lesson)
     ranker.calibrate.then(line)
     if rehearsed is not None:
         ranker.calibrate.then(rehearsed, fitted)
@@ -146,6 +147,8 @@ def _fit(
                 logits_BNH = acting(logits_BNH, _positions(examples, rows), chance)
             scores, wanted = logits_BNH[..., target], labels[..., target]
             proposed, new = weights * (1.0 - shown), features[..., repeat] <= 0
+            # what was launched may have been the user's own: nothing tells what is new
+            new &= ~torch.from_numpy(examples.launched[rows]).unsqueeze(-1)
             loss = (
                 _cross_entropy(logits_BNH, labels, weights, lesson, examples.shown[rows])
                 + profile.listwise_weight * listwise_softmax(scores, wanted, proposed)

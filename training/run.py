@@ -11,6 +11,7 @@ from qianmian.contracts import features as f
 from qianmian.data.store import Dataset
 from qianmian.errors import TrainingError
 from qianmian.features.encoding import UserEncoder
+from qianmian.features.item_table import Int32
 from qianmian.features.snapshots import schedule
 from qianmian.features.store import FeatureRepo
 from training.baselines import counts
@@ -73,7 +74,13 @@ def prepare(history: History, profile: TrainingProfile, progress: Progress) -> R
     return Run(history, profile, encoder, codes, trainer, rng, progress)
 
 
-def codes_at(run: Run, moment: float) -> ItemCodes:
-    """Item codes with the id rows of the items known well enough at a moment."""
+def codes_at(run: Run, moment: float, without: Int32 | None = None) -> ItemCodes:
+    """Item codes with the id rows of the items known well enough at a moment.
+
+    Items `without` a past have none.
+    """
     before = run.history.targets.between(-np.inf, moment)
-    return run.codes.as_of(counts(before, len(run.history.catalogue)))
+    times = counts(before, len(run.history.catalogue))
+    if without is not None:
+        times[without] = 0
+    return run.codes.as_of(times)

@@ -44,6 +44,7 @@ def shown_examples(
         moments=exposures.at[starts],
         positions=exposures.position,
         shown=np.ones(len(starts), dtype=np.bool_),
+        launched=np.zeros(len(starts), dtype=np.bool_),
     )
 
 

@@ -23,11 +23,13 @@ from training.actions import items_by_user
 from training.checkpoint import Checkpoint, Progressed
 from training.exposures import Exposures
 from training.history import History, weekly
+from training.launches import launches
 from training.neighbours import fit_neighbours
 from training.profile import TrainingProfile
 from training.proposals import Examples, examples_at, labels_after
 from training.run import Run, codes_at
 from training.shown import shown_examples
+from training.strangers import draw, then_strangers
 from training.two_tower import Week
 
 
@@ -117,9 +119,14 @@ def read_week(run: Run, start: float, end: float) -> Week | None:
     states = run.history.states(f.TWO_TOWER_SERVICE, users, start)
     positives = [acted[user] for user in users.tolist()]
     drawn = np.bincount(np.concatenate(positives), minlength=len(run.history.catalogue))
+    share, seed = run.profile.two_tower.strangers, run.profile.seed
+    twins = draw(len(users), share, what="strangers", seed=seed, moment=start)
+    everyone = then_strangers(states, set(twins), run.history.catalogue)
+    inputs = run.encoder.encode(((state, start) for state in everyone), len(users) + len(twins))
+    inputs[USER_ROW][len(users) :] = 0
     return Week(
-        inputs=run.encoder.encode(((state, start) for state in states), len(users)),
-        positives=positives,
+        inputs=inputs,
+        positives=positives + [positives[twin] for twin in twins],
         item_dense=torch.from_numpy(item_dense(run.history.items(start), start)),
         codes=codes_at(run, start),
         share=torch.from_numpy(drawn / drawn.sum()).float(),
@@ -130,28 +137,32 @@ def proposals(run: Run, moment: float) -> Examples:
     """Candidates for every user as of a moment, labelled by what followed.
 
     Users who came within the horizon take part as what they were then, unknown: the ranker meets
-    such visitors in serving.
+    such visitors in serving. Some items take part once more as if nobody had acted on them.
     """
     history = run.history
     items = history.items(moment)
     codes = codes_at(run, moment)
     vectors = run.trainer.item_vectors(torch.from_numpy(item_dense(items, moment)), codes)
-    horizon = run.profile.ranker.horizon_days * SECONDS_PER_DAY
-    known, came = history.known_users(moment), history.newcomers(moment, moment + horizon)
+    profile = run.profile.ranker
+    labels = labels_after(history, moment, profile.horizon_days)
+    end = moment + profile.horizon_days * SECONDS_PER_DAY
+    known, came = history.known_users(moment), history.newcomers(moment, end)
     users = np.concatenate([known, came])
     states = list(history.states(f.RANKER_SERVICE, users, moment))
     inputs = run.encoder.encode(((state, moment) for state in states), len(states))
     inputs[USER_ROW][len(known) :] = 0  # nobody had an id row for them then
     user_vectors = run.trainer.user_vectors(inputs, len(states), codes)
-    return examples_at(
+    proposed = examples_at(
         zip(users.tolist(), states, user_vectors, strict=True),
         moment=moment,
         pool=Pool.build(items, vectors, neighbours_at(run, moment), seen_items(history, moment)),
         features=RankingFeatures(items, vectors, run.encoder.affinity_columns, moment),
-        labels=labels_after(history, moment, run.profile.ranker.horizon_days),
-        profile=run.profile.ranker,
+        labels=labels,
+        profile=profile,
         rng=run.rng,
     )
+    met = launches(run, moment, items, vectors, known, states[: len(known)], labels)
+    return proposed if met is None else Examples.join([proposed, met])
 
 
 def logged_pages(run: Run) -> Exposures | None:

@@ -27,13 +27,14 @@ from torchrec.optim.rowwise_adagrad import RowWiseAdagrad
 
 from models.embeddings import Embeddings
 from models.losses import sampled_softmax
-from models.two_tower import ItemTower, TwoTower, UserTower, tables
+from models.two_tower import ITEM_ROWS, USER_ROWS, ItemTower, TwoTower, UserTower, tables
 from qianmian.contracts.events import EVENT_CODE
 from qianmian.features.encoding import (
     DENSE_FEATURES,
     ITEM_DENSE_FEATURES,
     Inputs,
     UserEncoder,
+    unseen_dense,
 )
 from qianmian.features.item_table import Float32, Int32, ItemTable
 from training.batches import ItemCodes, item_batch, user_batch
@@ -47,7 +48,7 @@ USER_CHUNK = 2_048
 class Week:
     """What happened between two moments, as the two-tower model learns it."""
 
-    inputs: Inputs  # users with a target action in the week, as known at its start
+    inputs: Inputs  # users with a target action in the week, as known at its start; then strangers
     positives: list[Int32]  # for each user the distinct items acted on
     item_dense: Tensor  # [n, S] statistics at the start of the week
     codes: ItemCodes  # which items had an id row at the start of the week
@@ -161,7 +162,7 @@ class TwoTowerTrainer:
         ).clamp(max=1.0)
         batch = user_batch(week.inputs, rows, week.codes)
         batch.update(item_batch(items, week.item_dense, week.codes))
-        self._hide_ids(batch)
+        hide(batch, profile, rng)
         users_UD, items_ID = self._model(batch)
         loss = sampled_softmax(
             users_UD @ items_ID.T, _membership(week, rows, items), expected.log()
@@ -171,13 +172,6 @@ class TwoTowerTrainer:
         nn.utils.clip_grad_norm_(self._optimizer.param_groups[0]["params"], 5.0)
         self._optimizer.step()
         return float(loss.detach())
-
-    def _hide_ids(self, batch: dict[str, Tensor]) -> None:
-        """Id dropout: some users and items are known by their side features alone."""
-        for name in ("item_rows", "user_rows"):
-            rows = batch[name]
-            hidden = self._rng.random(len(rows)) < self._profile.id_dropout
-            batch[name] = rows.masked_fill(torch.from_numpy(hidden), 0)
 
     @torch.no_grad()
     def user_vectors(self, inputs: Inputs, size: int, codes: ItemCodes) -> Float32:
@@ -240,6 +234,24 @@ class TwoTowerTrainer:
         """The unsharded model with the trained weights, for export."""
         self._plain.load_state_dict(self.state_dict())
         return self._plain.eval()
+
+
+def hide(batch: dict[str, Tensor], profile: TwoTowerProfile, rng: np.random.Generator) -> None:
+    """Id dropout: some users and items of a batch are known by their side features alone.
+
+    Some items have no statistics either, like those that nobody acted on yet: what is left is their
+    attributes (cf. DropoutNet: Volkovs et al., 2017).
+    """
+
+    def drawn(rows: Tensor, share: float) -> Tensor:
+        return torch.from_numpy(rng.random(len(rows)) < share)
+
+    unseen = drawn(batch[ITEM_ROWS], profile.unseen_items)
+    for name in (ITEM_ROWS, USER_ROWS):
+        batch[name] = batch[name].masked_fill(drawn(batch[name], profile.id_dropout), 0)
+    batch[ITEM_ROWS] = batch[ITEM_ROWS].masked_fill(unseen, 0)
+    blank = torch.from_numpy(unseen_dense())
+    batch["item_dense"] = torch.where(unseen.unsqueeze(-1), blank, batch["item_dense"])
 
 
 def start_process_group() -> None:

@@ -70,7 +70,7 @@ def lambdarank(
     import lightgbm as lgb
 
     target = history.predicted.index(history.target)
-    examples = examples.groups(~examples.shown)
+    examples = examples.groups(~(examples.shown | examples.launched))
     data = lgb.Dataset(
         examples.features,
         examples.labels[:, target],

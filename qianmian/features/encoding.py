@@ -221,6 +221,13 @@ def item_dense(items: ItemTable, now: float, rows: Int32 | None = None) -> Float
     return np.column_stack(columns).astype(np.float32)
 
 
+def unseen_dense() -> Float32:
+    """What `item_dense` says of an item without any event, float32 [S]."""
+    row = np.zeros(len(ITEM_DENSE_FEATURES), dtype=np.float32)
+    row[-1] = log_days(_NEVER_SECONDS)
+    return row
+
+
 def squash(values: Float32) -> Float32:
     """Signed log1p: keeps shares and rates nearly as they are and tames counts and money."""
     return np.sign(values) * np.log1p(np.abs(values))

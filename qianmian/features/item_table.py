@@ -102,6 +102,17 @@ class ItemTable:
         last[rows] = frame[f.LAST_SEEN_AT].to_numpy(dtype=float)[known]
         return replace(self, statistics=statistics, first_seen_at=first, last_seen_at=last)
 
+    def unseen(self, rows: Int32) -> ItemTable:
+        """The same catalogue before anybody acted on some items."""
+        kept = np.ones(len(self), dtype=np.float32)
+        kept[rows] = 0.0
+        return replace(
+            self,
+            statistics=self.statistics * kept[:, None],
+            first_seen_at=self.first_seen_at * kept,
+            last_seen_at=self.last_seen_at * kept,
+        )
+
     def update_statistics(
         self, rows: Int32, values: Float32, first: Float64, last: Float64
     ) -> None:

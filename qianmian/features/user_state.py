@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 
 import numpy as np
@@ -45,6 +45,19 @@ class Ledger:
     visits: npt.NDArray[np.int64]  # [M] bit k: the k-th last visit held the item
     decayed: Float32  # [M, H] as of `as_of`
     as_of: float
+
+    def take(self, rows: npt.NDArray[np.generic]) -> Ledger:
+        """Some of the entries (indices or a mask)."""
+        return replace(
+            self,
+            items=self.items[rows],
+            counts=self.counts[rows],
+            quantities=self.quantities[rows],
+            first_at=self.first_at[rows],
+            last_at=self.last_at[rows],
+            visits=self.visits[rows],
+            decayed=self.decayed[rows],
+        )
 
     def decayed_at(self, now: float, rows: npt.NDArray[np.intp]) -> Float32:
         """Decayed counts of some rows carried forward to `now`, float32 [rows, H]."""
@@ -115,6 +128,21 @@ class UserState:
                 if f.affinity_values(name) in row
             },
             exposure=_exposure(row, items),
+        )
+
+    def of_items(self, kept: npt.NDArray[np.bool_]) -> UserState:
+        """The user without recent actions on, and without, the other items.
+
+        `kept` is bool [n] over the catalogue. What sums up all items (activity, preferences, tags)
+        stays as it is.
+        """
+        recent, ledger = kept[self.recent_items], kept[self.ledger.items]
+        return replace(
+            self,
+            recent_items=self.recent_items[recent],
+            recent_codes=self.recent_codes[recent],
+            recent_at=self.recent_at[recent],
+            ledger=self.ledger.take(ledger),
         )
 
 

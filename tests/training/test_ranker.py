@@ -30,6 +30,7 @@ def proposed(rng, *, groups=200, actions=2, moments=(0.0,)):
         moments=np.repeat(np.array(moments), groups // len(moments)),
         positions=np.zeros(rows, dtype=np.int32),
         shown=np.zeros(groups, dtype=bool),
+        launched=np.zeros(groups, dtype=bool),
     )
 
 
@@ -51,6 +52,7 @@ def pages(rng, *, groups=3000, examination=1.0):
         moments=np.arange(groups) * 60.0,
         positions=positions,
         shown=np.ones(groups, dtype=bool),
+        launched=np.zeros(groups, dtype=bool),
     )
 
 

@@ -1,0 +1,58 @@
+"""What the two-tower trainer hides from the towers, so that they learn to do without."""
+
+import numpy as np
+import pytest
+import torch
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"
+)
+
+
+@pytest.fixture
+def batch():
+    from models.two_tower import ITEM_ROWS, USER_ROWS
+    from qianmian.features.encoding import ITEM_DENSE_FEATURES
+
+    return {
+        ITEM_ROWS: torch.arange(1, 401),
+        USER_ROWS: torch.arange(1, 401),
+        "item_dense": torch.ones(400, len(ITEM_DENSE_FEATURES)),
+    }
+
+
+def hidden(batch, **shares):
+    from training.profile import TwoTowerProfile
+    from training.two_tower import hide
+
+    given = dict(batch)
+    hide(given, TwoTowerProfile(**shares), np.random.default_rng(1))
+    return given
+
+
+def test_nothing_is_hidden_where_the_profile_says_so(batch):
+    given = hidden(batch, id_dropout=0.0, unseen_items=0.0)
+    assert all(torch.equal(given[name], batch[name]) for name in batch)
+
+
+def test_an_unseen_item_has_neither_id_row_nor_statistics(batch):
+    from models.two_tower import ITEM_ROWS, USER_ROWS
+    from qianmian.features.encoding import unseen_dense
+
+    given = hidden(batch, id_dropout=0.0, unseen_items=0.3)
+    unseen = given[ITEM_ROWS] == 0
+    assert 80 < int(unseen.sum()) < 160
+    assert torch.equal(given["item_dense"][unseen][0], torch.from_numpy(unseen_dense()))
+    assert (given["item_dense"][unseen] == given["item_dense"][unseen][0]).all()
+    assert (given["item_dense"][~unseen] == 1).all()
+    assert torch.equal(given[USER_ROWS], batch[USER_ROWS])
+    assert (batch["item_dense"] == 1).all()  # the week's statistics stay as they were
+
+
+def test_a_hidden_id_leaves_the_statistics(batch):
+    from models.two_tower import ITEM_ROWS, USER_ROWS
+
+    given = hidden(batch, id_dropout=0.3, unseen_items=0.0)
+    for name in (ITEM_ROWS, USER_ROWS):
+        assert 80 < int((given[name] == 0).sum()) < 160
+    assert torch.equal(given["item_dense"], batch["item_dense"])
