@@ -263,3 +263,13 @@ def test_pages_on_which_nothing_came_say_nothing_of_the_target():
     fresh = rng.normal(size=(2000, WIDTH)).astype(np.float32)
     truth = sigmoid(-2 + fresh[:, 1])
     assert chances(ranker, fresh)[:, 1].mean() == pytest.approx(truth.mean(), rel=0.2)
+
+
+@pytest.mark.parametrize("moments", [(0.0,), (0.0, 40 * 86_400.0)])  # without and with a rehearsal
+def test_launches_do_not_move_the_chances_of_known_items(moments):
+    rng = np.random.default_rng(0)
+    known = proposed(rng, groups=600, moments=moments)
+    more = proposed(rng, groups=300, moments=moments)
+    launched = replace(more, labels=np.ones_like(more.labels), launched=np.ones_like(more.launched))
+    order = chances(fit(Examples.join([known, launched])), known.features)[:, 1]
+    assert order.mean() == pytest.approx(known.labels[:, 1].mean(), rel=0.1)
