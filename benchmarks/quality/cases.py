@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,6 +39,7 @@ class Case:
     what: str
     dataset: str
     venue: str | None = None  # pool that ranking is restricted to; its period is the test
+    earlier_days: int = 0  # how much sooner the split of the data set falls
 
 
 #: Campaign 18 lies in the final test; nothing is chosen on it.
@@ -45,6 +47,12 @@ CASES: Final = {
     case.name: case
     for case in (
         Case("complete-journey", "weeks 50 to 53, the whole catalogue", DEFAULT_DATASET),
+        Case(
+            "complete-journey-early",
+            "the same eight weeks earlier: weeks 42 to 45",
+            "complete-journey-early",
+            earlier_days=56,
+        ),
         Case("ml-100k", "the last fifth of the ratings by time", "ml-100k"),
         *(
             Case(f"campaign-{n}", f"campaign {n} from its first day, its pool", f"campaign-{n}", n)
@@ -92,10 +100,10 @@ def _source(case: Case, home: Path, progress: Progress) -> str:
     folder = home / "sources" / case.dataset
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    if case.venue is None:
+    if case.venue is None and not case.earlier_days:
         _ratings(folder)
     else:
-        _campaign(case.venue, folder, home, progress)
+        _split_anew(case, folder, home, progress)
     return str(folder)
 
 
@@ -109,8 +117,8 @@ def _ratings(folder: Path) -> None:
     declare(folder, {"title": "MovieLens 100K", "split": {"train_end": cut.isoformat()}})
 
 
-def _campaign(venue: str, folder: Path, home: Path, progress: Progress) -> None:
-    """Complete Journey with the split at the start of a campaign, the test its period."""
+def _split_anew(case: Case, folder: Path, home: Path, progress: Progress) -> None:
+    """Complete Journey with another split: earlier, or around the period of a campaign."""
     whole = Workspace(home, DEFAULT_DATASET)
     if not (whole.data / c.IMPORT_FILE).is_file():
         progress("complete-journey: importing")
@@ -118,15 +126,22 @@ def _campaign(venue: str, folder: Path, home: Path, progress: Progress) -> None:
     dataset = Dataset.open(whole)
     for path in whole.data.glob("*.parquet"):
         shutil.copy(path, folder)
+    begin, end = _period(case, dataset)
+    split = {"train_end": begin.isoformat(), "test_end": end.isoformat()}
+    declare(folder, {**declared(dataset.spec), "split": split})
+
+
+def _period(case: Case, dataset: Dataset) -> tuple[datetime, datetime]:
+    """First moment of the test, and the first after it."""
+    if case.venue is None:
+        earlier, split = timedelta(days=case.earlier_days), dataset.spec.split
+        return split.train_end - earlier, split.test_end - earlier
     venues = dataset.venues()
     if venues is None:
-        raise NotFoundError("venue", venue, ())
-    period = venues.set_index(venues[c.VENUE_ID].astype(str)).loc[venue]
-    split = {
-        "train_end": period[c.STARTS_AT].isoformat(),
-        "test_end": period[c.ENDS_AT].isoformat(),
-    }
-    declare(folder, {**declared(dataset.spec), "split": split})
+        raise NotFoundError("venue", case.venue, ())
+    period = venues.set_index(venues[c.VENUE_ID].astype(str)).loc[case.venue]
+    begin, end = (period[name].to_pydatetime() for name in (c.STARTS_AT, c.ENDS_AT))
+    return begin, end
 
 
 def declared(spec: DatasetSpec) -> dict[str, Any]:

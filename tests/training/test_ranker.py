@@ -273,3 +273,17 @@ def test_launches_do_not_move_the_chances_of_known_items(moments):
     launched = replace(more, labels=np.ones_like(more.labels), launched=np.ones_like(more.launched))
     order = chances(fit(Examples.join([known, launched])), known.features)[:, 1]
     assert order.mean() == pytest.approx(known.labels[:, 1].mean(), rel=0.1)
+
+
+def test_launches_say_nothing_of_the_order_of_what_is_new_to_a_user():
+    """The users of the shop had everything before: only launches could be new, and are not."""
+    rng = np.random.default_rng(1)
+    known, launched = proposed(rng), proposed(rng)
+    known.features[:, -1], launched.features[:, -1] = 1.0, 0.0  # is_repeat
+    examples = Examples.join([known, replace(launched, launched=np.ones_like(launched.launched))])
+    without, heavy = (
+        chances(trained(examples, new_weight=weight).model, known.features) for weight in (0.0, 9.0)
+    )
+    np.testing.assert_array_equal(without, heavy)
+    told = Examples.join([known, launched])  # as if they were not marked
+    assert not np.allclose(without, chances(trained(told, new_weight=9.0).model, known.features))
