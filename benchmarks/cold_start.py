@@ -27,6 +27,7 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
+from benchmarks import mistakes
 from benchmarks.quality.cases import case_of, declare, declared, prepare
 from qianmian.contracts import columns as c
 from qianmian.data.importing import import_source
@@ -203,4 +204,5 @@ def _options() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    with mistakes.told():
+        main()

@@ -37,6 +37,7 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
+from benchmarks import mistakes
 from benchmarks.quality import peers
 from benchmarks.quality.cases import Case, case_of, pool_of, prepare
 from qianmian.contracts import columns as c
@@ -287,4 +288,5 @@ def _options() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    with mistakes.told():
+        main()

@@ -24,6 +24,8 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks import mistakes
+
 #: Settings that slow numpy down; dropped before numpy is imported.
 SLOWING: Final = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 FIRST_SEED: Final = 17
@@ -88,4 +90,5 @@ def _options() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    with mistakes.told():
+        main()
