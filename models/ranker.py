@@ -10,12 +10,17 @@ the target's logit and how its action differs from it, by a network of its own: 
 pages at the target's expense. Once pages teach it, the target has two heads: within the horizon,
 shown or not, and on a page.
 
+A ranker may hold several of these, its members, which learn apart, each from a start of its own.
+The graph averages their logits (deep ensembles, Lakshminarayanan et al., 2017), so that what one of
+them owes to its start and its batches weighs less; calibration stands behind the mean.
+
 Shapes: `B` users, `N` candidates, `F` features, `A` actions, `H` heads (`A`, or one more).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -44,58 +49,46 @@ class WideAndDeep(nn.Module):
                 last.bias.zero_()
 
 
-class Ranker(nn.Module):
-    """Features [B, N, F] to logits [B, N, H]."""
+class Member(nn.Module):
+    """Standardized features [B, N, F] to logits [B, N, H], by networks that no other member has."""
 
     def __init__(
         self,
         *,
         features: int,
-        actions: int,
+        heads: int,
         hidden: Sequence[int],
-        dropout: float = 0.1,
-        target: int = 0,
-        leaning: Sequence[int] = (),
-        target_on_page: bool = False,
+        dropout: float,
+        target: int,
+        leaning: Sequence[int],
     ) -> None:
-        """`leaning` heads start in the order of the `target` action and learn what differs.
-
-        With `target_on_page` there is a head behind those of the actions: the target on a page.
-        """
+        """`leaning` heads start in the order of the `target` head and learn what differs."""
         super().__init__()
-        heads = actions + target_on_page
-        self.standardize = Standardize(width=features)
 
         def network() -> WideAndDeep:
             return WideAndDeep(features=features, heads=heads, hidden=hidden, dropout=dropout)
 
         self.plain = network()
         self.differing = network() if leaning else None
-        self.calibrate = Platt(actions=heads)
         self.target = target
         self.leaning: Tensor
         self.register_buffer("leaning", torch.zeros(heads))
         self.slope = nn.Parameter(torch.ones(heads))
-        self._actions = list(range(actions))
-        self._on_page = [heads - 1 if action == target else action for action in self._actions]
-        if not target_on_page:
-            self._on_page = self._actions
         self.leaning[list(leaning)] = 1.0
         if self.differing is not None:
             self.differing.say_nothing()
 
-    def forward(self, features_BNF: Tensor) -> Tensor:
+    def forward(self, x_BNF: Tensor) -> Tensor:
         """Logits of all heads; the target's takes no gradient from the heads that lean on it."""
-        return self.lean(self.own(features_BNF))
+        return self.lean(self.own(x_BNF))
 
     def lean(self, own_BNH: Tensor) -> Tensor:
         """What the heads say by themselves to logits, [B, N, H]."""
         target_BN1 = own_BNH[..., self.target : self.target + 1].detach()
         return own_BNH + target_BN1 * (self.leaning * self.slope)
 
-    def own(self, features_BNF: Tensor) -> Tensor:
+    def own(self, x_BNF: Tensor) -> Tensor:
         """What each head says by itself, [B, N, H]: of a leaning one, how it differs."""
-        x_BNF = self.standardize(features_BNF)
         own_BNH: Tensor = self.plain(x_BNF)
         if self.differing is None:
             return own_BNH
@@ -112,6 +105,52 @@ class Ranker(nn.Module):
         """Parameters that learn apart: of what does not lean, and of what does."""
         differing = [] if self.differing is None else list(self.differing.parameters())
         return [list(self.plain.parameters()), [self.slope, *differing]]
+
+
+class Ranker(nn.Module):
+    """Features [B, N, F] to logits [B, N, H]: the mean of what its members say."""
+
+    def __init__(
+        self,
+        *,
+        features: int,
+        actions: int,
+        hidden: Sequence[int],
+        dropout: float = 0.1,
+        target: int = 0,
+        leaning: Sequence[int] = (),
+        target_on_page: bool = False,
+        members: int = 1,
+    ) -> None:
+        """`leaning` heads start in the order of the `target` action and learn what differs.
+
+        With `target_on_page` there is a head behind those of the actions: the target on a page.
+        """
+        super().__init__()
+        heads = actions + target_on_page
+        self.standardize = Standardize(width=features)
+        networks = nn.ModuleList(
+            Member(
+                features=features,
+                heads=heads,
+                hidden=hidden,
+                dropout=dropout,
+                target=target,
+                leaning=leaning,
+            )
+            for _ in range(members)
+        )
+        self.members = cast("Sequence[Member]", networks)  # torch's list does not say of what
+        self.calibrate = Platt(actions=heads)
+        self._actions = list(range(actions))
+        self._on_page = [heads - 1 if action == target else action for action in self._actions]
+        if not target_on_page:
+            self._on_page = self._actions
+
+    def forward(self, features_BNF: Tensor) -> Tensor:
+        """Logits of all heads, before calibration."""
+        x_BNF = self.standardize(features_BNF)
+        return torch.stack([member(x_BNF) for member in self.members]).mean(dim=0)
 
     def probabilities(self, features_BNF: Tensor) -> tuple[Tensor, Tensor]:
         """Calibrated probability of each action on a page and within the horizon, [B, N, A] each.

@@ -1,8 +1,8 @@
 """Calibrates a ranker: what its logits mean as probabilities, on what is held out in time.
 
 Two lines (Platt, 1999) stand behind each other in every head. The first takes out what training
-left of this one network, stopped early and with units dropped out: it is fitted on the very rows
-that the network learned from. The second takes out what time does. It comes from a rehearsal, a
+left of this one ranker, stopped early and with units dropped out: it is fitted on the very rows
+that the ranker learned from. The second takes out what time does. It comes from a rehearsal, a
 ranker that learned only what was known before the last moment: behind a first line of its own, it
 is held to what followed. The ranker of the release gets its own first line and the rehearsal's
 second. With one line alone the noise of two trainings goes into the probabilities.

@@ -71,6 +71,7 @@ class ImpressionsProfile(ConfigModel):
 class RankerProfile(ConfigModel):
     """Knobs of the ranker and its training."""
 
+    members: int = Field(default=1, ge=1, le=8, description="networks whose logits are averaged")
     hidden: tuple[int, ...] = (128, 64)
     dropout: float = Field(default=0.1, ge=0, lt=1)
     snapshots: int = Field(default=5, ge=1, description="moments at which candidates are proposed")

@@ -11,7 +11,7 @@ or one more: the target on a page).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,17 +20,18 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from models.losses import listwise_softmax, spread, weighted_bce
-from models.position import acting
-from models.ranker import Ranker
+from models.layers import Standardize
+from models.ranker import Member, Ranker
 from qianmian.features.user_state import SECONDS_PER_DAY
 from training.calibrate import line_through
 from training.lesson import Lesson, with_target_on_page
 from training.profile import RankerProfile
 from training.proposals import Examples
+from training.ranker_loss import Batch, RankerLoss
 
 _HOURS_PER_DAY: Final = 24.0
 _HASTE: Final = 10.0  # of slopes, against the ranker's learning rate
+_GRADIENT: Final = 5.0  # norm at which the gradients of each part are clipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,7 @@ def _fit(
     rng: np.random.Generator,
     progress: Callable[[str], None],
 ) -> Ranker:
+    """Train the members one after another, each from its own start and on its own batches."""
     ranker = Ranker(
         features=examples.features.shape[1],
         actions=actions,
@@ -120,58 +122,60 @@ def _fit(
         target=lesson.target,
         leaning=np.flatnonzero(lesson.by_pages).tolist(),
         target_on_page=examples.labels.shape[1] > actions,
+        members=profile.members,
     )
     ranker.standardize.fit(torch.from_numpy(examples.features))
-    target = lesson.target
-    _start_at_base_rate(ranker, examples, lesson)
-    chance = torch.from_numpy(lesson.chance).float()
-    plain = [p for p in ranker.parameters() if p is not ranker.slope]
-    optimizer = torch.optim.AdamW(plain, lr=profile.lr, weight_decay=1e-4)
-    optimizer.add_param_group({"params": [ranker.slope], "weight_decay": 0.0})
-    rates = [profile.lr, _HASTE * profile.lr]
-    groups = len(examples.starts) - 1
-    prior = lesson.prior(examples, profile.impressions.prior_pages)
-    batches = max(1, groups // profile.groups_per_batch)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=rates, total_steps=batches * profile.epochs
-    )
-    for epoch in range(profile.epochs):
-        ranker.train()
-        losses = []
-        for rows in np.array_split(rng.permutation(groups), batches):
-            features, labels, weights = _pad(examples, rows)
-            shown = torch.from_numpy(examples.shown[rows]).float().unsqueeze(-1)
-            own_BNH = ranker.own(features)
-            logits_BNH = ranker.lean(own_BNH)
-            if len(chance):
-                logits_BNH = acting(logits_BNH, _positions(examples, rows), chance)
-            scores, wanted = logits_BNH[..., target], labels[..., target]
-            proposed, new = weights * (1.0 - shown), features[..., repeat] <= 0
-            # what was launched may have been the user's own: nothing tells what is new
-            new &= ~torch.from_numpy(examples.launched[rows]).unsqueeze(-1)
-            loss = (
-                _cross_entropy(logits_BNH, labels, weights, lesson, examples.shown[rows])
-                + profile.listwise_weight * listwise_softmax(scores, wanted, proposed)
-                + profile.new_weight * listwise_softmax(scores, wanted * new, proposed * new)
-            )
-            for head in np.flatnonzero(lesson.by_pages).tolist():
-                on_page, acted = weights * shown, labels[..., head]
-                order = listwise_softmax(logits_BNH[..., head], acted, on_page)
-                difference = spread(own_BNH[..., head], on_page)
-                loss = loss + profile.listwise_weight * order + prior[head] * difference
-            optimizer.zero_grad()
-            loss.backward()
-            for part in ranker.parts():
-                nn.utils.clip_grad_norm_(part, 5.0)
-            optimizer.step()
-            schedule.step()
-            losses.append(float(loss.detach()))
-        progress(f"ranker epoch {epoch + 1}/{profile.epochs}: loss {np.mean(losses):.4f}")
+    odds_H = _base_rates(examples, lesson)
+    loss = RankerLoss.of(examples, profile, lesson, repeat=repeat)
+    for number, member in enumerate(ranker.members, start=1):
+        name = "ranker" if profile.members == 1 else f"ranker {number}/{profile.members}"
+        member.start_at(odds_H)
+        for epoch, lost in enumerate(_taught(member, ranker.standardize, examples, loss, rng), 1):
+            progress(f"{name} epoch {epoch}/{profile.epochs}: loss {lost:.4f}")
     return ranker.eval()
 
 
-def _start_at_base_rate(ranker: Ranker, examples: Examples, lesson: Lesson) -> None:
-    """Start each head at the log odds of its action, so that training need not find them.
+def _taught(
+    member: Member,
+    standardize: Standardize,
+    examples: Examples,
+    loss: RankerLoss,
+    rng: np.random.Generator,
+) -> Iterator[float]:
+    """Train one member; gives the mean loss of each epoch."""
+    profile, groups = loss.profile, len(examples.starts) - 1
+    batches = max(1, groups // profile.groups_per_batch)
+    optimizer, schedule = _optimizer(member, profile, steps=batches * profile.epochs)
+    member.train()
+    for _ in range(profile.epochs):
+        losses = []
+        for chosen in np.array_split(rng.permutation(groups), batches):
+            batch = Batch.of(examples, chosen)
+            lost = loss.of_batch(member, standardize(batch.features), batch)
+            optimizer.zero_grad()
+            lost.backward()
+            for part in member.parts():
+                nn.utils.clip_grad_norm_(part, _GRADIENT)
+            optimizer.step()
+            schedule.step()
+            losses.append(float(lost.detach()))
+        yield float(np.mean(losses))
+
+
+def _optimizer(
+    member: Member, profile: RankerProfile, *, steps: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    """Slopes are few, learn fast and do not decay."""
+    plain = [p for p in member.parameters() if p is not member.slope]
+    optimizer = torch.optim.AdamW(plain, lr=profile.lr, weight_decay=1e-4)
+    optimizer.add_param_group({"params": [member.slope], "weight_decay": 0.0})
+    rates = [profile.lr, _HASTE * profile.lr]
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=rates, total_steps=steps)
+    return optimizer, schedule
+
+
+def _base_rates(examples: Examples, lesson: Lesson) -> Tensor:
+    """Log odds of each head's action, [H], at which it starts: training need not find them.
 
     What pages teach starts at its rate in the first place.
     """
@@ -185,7 +189,7 @@ def _start_at_base_rate(ranker: Ranker, examples: Examples, lesson: Lesson) -> N
             seen = np.average(lesson.chance[place], axis=0, weights=weights)
             first = _log_odds(labels / np.maximum(seen, 0.1), weights)
         odds = np.where(lesson.by_pages, first - odds[lesson.target], odds)
-    ranker.start_at(torch.from_numpy(odds).float())
+    return torch.from_numpy(odds).float()
 
 
 def _log_odds(labels: npt.NDArray[np.floating], weights: npt.NDArray[np.floating]) -> np.ndarray:
@@ -194,47 +198,3 @@ def _log_odds(labels: npt.NDArray[np.floating], weights: npt.NDArray[np.floating
     rate = np.clip(rate, 1e-6, 1 - 1e-6)
     odds: np.ndarray = np.log(rate / (1 - rate))
     return odds
-
-
-def _cross_entropy(
-    logits_BNH: Tensor,
-    labels_BNH: Tensor,
-    weights_BN: Tensor,
-    lesson: Lesson,
-    shown: npt.NDArray[np.bool_],
-) -> Tensor:
-    """What proposals teach weighs as much beside pages as without them."""
-    if not (lesson.by_pages.any() or shown.any()):
-        return weighted_bce(logits_BNH, labels_BNH, weights_BN)
-    taught = torch.from_numpy(lesson.teaches(shown)).float()
-    of_pages = torch.from_numpy(lesson.by_pages).float()
-    total = logits_BNH.new_zeros(())
-    for heads in (1.0 - of_pages, of_pages):
-        total = total + weighted_bce(logits_BNH, labels_BNH, weights_BN, taught * heads)
-    return total
-
-
-def _positions(examples: Examples, groups: np.ndarray) -> Tensor:
-    """Places of the groups' rows, [B, N]; padding has place 0."""
-    places, inside = _places(examples, groups)
-    return torch.from_numpy(np.where(inside, examples.positions[places], 0).astype(np.int64))
-
-
-def _pad(examples: Examples, groups: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-    """Rows of the groups as [B, N, ...]; padding has weight 0."""
-    places, inside = _places(examples, groups)
-    return (
-        torch.from_numpy(examples.features[places]),
-        torch.from_numpy(examples.labels[places]),
-        torch.from_numpy(np.where(inside, examples.weights[places], 0.0).astype(np.float32)),
-    )
-
-
-def _places(
-    examples: Examples, groups: np.ndarray
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Row numbers of the groups as [B, N], and which of them are no padding."""
-    starts, ends = examples.starts[groups], examples.starts[groups + 1]
-    places = starts[:, None] + np.arange(int((ends - starts).max()))[None, :]
-    inside = places < ends[:, None]
-    return np.where(inside, places, 0), inside

@@ -312,7 +312,7 @@ def test_parity_of_numbers_that_are_none_is_not_proven(small_shop, parts):
     folder = ReleaseStore(small_shop.releases).path("live")
     ranker = Ranker(features=3, actions=1, hidden=(4,)).eval()
     with torch.no_grad():
-        ranker.plain.wide.bias.fill_(float("nan"))
+        ranker.members[0].plain.wide.bias.fill_(float("nan"))
     assert all(torch.isnan(p).all() for p in RankerExport(ranker)(torch.zeros(1, 1, 3)))
     users = history.known_users(history.cut)[:4]
     states = history.states(f.TWO_TOWER_SERVICE, users, history.cut)
