@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qianmian.features.user_state import SECONDS_PER_DAY
-from training.actions import Actions
+from training.actions import Actions, distinct
 
 HALF_LIFE_DAYS = 84.0
 RECENT_DAYS = 28.0
@@ -26,7 +26,7 @@ def popularity(targets: Actions, items: int, cut: float) -> npt.NDArray[np.float
     Of the windows from a week to all time this was the strongest on items new to a user.
     """
     recent = targets.between(cut - RECENT_DAYS * SECONDS_PER_DAY, cut)
-    pairs = np.unique(recent.users.astype(np.int64) * items + recent.items)
+    pairs = distinct(recent.users.astype(np.int64) * items + recent.items)
     users = np.bincount(pairs % items, minlength=items)
     total = counts(targets, items)
     blended: npt.NDArray[np.float64] = users + total / (total.max(initial=0.0) + 1.0)

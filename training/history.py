@@ -25,7 +25,7 @@ from qianmian.errors import TrainingError
 from qianmian.features.item_table import Int32, ItemTable
 from qianmian.features.store import FeatureRepo
 from qianmian.features.user_state import UserState
-from training.actions import Actions
+from training.actions import Actions, distinct
 from training.exposures import Exposures
 
 
@@ -95,7 +95,7 @@ class History:
     def newcomers(self, start: float, end: float) -> Int32:
         """Codes of users first seen in [start, end), with a target action in it."""
         first = np.flatnonzero((self._first_event >= start) & (self._first_event < end))
-        acted = np.unique(self.targets.between(start, end).users)
+        acted = distinct(self.targets.between(start, end).users)
         return np.intersect1d(first, acted).astype(np.int32)
 
     def states(self, service: str, users: Int32, moment: float) -> Iterator[UserState]:
@@ -114,7 +114,7 @@ class History:
     def items(self, moment: float) -> ItemTable:
         """The catalogue with the statistics as they were at a moment, by point-in-time join."""
         before = self.targets.between(-np.inf, moment)
-        seen = self.catalogue.item_ids[np.unique(before.items)]
+        seen = self.catalogue.item_ids[distinct(before.items)]
         rows = self.repo.historical(
             f.RANKER_SERVICE,
             f.ITEM,

@@ -11,11 +11,13 @@ Shapes: `U` users, `K` items that take part, `n` items of the catalogue.
 from __future__ import annotations
 
 import numpy as np
+from scipy.linalg.blas import ssyrk
+from scipy.linalg.lapack import spotrf, spotri
 from threadpoolctl import threadpool_limits
 
 from qianmian.features.user_state import SECONDS_PER_DAY
 from qianmian.retrieval.neighbours import HALF_LIFE_DAYS, STRONGEST, Neighbours
-from training.actions import Actions
+from training.actions import Actions, distinct
 from training.profile import NeighboursProfile
 
 _SHRINKAGE = 10.0
@@ -55,7 +57,7 @@ def _decayed_counts(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Items with the most users [K], ascending, and what each user has of them, float32 [U, K]."""
     past = targets.between(-np.inf, moment)
-    pairs = np.unique(past.users.astype(np.int64) * items + past.items)
+    pairs = distinct(past.users.astype(np.int64) * items + past.items)
     buyers = np.bincount(pairs % items, minlength=items)
     known = np.argsort(-buyers, kind="stable")[: profile.items]
     known = np.sort(known[buyers[known] >= profile.min_users])
@@ -73,11 +75,16 @@ def _decayed_counts(
 
 
 def _ease(had: np.ndarray, regularization: float) -> np.ndarray:
-    """Weights [K, K] from the item of the row to the item of the column."""
+    """Weights [K, K] from the item of the row to the item of the column.
+
+    The Gram matrix is positive definite, so its half is multiplied, factored and inverted in place.
+    """
     with threadpool_limits(_THREADS, user_api="blas"):
-        gram = had.T @ had
-        np.fill_diagonal(gram, gram.diagonal() + regularization)
-        weights: np.ndarray = np.linalg.inv(gram)
+        half = ssyrk(1.0, had.T)  # Fortran order without a copy; the upper half
+        np.fill_diagonal(half, half.diagonal() + regularization)
+        factor, _ = spotrf(half, overwrite_a=True, clean=True)
+        half, _ = spotri(factor, overwrite_c=True)
+    weights: np.ndarray = half + np.triu(half, 1).T
     weights /= -weights.diagonal()[None, :]
     np.fill_diagonal(weights, 0.0)
     return weights

@@ -16,7 +16,7 @@ import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Final
 
 import numpy as np
@@ -25,7 +25,7 @@ import numpy.typing as npt
 from qianmian.features.item_table import Float32, Int32
 from qianmian.features.ranking_features import RankingFeatures
 from qianmian.features.user_state import SECONDS_PER_DAY, UserState
-from qianmian.retrieval.sources import Pool, propose
+from qianmian.retrieval.sources import Pool, propose_scored
 from training.actions import items_by_user
 from training.history import History
 from training.profile import RankerProfile
@@ -123,23 +123,28 @@ def _groups(
     """Candidates are described by all cores (numpy lets go of the interpreter), drawn in order."""
     nothing = np.zeros(0, dtype=np.int32)
 
-    def described(user: tuple[int, UserState, Float32]) -> tuple[Float32, Float32]:
-        code, state, vector = user
-        candidates = propose(state, vector, pool, profile.quotas)
-        marks = np.stack(
-            [np.isin(candidates.items, acted.get(code, nothing)) for acted in labels], axis=1
-        ).astype(np.float32)
-        return features.compute(state, candidates, moment), marks
+    def described(batch: list[tuple[int, UserState, Float32]]) -> list[tuple[Float32, Float32]]:
+        scores_UP = np.stack([vector for _, _, vector in batch]) @ pool.vectors.T
+        found = []
+        for (code, state, _), scores_P in zip(batch, scores_UP, strict=True):
+            candidates = propose_scored(state, scores_P, pool, profile.quotas)
+            marks = np.stack(
+                [np.isin(candidates.items, acted.get(code, nothing)) for acted in labels], axis=1
+            ).astype(np.float32)
+            found.append((features.compute(state, candidates, moment), marks))
+        return found
 
     waiting = iter(users)
+    batches = iter(lambda: list(islice(waiting, _USERS_AT_ONCE)), [])
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        while some := list(islice(waiting, _AT_A_TIME)):
-            for rows, marks in threads.map(described, some):
+        while some := list(islice(batches, _BATCHES_KEPT)):
+            for rows, marks in chain.from_iterable(threads.map(described, some)):
                 kept, weights = _subsample(marks.max(axis=1) > 0, profile.negatives, rng)
                 yield rows[kept], marks[kept], weights
 
 
-_AT_A_TIME: Final = 256  # users whose described candidates wait in memory
+_USERS_AT_ONCE: Final = 32  # the item vectors are read once for all of them
+_BATCHES_KEPT: Final = 8  # described and waiting in memory
 
 
 def _subsample(

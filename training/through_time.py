@@ -19,7 +19,7 @@ from qianmian.features.ranking_features import RankingFeatures
 from qianmian.features.user_state import SECONDS_PER_DAY
 from qianmian.retrieval.neighbours import Neighbours
 from qianmian.retrieval.sources import Pool
-from training.actions import items_by_user
+from training.actions import distinct, items_by_user
 from training.checkpoint import Checkpoint, Progressed
 from training.exposures import Exposures
 from training.history import History, weekly
@@ -229,7 +229,7 @@ def neighbours_at(run: Run, moment: float) -> Neighbours:
 
 def seen_items(history: History, moment: float) -> Int32:
     """Items with a target action before a moment."""
-    return np.unique(history.targets.between(-np.inf, moment).items)
+    return distinct(history.targets.between(-np.inf, moment).items)
 
 
 def _day(moment: float) -> str:

@@ -157,7 +157,13 @@ def propose(
         allowed: bool [n] over the catalogue, the items of the pool that this user may see; None
             for all of them. Each source fills its quota with these.
     """
-    scores = pool.vectors @ vector
+    return propose_scored(user, pool.vectors @ vector, pool, quotas, allowed)
+
+
+def propose_scored(
+    user: UserState, scores: Float32, pool: Pool, quotas: SourceQuotas, allowed: Mask | None = None
+) -> Candidates:
+    """As `propose`, where the items' retrieval scores [P] are there: of many users at once."""
     spoken = pool.neighbours.scores(user.ledger)[pool.items]
     trending, new = pool.trending, pool.new
     closed = None

@@ -1,0 +1,26 @@
+"""Distinct values, and what each user acted on."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from training.actions import Actions, distinct, items_by_user
+
+NUMBERS = st.lists(st.integers(-50, 50))
+
+
+@given(NUMBERS)
+def test_distinct_values_are_those_of_a_set(values: list[int]) -> None:
+    assert distinct(np.array(values, dtype=np.int64)).tolist() == sorted(set(values))
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(-3, 9))))
+def test_each_user_has_the_items_acted_on(pairs: list[tuple[int, int]]) -> None:
+    users, items = (np.array([p[i] for p in pairs], dtype=np.int32) for i in (0, 1))
+    found = items_by_user(Actions(users, items, np.zeros(len(pairs))))
+    expected: dict[int, set[int]] = {}
+    for user, item in pairs:
+        expected.setdefault(user, set()).add(item)
+    assert {user: kept.tolist() for user, kept in found.items()} == {
+        user: sorted(kept) for user, kept in expected.items()
+    }
