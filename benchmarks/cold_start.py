@@ -19,16 +19,15 @@ import os
 import platform
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
-from threadpoolctl import threadpool_limits
 
 from benchmarks import mistakes
 from benchmarks.quality.cases import case_of, declare, declared, prepare
+from benchmarks.trained import trained
 from qianmian.contracts import columns as c
 from qianmian.data.importing import import_source
 from qianmian.data.source import find_source
@@ -42,9 +41,7 @@ from qianmian.workspace import DEFAULT_DATASET, Workspace
 from training.baselines import popularity
 from training.evaluate import catalogue_of, evaluate
 from training.history import History
-from training.pipeline import export, learn
 from training.profile import TrainingProfile, load_profile
-from training.quiet import quiet_libraries
 from training.slices import ALL, Ranking
 from training.subjects import Subject, subjects_of
 from training.systems import System, baselines, models, ranked_items
@@ -60,15 +57,8 @@ def main() -> None:
     profile = load_profile(options.profile).model_copy(update={"seed": options.seed})
     workspace, held_out = _prepared(options.home, profile)
     dataset, repo = Dataset.open(workspace), FeatureRepo.open(workspace)
-    with (
-        threadpool_limits(1, user_api="blas"),
-        quiet_libraries(),
-        tempfile.TemporaryDirectory() as place,
-    ):
-        learned = learn(dataset, repo, profile, _say)
-        export(learned, Path(place))
+    with trained(dataset, repo, profile, _say) as (learned, bundle):
         history = learned.run.history
-        bundle = Bundle.open(Path(place), actions=history.predicted, as_of=history.cut)
         cold = history.catalogue.indices_of(held_out["items"])
         pool = np.sort(cold[cold >= 0]).astype(np.int32)
         cold_users = set(held_out["users"])

@@ -27,7 +27,6 @@ import json
 import os
 import platform
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,11 +34,11 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
 
 from benchmarks import mistakes
 from benchmarks.quality import peers
 from benchmarks.quality.cases import Case, case_of, pool_of, prepare
+from benchmarks.trained import trained
 from qianmian.contracts import columns as c
 from qianmian.data.store import Dataset
 from qianmian.features.item_table import Float32, Int32
@@ -51,9 +50,7 @@ from qianmian.workspace import Workspace
 from training.evaluate import Evaluation, catalogue_of, evaluate
 from training.history import History
 from training.metrics import paired_ratio
-from training.pipeline import export, learn
 from training.profile import TrainingProfile, load_profile
-from training.quiet import quiet_libraries
 from training.slices import Ranking
 from training.subjects import Subject, subjects_of
 from training.systems import TWO_STAGE, System, models, ranked_items
@@ -82,15 +79,8 @@ def main() -> None:
 def measured(case: Case, workspace: Workspace, profile: TrainingProfile) -> dict[str, Any]:
     """Train, ask, learn from the judged weeks: NDCG of every system, and over lambdarank's."""
     dataset, repo = Dataset.open(workspace), FeatureRepo.open(workspace)
-    with (
-        threadpool_limits(1, user_api="blas"),
-        quiet_libraries(),
-        tempfile.TemporaryDirectory() as place,
-    ):
-        learned = learn(dataset, repo, profile, _say)
-        export(learned, Path(place))
+    with trained(dataset, repo, profile, _say) as (learned, bundle):
         history, quotas = learned.run.history, SourceQuotas()
-        bundle = Bundle.open(Path(place), actions=history.predicted, as_of=history.cut)
         pool = pool_of(case, dataset, history.catalogue)
         ranked = ranked_items(history, pool)
         subjects = list(subjects_of(history, dataset, pool))

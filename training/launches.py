@@ -20,10 +20,11 @@ from qianmian.features.item_table import Float32, Int32, ItemTable
 from qianmian.features.ranking_features import RankingFeatures
 from qianmian.features.user_state import UserState
 from qianmian.retrieval.neighbours import Neighbours
+from qianmian.retrieval.scale import ScoreScale
 from qianmian.retrieval.sources import Pool
+from training.draw import draw
 from training.proposals import Examples, examples_at
 from training.run import Run, codes_at
-from training.strangers import draw
 
 
 def launches(
@@ -66,7 +67,13 @@ def launches(
     examples = examples_at(
         zip(users[visitors].tolist(), before, user_vectors, strict=True),
         moment=moment,
-        pool=Pool.build(blank, met, Neighbours.none(len(items)), launched),
+        pool=Pool.build(
+            blank,
+            met,
+            Neighbours.none(len(items)),
+            ScoreScale.of(vectors, items.first_seen_at > 0),
+            launched,
+        ),
         features=RankingFeatures(blank, met, run.encoder.affinity_columns, moment),
         labels=labels,
         profile=profile,

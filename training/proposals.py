@@ -124,7 +124,7 @@ def _groups(
     nothing = np.zeros(0, dtype=np.int32)
 
     def described(batch: list[tuple[int, UserState, Float32]]) -> list[tuple[Float32, Float32]]:
-        scores_UP = np.stack([vector for _, _, vector in batch]) @ pool.vectors.T
+        scores_UP = pool.scores(np.stack([vector for _, _, vector in batch]))
         found = []
         for (code, state, _), scores_P in zip(batch, scores_UP, strict=True):
             candidates = propose_scored(state, scores_P, pool, profile.quotas)

@@ -82,7 +82,7 @@ def with_shown(
         source=np.concatenate(
             [candidates.source, np.full(len(more), SOURCE_CODE[FALLBACK], dtype=np.int8)]
         ),
-        retrieval=np.concatenate([candidates.retrieval, pool.vectors[places] @ vector]),
+        retrieval=np.concatenate([candidates.retrieval, pool.scores(vector, places)]),
         neighbour=np.concatenate(
             [candidates.neighbour, pool.neighbours.scores(state.ledger)[more]]
         ),

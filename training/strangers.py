@@ -7,10 +7,7 @@ users with their past taken away; declared tags stay, and what they did next is 
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Container, Iterable, Iterator
-
-import numpy as np
 
 from qianmian.contracts import features as f
 from qianmian.features.item_table import ItemTable
@@ -18,16 +15,6 @@ from qianmian.features.user_state import UserState, is_missing
 from qianmian.features.user_tags import ACTIVITY_LEVELS
 
 _ACTIVITY, _NO_ACTIVITY = f.DERIVED_TAGS[0], next(iter(ACTIVITY_LEVELS))
-
-
-def draw(size: int, share: float, *, what: str, seed: int, moment: float) -> list[int]:
-    """A share of so many, ascending, by chance; always the same ones for a moment.
-
-    A generator of its own draws them: a run that was stopped and goes on meets the same.
-    """
-    rng = np.random.default_rng((seed, zlib.crc32(f"{what} {moment:.0f}".encode())))
-    chosen: list[int] = np.sort(rng.choice(size, round(share * size), replace=False)).tolist()
-    return chosen
 
 
 def then_strangers(

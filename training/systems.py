@@ -80,6 +80,6 @@ def models(
         return Ranking(candidates.items, bundle.expect(subject.state, candidates, cut)[:, target])
 
     return {
-        TWO_TOWER: lambda s: Ranking(ranked, pool.vectors @ bundle.user_vector(s.state, cut)),
+        TWO_TOWER: lambda s: Ranking(ranked, pool.scores(bundle.user_vector(s.state, cut))),
         TWO_STAGE: two_stage,
     }

@@ -18,9 +18,11 @@ from qianmian.features.item_table import Int32
 from qianmian.features.ranking_features import RankingFeatures
 from qianmian.features.user_state import SECONDS_PER_DAY
 from qianmian.retrieval.neighbours import Neighbours
+from qianmian.retrieval.scale import ScoreScale
 from qianmian.retrieval.sources import Pool
 from training.actions import distinct, items_by_user
 from training.checkpoint import Checkpoint, Progressed
+from training.draw import draw
 from training.exposures import Exposures
 from training.history import History, weekly
 from training.launches import launches
@@ -29,7 +31,7 @@ from training.profile import TrainingProfile
 from training.proposals import Examples, examples_at, labels_after
 from training.run import Run, codes_at
 from training.shown import shown_examples
-from training.strangers import draw, then_strangers
+from training.strangers import then_strangers
 from training.two_tower import Week
 
 
@@ -155,7 +157,13 @@ def proposals(run: Run, moment: float) -> Examples:
     proposed = examples_at(
         zip(users.tolist(), states, user_vectors, strict=True),
         moment=moment,
-        pool=Pool.build(items, vectors, neighbours_at(run, moment), seen_items(history, moment)),
+        pool=Pool.build(
+            items,
+            vectors,
+            neighbours_at(run, moment),
+            ScoreScale.of(vectors, items.first_seen_at > 0),
+            seen_items(history, moment),
+        ),
         features=RankingFeatures(items, vectors, run.encoder.affinity_columns, moment),
         labels=labels,
         profile=profile,
@@ -208,6 +216,7 @@ def shown(run: Run, moment: float, pages: Exposures) -> Examples:
             items,
             vectors,
             neighbours_at(run, moment),
+            ScoreScale.of(vectors, items.first_seen_at > 0),
             np.union1d(seen_items(history, moment), pages.items),
         ),
         features=RankingFeatures(items, vectors, run.encoder.affinity_columns, moment),

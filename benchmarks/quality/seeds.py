@@ -10,17 +10,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from benchmarks.quality import peers, sequence
 from benchmarks.quality.cases import Case, Progress, pool_of
+from benchmarks.trained import trained
 from qianmian.contracts import columns as c
 from qianmian.data.store import Dataset
 from qianmian.features.store import FeatureRepo
@@ -28,9 +27,8 @@ from qianmian.releases.bundle import Bundle
 from qianmian.retrieval.sources import SourceQuotas
 from qianmian.workspace import PROJECT_ROOT, Workspace
 from training.evaluate import catalogue_of, evaluate
-from training.pipeline import Learned, export, learn, page_actions
+from training.pipeline import Learned, page_actions
 from training.profile import TrainingProfile
-from training.quiet import quiet_libraries
 from training.reliability import calibration_rows
 from training.revision import source_hash
 from training.subjects import Subject, refuse_a_known_future, subjects_of
@@ -86,16 +84,9 @@ def _run(
 
     dataset, repo = Dataset.open(workspace), FeatureRepo.open(workspace)
     refuse_a_known_future(dataset)
-    with (
-        threadpool_limits(1, user_api="blas"),
-        quiet_libraries(),
-        tempfile.TemporaryDirectory() as place,
-    ):
-        learned = learn(dataset, repo, profile, told)
-        export(learned, Path(place))
+    with trained(dataset, repo, profile, told) as (learned, bundle):
         clock["train"] = time.monotonic() - began
         history, quotas = learned.run.history, SourceQuotas()
-        bundle = Bundle.open(Path(place), actions=history.predicted, as_of=history.cut)
         pool = pool_of(case, dataset, history.catalogue)
         ranked = ranked_items(history, pool)
         subjects = list(subjects_of(history, dataset, pool))
@@ -152,6 +143,7 @@ def _systems(
     return {**found, **models(history, bundle, ranked, quotas)}
 
 
+_DECIDING = ("trained.py", "quality/seeds.py", "quality/peers.py")
 _FACTS, _NDCG = "facts.json", "ndcg.npz"
 
 
@@ -185,7 +177,7 @@ def _key(name: str) -> Key:
 def _fingerprint(
     case: Case, workspace: Workspace, profile: TrainingProfile, *, with_sequence: bool
 ) -> str:
-    here = PROJECT_ROOT / "benchmarks" / "quality"
+    here = PROJECT_ROOT / "benchmarks"
     parts = [
         case.name,
         (workspace.data / c.IMPORT_FILE).read_text(encoding="utf-8"),
@@ -193,6 +185,6 @@ def _fingerprint(
         profile.model_dump_json(),
         source_hash(),
         str(with_sequence),
-        *((here / name).read_text(encoding="utf-8") for name in ("seeds.py", "peers.py")),
+        *((here / name).read_text(encoding="utf-8") for name in _DECIDING),
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -24,17 +24,19 @@ from qianmian.features.user_state import SECONDS_PER_DAY, Affinity, UserState
 from qianmian.retrieval.sources import SOURCES, Candidates
 
 #: Raised whenever a column comes to mean something else under the same name.
-REVISION: Final = 3
+REVISION: Final = 4
 
 #: Above 0 for items that the user did the target action on before.
 IS_REPEAT: Final = "is_repeat"
 
 _USER_FEATURES: Final = (
     *(f"user_{name}" for name in f.USER_ACTIVITY_NUMERIC),
-    "user_days_since_first_action",
+    "user_days_since_first_action",  # at most MATURE_DAYS: else it tells the date
     "user_days_since_last_action",
     "user_days_since_last_target",
 )
+#: From then on a user is no newcomer.
+MATURE_DAYS: Final = 84.0
 _LAST_VISITS: Final = (1, 2, 3, 5, 8, 12, 24)
 _LEDGER_FEATURES: Final = (
     "bought_count",
@@ -54,7 +56,7 @@ _LEDGER_FEATURES: Final = (
 )
 _ITEM_FEATURES: Final = tuple(f"item_{name}" for name in ITEM_DENSE_FEATURES)
 _CROSS_FEATURES: Final = (
-    "retrieval_score",
+    "retrieval_score",  # in standard deviations above a mean item
     "retrieval_rank",  # log rank among this user's candidates, by retrieval score
     "neighbour_score",  # sum of item-to-item weights over the user's past
     "similarity_recent_max",
@@ -312,10 +314,9 @@ def _in_last(visits: npt.NDArray[np.int64]) -> Float32:
 
 def _days_since(user: UserState, now: float) -> list[float]:
     moments = (user.first_action_at, user.last_action_at, user.last_target_at)
-    return [
-        math.log1p(max(now - moment, 0.0) / SECONDS_PER_DAY) if moment > 0 else 0.0
-        for moment in moments
-    ]
+    days = [max(now - moment, 0.0) / SECONDS_PER_DAY if moment > 0 else 0.0 for moment in moments]
+    days[0] = min(days[0], MATURE_DAYS)
+    return [math.log1p(value) for value in days]
 
 
 def _max_but_self(similarity: Float32, items: Int32, recent: Int32) -> Float32:

@@ -24,6 +24,7 @@ from qianmian.features.ranking_features import RankingFeatures
 from qianmian.features.user_state import UserState
 from qianmian.releases.manifest import MANIFEST_FILE, Manifest
 from qianmian.retrieval.neighbours import Neighbours
+from qianmian.retrieval.scale import ScoreScale
 from qianmian.retrieval.sources import Candidates, Mask, Pool, SourceQuotas, propose
 
 USER_TOWER_FILE: Final = "user_tower.onnx"
@@ -52,6 +53,7 @@ class Bundle:
     items: ItemTable
     vectors: Float32  # [n, D]
     neighbours: Neighbours
+    scale: ScoreScale
     encoder: UserEncoder
     features: RankingFeatures
     user_tower: ort.InferenceSession
@@ -104,6 +106,7 @@ class Bundle:
             items=items,
             vectors=vectors,
             neighbours=Neighbours.load(folder / NEIGHBOURS_FILE),
+            scale=ScoreScale.of(vectors, items.first_seen_at > 0),
             encoder=encoder,
             features=RankingFeatures(items, vectors, encoder.affinity_columns, as_of),
             user_tower=_session(folder / USER_TOWER_FILE, provider, threads),
@@ -113,7 +116,7 @@ class Bundle:
 
     def pool(self, indices: Int32 | None = None) -> Pool:
         """Lay out the items that a venue may show; None means the whole catalogue."""
-        return Pool.build(self.items, self.vectors, self.neighbours, indices)
+        return Pool.build(self.items, self.vectors, self.neighbours, self.scale, indices)
 
     def user_state(self, user_id: str, row: Mapping[str, object] | None) -> UserState:
         """Read a user from Feast's online row; None stands for a user of whom nothing is known."""

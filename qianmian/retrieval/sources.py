@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from qianmian.features.item_table import Float32, Int32, ItemTable
 from qianmian.features.user_state import UserState
 from qianmian.retrieval.neighbours import Neighbours, popularity_prior
+from qianmian.retrieval.scale import ScoreScale
 
 Int8 = npt.NDArray[np.int8]
 Mask = npt.NDArray[np.bool_]
@@ -56,7 +57,7 @@ class Candidates:
 
     items: Int32  # [N]
     source: Int8  # [N], index into SOURCES
-    retrieval: Float32  # [N], two-tower score
+    retrieval: Float32  # [N], two-tower score, as `Pool.scores` tells it
     neighbour: Float32  # [N], what the user's past says for it
 
     def __len__(self) -> int:
@@ -84,6 +85,7 @@ class Pool:
     new: Int32
     member: npt.NDArray[np.bool_] = field(repr=False)
     neighbours: Neighbours = field(repr=False)
+    scale: ScoreScale = field(repr=False)
     prior: Float32 = field(repr=False)
 
     @classmethod
@@ -92,6 +94,7 @@ class Pool:
         table: ItemTable,
         vectors: Float32,
         neighbours: Neighbours,
+        scale: ScoreScale,
         indices: Int32 | None = None,
     ) -> Pool:
         """Lay out a pool; `indices` None means the whole catalogue."""
@@ -107,8 +110,13 @@ class Pool:
             new=_descending(items, table.first_seen_at[items]),
             member=member,
             neighbours=neighbours,
+            scale=scale,
             prior=popularity_prior(table)[items],
         )
+
+    def scores(self, users: Float32, places: Places | slice = slice(None)) -> Float32:
+        """Two-tower scores of items of the pool for users [..., D], float32 [..., P]."""
+        return self.scale.scores(users, self.vectors[places])
 
     def reordered(self, table: ItemTable) -> Pool:
         """The same items in the order of the statistics that the table holds now."""
@@ -157,7 +165,7 @@ def propose(
         allowed: bool [n] over the catalogue, the items of the pool that this user may see; None
             for all of them. Each source fills its quota with these.
     """
-    return propose_scored(user, pool.vectors @ vector, pool, quotas, allowed)
+    return propose_scored(user, pool.scores(vector), pool, quotas, allowed)
 
 
 def propose_scored(

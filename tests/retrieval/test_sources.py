@@ -8,6 +8,7 @@ import pytest
 from qianmian.contracts import features as f
 from qianmian.features.user_state import UserState
 from qianmian.retrieval.neighbours import Neighbours
+from qianmian.retrieval.scale import ScoreScale
 from qianmian.retrieval.sources import NEIGHBOURS, SOURCE_CODE, Pool, SourceQuotas, propose
 from tests.serving.tiny import ITEMS, item_table
 
@@ -44,7 +45,9 @@ def chain() -> Neighbours:
 
 def pool(indices: list[int] | None = None) -> Pool:
     chosen = None if indices is None else np.array(indices, dtype=np.int32)
-    return Pool.build(TABLE, np.zeros((ITEMS, 4), dtype=np.float32), chain(), chosen)
+    vectors = np.zeros((ITEMS, 4), dtype=np.float32)
+    scale = ScoreScale.of(vectors, np.ones(ITEMS, dtype=np.bool_))
+    return Pool.build(TABLE, vectors, chain(), scale, chosen)
 
 
 def test_neighbours_propose_what_goes_with_what_the_user_has_but_not_that_itself() -> None:

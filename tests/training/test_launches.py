@@ -62,8 +62,8 @@ def test_nobody_has_a_launched_item(met):
 
 
 def test_every_user_is_labelled_with_what_followed_of_the_launched_items(met):
+    from training.draw import draw
     from training.proposals import labels_after
-    from training.strangers import draw
 
     run, states, examples = met
     history, moment = run.history, run.history.moments[-5]

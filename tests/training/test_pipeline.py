@@ -118,7 +118,7 @@ def test_retrieval_has_learned_the_favourite_category(parts):
     category = bundle.items.attributes["category"]
     shares = []
     for state in history.states(f.RANKER_SERVICE, users, history.cut):
-        scores = pool.vectors @ bundle.user_vector(state, history.cut)
+        scores = pool.scores(bundle.user_vector(state, history.cut))
         first = np.argsort(-scores)[:10]
         favourite = f"category-{int(state.user_id[1:]) % 6}"
         shares.append(np.mean([category[i] == favourite for i in first]))

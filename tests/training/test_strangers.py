@@ -72,7 +72,7 @@ def test_a_stranger_of_whom_nothing_is_declared_has_no_tag_at_all(history):
 
 
 def test_the_same_are_drawn_for_a_moment_however_often_it_is_read():
-    from training.strangers import draw
+    from training.draw import draw
 
     first = draw(1000, 0.05, what="users", seed=17, moment=1_700_000_000.0)
     assert len(first) == len(set(first)) == 50
