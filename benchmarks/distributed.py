@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks import mistakes
 from qianmian.workspace import DEFAULT_DATASET, Workspace
 from training.distributed import Curve, run_on
 from training.profile import TrainingProfile, load_profile
@@ -84,4 +85,5 @@ def _options() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    with mistakes.told():
+        main()

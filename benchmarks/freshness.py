@@ -38,6 +38,7 @@ from typing import Any, Final
 
 import yaml
 
+from benchmarks import mistakes
 from qianmian.contracts import columns as c
 from qianmian.data.store import Dataset
 from qianmian.releases.store import ReleaseStore
@@ -448,4 +449,5 @@ def _options(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    with mistakes.told():
+        main()

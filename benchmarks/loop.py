@@ -36,6 +36,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from benchmarks import mistakes
 from benchmarks.simulator.driver import Driver, Habits, Tally
 from benchmarks.simulator.judging import Judge, later_sessions, real_test, user_rows
 from benchmarks.simulator.service import qianmian, running
@@ -270,4 +271,5 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with mistakes.told():
+        main()

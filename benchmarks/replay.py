@@ -27,6 +27,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from benchmarks import mistakes
 from qianmian.contracts import columns as c
 from qianmian.contracts import features as f
 from qianmian.contracts import topics
@@ -235,4 +236,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with mistakes.told():
+        sys.exit(main())

@@ -28,6 +28,8 @@ from statistics import median
 from time import perf_counter
 from typing import Any, Final
 
+from benchmarks import mistakes
+
 #: Settings that slow numpy down; dropped before numpy is imported.
 SLOWING: Final = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 CONCURRENCY: Final = (1, 16)
@@ -220,4 +222,5 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with mistakes.told():
+        main()

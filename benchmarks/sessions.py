@@ -31,6 +31,7 @@ from typing import Any, Final
 
 import yaml
 
+from benchmarks import mistakes
 from benchmarks.simulator.driver import Driver, Habits, ShownPage
 from benchmarks.simulator.service import running
 from benchmarks.simulator.shoppers import Shoppers
@@ -202,4 +203,5 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with mistakes.told():
+        main()

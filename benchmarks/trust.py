@@ -22,6 +22,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from benchmarks import mistakes
 from benchmarks.simulator.frauds import WEEK, Frauds, Honest
 from benchmarks.simulator.shoppers import Shoppers
 from qianmian.data.store import Dataset
@@ -133,4 +134,5 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with mistakes.told():
+        main()

@@ -27,6 +27,7 @@ from typing import Any
 
 import httpx
 
+from benchmarks import mistakes
 from qianmian.workspace import CONFIGS, DEFAULT_DATASET
 from serving.environment import free_port
 
@@ -235,4 +236,5 @@ def _options() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    with mistakes.told():
+        main()

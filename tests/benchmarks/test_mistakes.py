@@ -14,6 +14,7 @@ pytestmark = pytest.mark.slow  # each imports all of training anew
         (["benchmarks.quality", "--cases", "campain-8"], "campaign-8"),
         (["benchmarks.headroom", "--case", "complete-journy"], "complete-journey"),
         (["benchmarks.cold_start", "--profile", "quik"], "quick"),
+        (["benchmarks.loop", "--profile", "quik"], "quick"),
     ],
 )
 def test_a_typo_is_named_with_a_suggestion(command, meant, tmp_path):
@@ -25,3 +26,13 @@ def test_a_typo_is_named_with_a_suggestion(command, meant, tmp_path):
     assert f"did you mean '{meant}'" in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["serving", "training", "replay", "sessions", "trust"])
+def test_a_data_set_that_is_not_there_is_told_in_a_line(name, tmp_path):
+    asked = [sys.executable, "-m", f"benchmarks.{name}", "--home", str(tmp_path)]
+    done = subprocess.run(asked, check=False, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "error: " in done.stderr
+    assert "Traceback" not in done.stderr
