@@ -14,6 +14,9 @@ A ranker may hold several of these, its members, which learn apart, each from a 
 The graph averages their logits (deep ensembles, Lakshminarayanan et al., 2017), so that what one of
 them owes to its start and its batches weighs less; calibration stands behind the mean.
 
+Where it is given a context, a member also asks what the user's recent actions say of candidates
+that are new to the user (`models.interest`), and adds it to the target's logit.
+
 Shapes: `B` users, `N` candidates, `F` features, `A` actions, `H` heads (`A`, or one more).
 """
 
@@ -26,6 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from models.calibration import Platt
+from models.interest import Context, Interest
 from models.layers import MLP, Standardize
 
 
@@ -61,6 +65,7 @@ class Member(nn.Module):
         dropout: float,
         target: int,
         leaning: Sequence[int],
+        interest: Interest | None,
     ) -> None:
         """`leaning` heads start in the order of the `target` head and learn what differs."""
         super().__init__()
@@ -70,26 +75,43 @@ class Member(nn.Module):
 
         self.plain = network()
         self.differing = network() if leaning else None
+        self.interest = interest
         self.target = target
         self.leaning: Tensor
         self.register_buffer("leaning", torch.zeros(heads))
         self.slope = nn.Parameter(torch.ones(heads))
         self.leaning[list(leaning)] = 1.0
+        self._of_target: Tensor
+        self.register_buffer("_of_target", torch.zeros(heads), persistent=False)
+        self._of_target[target] = 1.0
         if self.differing is not None:
             self.differing.say_nothing()
 
-    def forward(self, x_BNF: Tensor) -> Tensor:
+    def forward(
+        self, x_BNF: Tensor, new_BN: Tensor | None = None, context: Context | None = None
+    ) -> Tensor:
         """Logits of all heads; the target's takes no gradient from the heads that lean on it."""
-        return self.lean(self.own(x_BNF))
+        return self.lean(self.own(x_BNF, new_BN, context))
 
     def lean(self, own_BNH: Tensor) -> Tensor:
         """What the heads say by themselves to logits, [B, N, H]."""
         target_BN1 = own_BNH[..., self.target : self.target + 1].detach()
         return own_BNH + target_BN1 * (self.leaning * self.slope)
 
-    def own(self, x_BNF: Tensor) -> Tensor:
-        """What each head says by itself, [B, N, H]: of a leaning one, how it differs."""
+    def own(
+        self, x_BNF: Tensor, new_BN: Tensor | None = None, context: Context | None = None
+    ) -> Tensor:
+        """What each head says by itself, [B, N, H]: of a leaning one, how it differs.
+
+        `new_BN` says which candidates are new to the user; it and the context are read only by a
+        member that attends.
+        """
         own_BNH: Tensor = self.plain(x_BNF)
+        if self.interest is not None:
+            if new_BN is None or context is None:
+                raise ValueError("a ranker that attends to recent actions must be given them")
+            added_BN = self.interest(x_BNF, context) * new_BN
+            own_BNH = own_BNH + added_BN.unsqueeze(-1) * self._of_target.to(own_BNH.dtype)
         if self.differing is None:
             return own_BNH
         return torch.where(self.leaning > 0, self.differing(x_BNF), own_BNH)
@@ -121,14 +143,28 @@ class Ranker(nn.Module):
         leaning: Sequence[int] = (),
         target_on_page: bool = False,
         members: int = 1,
+        repeat: int = 0,
+        interest: int = 0,
+        codes: Tensor | None = None,
     ) -> None:
         """`leaning` heads start in the order of the `target` action and learn what differs.
 
         With `target_on_page` there is a head behind those of the actions: the target on a page.
+        With an `interest` above 0, its width, members attend to recent actions by the attribute
+        `codes` of the items, int32 [n + 1, K]; `repeat` is the index of the feature that is above 0
+        for items the user acted on before.
         """
         super().__init__()
         heads = actions + target_on_page
         self.standardize = Standardize(width=features)
+        self.attends = interest > 0 and codes is not None and codes.shape[1] > 0
+        self._repeat = repeat
+
+        def asks() -> Interest | None:
+            if not self.attends or codes is None:
+                return None
+            return Interest(features=features, codes=codes, width=interest)
+
         networks = nn.ModuleList(
             Member(
                 features=features,
@@ -137,6 +173,7 @@ class Ranker(nn.Module):
                 dropout=dropout,
                 target=target,
                 leaning=leaning,
+                interest=asks(),
             )
             for _ in range(members)
         )
@@ -147,15 +184,22 @@ class Ranker(nn.Module):
         if not target_on_page:
             self._on_page = self._actions
 
-    def forward(self, features_BNF: Tensor) -> Tensor:
-        """Logits of all heads, before calibration."""
-        x_BNF = self.standardize(features_BNF)
-        return torch.stack([member(x_BNF) for member in self.members]).mean(dim=0)
+    def forward(self, features_BNF: Tensor, context: Context | None = None) -> Tensor:
+        """Logits of all heads, before calibration; a ranker that attends needs the context."""
+        x_BNF, new_BN = self.standardize(features_BNF), self.new(features_BNF)
+        said = [member(x_BNF, new_BN, context) for member in self.members]
+        return torch.stack(said).mean(dim=0)
 
-    def probabilities(self, features_BNF: Tensor) -> tuple[Tensor, Tensor]:
+    def new(self, features_BNF: Tensor) -> Tensor:
+        """Which candidates the user did not act on before, bool [B, N]."""
+        return features_BNF[..., self._repeat] <= 0
+
+    def probabilities(
+        self, features_BNF: Tensor, context: Context | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Calibrated probability of each action on a page and within the horizon, [B, N, A] each.
 
         They differ in the target alone, and only where pages taught it.
         """
-        p_BNH = torch.sigmoid(self.calibrate(self(features_BNF)))
+        p_BNH = torch.sigmoid(self.calibrate(self(features_BNF, context)))
         return p_BNH[..., self._on_page], p_BNH[..., self._actions]

@@ -15,8 +15,6 @@ Shapes: `R` rows, `F` features, `H` heads.
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -25,8 +23,7 @@ from models.calibration import Platt
 from models.ranker import Ranker
 from training.lesson import Lesson
 from training.proposals import Examples
-
-_AT_A_TIME: Final = 65_536  # rows that a ranker scores at once
+from training.ranker_batch import in_order
 
 
 def line_through(
@@ -47,8 +44,12 @@ def line_through(
         heads: which of them are asked, bool [H], default all; the others keep what they say.
     """
     with torch.no_grad():
-        parts = torch.from_numpy(examples.features).split(_AT_A_TIME)
-        logits_RH = torch.cat([ranker.calibrate(ranker(part_RF)) for part_RF in parts])
+        logits_RH = torch.cat(
+            [
+                ranker.calibrate(ranker(batch.features, batch.context))[batch.inside]
+                for batch in in_order(examples)
+            ]
+        )
     weights_RH = lesson.weights(examples) * (1.0 if heads is None else heads)
     line = Platt(actions=logits_RH.shape[1])
     fitted = line.fit(

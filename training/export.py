@@ -18,11 +18,13 @@ import onnxruntime as ort
 import torch
 from torch import Tensor, nn
 
+from models.interest import Context
 from models.ranker import Ranker
 from models.two_tower import TwoTower, UserTower, history_tokens
 from qianmian.features import encoding as e
 from qianmian.features.encoding import Inputs
 from qianmian.releases.bundle import (
+    CANDIDATES_INPUT,
     FEATURES_INPUT,
     HORIZON_OUTPUT,
     PROBABILITIES_OUTPUT,
@@ -32,6 +34,7 @@ from qianmian.releases.bundle import (
 )
 from qianmian.releases.manifest import Parity, ParityOutput
 from training.batches import ItemCodes
+from training.proposals import Examples
 
 TOLERANCE: Final = 1e-5
 TOP_K_AGREEMENT: Final = 0.999  # scores that differ by rounding may swap at the edge
@@ -87,14 +90,17 @@ class UserTowerExport(nn.Module):
 
 
 class RankerExport(nn.Module):
-    """Ranker from raw ranking features to probabilities: on a page, and within the horizon."""
+    """Ranker from raw ranking features to probabilities: on a page, and within the horizon.
+
+    One that attends takes candidates and recent actions, too, as `ranker_inputs` gives them.
+    """
 
     def __init__(self, ranker: Ranker) -> None:
         super().__init__()
         self.ranker = ranker
 
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        return self.ranker.probabilities(features)
+    def forward(self, features: Tensor, *context: Tensor) -> tuple[Tensor, Tensor]:
+        return self.ranker.probabilities(features, Context(*context) if context else None)
 
 
 _FIXED_INPUTS = 6
@@ -138,20 +144,45 @@ def export_user_tower(module: nn.Module, example: Inputs, folder: Path) -> None:
     )
 
 
-def export_ranker(ranker: Ranker, features: int, folder: Path) -> None:
+def ranker_inputs(
+    ranker: Ranker, examples: Examples, users: int, candidates: int
+) -> dict[str, np.ndarray]:
+    """Inputs of the ranker's graph for so many users and candidates, made of real ones."""
+
+    def sized(array: np.ndarray, *shape: int) -> np.ndarray:
+        return np.resize(array, (*shape, *array.shape[1:]))
+
+    features = {FEATURES_INPUT: sized(examples.features, users, candidates)}
+    if not ranker.attends:
+        return features
+    return {
+        **features,
+        CANDIDATES_INPUT: sized(examples.items.astype(np.int64), users, candidates),
+        e.RECENT_ITEMS: sized(examples.recent.astype(np.int64), users),
+        e.RECENT_DAYS: sized(examples.days, users),
+    }
+
+
+def export_ranker(ranker: Ranker, examples: Examples, folder: Path) -> None:
     """Write `ranker.onnx`; users and candidates are dynamic axes."""
     users = torch.export.Dim("users", min=1, max=65_536)
     candidates = torch.export.Dim("candidates", min=1, max=65_536)
+    example = ranker_inputs(ranker, examples, 2, 3)
+    axes = {0: users, 1: candidates}
+    moving = tuple(axes if name in _BY_CANDIDATE else {0: users} for name in example)
     torch.onnx.export(
         RankerExport(ranker).eval(),
-        (torch.zeros(2, 3, features),),
+        tuple(torch.from_numpy(array) for array in example.values()),
         folder / RANKER_FILE,
         dynamo=True,
-        input_names=[FEATURES_INPUT],
+        input_names=list(example),
         output_names=list(RANKER_OUTPUTS),
-        dynamic_shapes=({0: users, 1: candidates},),
+        dynamic_shapes=(moving[0], moving[1:]) if len(moving) > 1 else moving,
         verbose=False,
     )
+
+
+_BY_CANDIDATE: Final = (FEATURES_INPUT, CANDIDATES_INPUT)
 
 
 @torch.no_grad()
@@ -160,7 +191,7 @@ def prove_parity(
     ranker: Ranker,
     inputs: Inputs,
     item_vectors: np.ndarray,
-    features: np.ndarray,
+    examples: Examples,
     folder: Path,
     *,
     top_k: int = 100,
@@ -172,7 +203,7 @@ def prove_parity(
         ranker: the trained ranker.
         inputs: encoder outputs of real users.
         item_vectors: float32 [n, D].
-        features: real ranking features, float32 [R, F].
+        examples: real candidates and whom they were proposed to.
         folder: where the graphs lie.
         top_k: depth at which the retrieval orders are compared.
     """
@@ -190,12 +221,12 @@ def prove_parity(
         ordered = _agreement(ours @ item_vectors.T, theirs @ item_vectors.T, top_k)
         agreement = min(agreement, ordered)
     ranking = ort.InferenceSession(folder / RANKER_FILE, providers=["CPUExecutionProvider"])
-    _check_interface(ranking, [FEATURES_INPUT], RANKER_OUTPUTS)
+    _check_interface(ranking, list(ranker_inputs(ranker, examples, 1, 1)), RANKER_OUTPUTS)
     module, rank_gaps = RankerExport(ranker).eval(), dict.fromkeys(RANKER_OUTPUTS, 0.0)
     for users, candidates in RANKER_BATCHES:
-        rows = np.resize(features, (users, candidates, features.shape[1]))
-        given = ranking.run(RANKER_OUTPUTS, {FEATURES_INPUT: rows})
-        made = module(torch.from_numpy(rows))
+        asked = ranker_inputs(ranker, examples, users, candidates)
+        given = ranking.run(RANKER_OUTPUTS, asked)
+        made = module(*(torch.from_numpy(array) for array in asked.values()))
         for name, ours, theirs in zip(RANKER_OUTPUTS, made, given, strict=True):
             _same_shape(ours.numpy(), theirs)
             rank_gaps[name] = max(rank_gaps[name], _gap(ours.numpy(), theirs))

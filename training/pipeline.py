@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from threadpoolctl import threadpool_limits
 
@@ -25,6 +26,7 @@ from qianmian.contracts.events import EventType
 from qianmian.data.store import Dataset
 from qianmian.errors import TrainingError
 from qianmian.features.encoding import item_dense
+from qianmian.features.item_table import ItemTable
 from qianmian.features.ranking_features import IS_REPEAT, feature_names
 from qianmian.features.store import FeatureRepo
 from qianmian.features.user_state import UserState
@@ -128,13 +130,14 @@ def learn(
         repeat=feature_names(history.affinity_columns).index(IS_REPEAT),
         rng=run.rng,
         progress=progress,
+        codes=attribute_codes(history.catalogue),
     )
     return Learned(run, examples, ranker)
 
 
 def export(learned: Learned, folder: Path) -> Parity:
     """Write the files of a release and prove that the graphs compute what torch computes."""
-    run, features = learned.run, learned.examples.features[:_PROVEN_ROWS]
+    run, proven = learned.run, learned.examples.first(_PROVEN_GROUPS)
     history, cut, ranker = run.history, run.history.cut, learned.ranker.model
     items = history.items(cut)
     run.progress("exporting to ONNX")
@@ -148,8 +151,8 @@ def export(learned: Learned, folder: Path) -> Parity:
     inputs = run.encoder.encode(((state, cut) for state in sample), len(sample))
     module = user_tower_module(run.trainer.plain_model(), codes, list(inputs))
     export_user_tower(module, {name: a[:2] for name, a in inputs.items()}, folder)
-    export_ranker(ranker, features.shape[1], folder)
-    parity = prove_parity(module, ranker, inputs, vectors, features, folder)
+    export_ranker(ranker, proven, folder)
+    parity = prove_parity(module, ranker, inputs, vectors, proven, folder)
     run.progress(
         f"parity: largest difference {max(o.max_abs_diff for o in parity.outputs):.1e}, "
         f"top-{parity.top_k} agreement {parity.top_k_agreement:.4f}, "
@@ -158,7 +161,7 @@ def export(learned: Learned, folder: Path) -> Parity:
     return parity
 
 
-_PROVEN_ROWS = 4096  # of real ranking features, run through both rankers
+_PROVEN_GROUPS = 64  # of real candidates, run through both rankers
 
 
 def facts(
@@ -229,6 +232,13 @@ def sample_states(history: History, size: int = 512) -> list[UserState]:
     chosen = users[np.linspace(0, len(users) - 1, min(size, len(users))).astype(int)]
     known = list(history.states(f.TWO_TOWER_SERVICE, chosen, history.cut))
     return [*known, UserState.read("", None, history.catalogue, ())]
+
+
+def attribute_codes(items: ItemTable) -> npt.NDArray[np.int32]:
+    """Attribute codes by item number (index + 1), int32 [n + 1, K]; row 0 is padding."""
+    codes = [attribute.codes for attribute in items.attributes.values()]
+    rows = np.stack(codes, axis=1) if codes else np.zeros((len(items), 0), dtype=np.int32)
+    return np.concatenate([np.zeros_like(rows[:1]), rows]).astype(np.int32)
 
 
 def seed_everything(seed: int) -> None:

@@ -7,7 +7,7 @@ what was known then; an action within the horizon labels its candidate. Negative
 and carry the number of candidates that they stand for, so probabilities stay unbiased.
 
 Shapes: `R` kept candidates of all groups, `G` groups (a user at a moment, or a page), `F` features,
-`A` actions.
+`A` actions, `L` recent actions.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from qianmian.features.encoding import recent_actions
 from qianmian.features.item_table import Float32, Int32
 from qianmian.features.ranking_features import RankingFeatures
 from qianmian.features.user_state import SECONDS_PER_DAY, UserState
@@ -36,6 +37,7 @@ class Examples:
     """Kept candidates, group after group."""
 
     features: Float32  # [R, F]
+    items: Int32  # [R] item numbers: index in the catalogue + 1
     labels: Float32  # [R, A]
     weights: Float32  # [R] candidates that each row stands for
     starts: npt.NDArray[np.int64]  # [G + 1] first row of each group, then R
@@ -43,6 +45,8 @@ class Examples:
     positions: Int32  # [R] place on the page, from 1; 0 for what was proposed and not shown
     shown: npt.NDArray[np.bool_]  # [G] whether the group is a logged page
     launched: npt.NDArray[np.bool_]  # [G] whether its items were met without their past
+    recent: Int32  # [G, L] item numbers of the user's recent actions, newest first, 0 padding
+    days: Float32  # [G, L] log1p of days since each
 
     @classmethod
     def join(cls, parts: Iterable[Examples]) -> Examples:
@@ -51,6 +55,7 @@ class Examples:
         sizes = np.concatenate([np.diff(p.starts) for p in parts])
         return cls(
             features=np.concatenate([p.features for p in parts]),
+            items=np.concatenate([p.items for p in parts]),
             labels=np.concatenate([p.labels for p in parts]),
             weights=np.concatenate([p.weights for p in parts]),
             starts=np.concatenate([[0], np.cumsum(sizes)]),
@@ -58,7 +63,13 @@ class Examples:
             positions=np.concatenate([p.positions for p in parts]),
             shown=np.concatenate([p.shown for p in parts]),
             launched=np.concatenate([p.launched for p in parts]),
+            recent=np.concatenate([p.recent for p in parts]),
+            days=np.concatenate([p.days for p in parts]),
         )
+
+    def first(self, groups: int) -> Examples:
+        """The first groups, at most so many."""
+        return self.groups(np.arange(len(self.starts) - 1) < groups)
 
     def groups(self, chosen: npt.NDArray[np.bool_]) -> Examples:
         """The groups that a mask [G] chooses, with their rows."""
@@ -66,6 +77,7 @@ class Examples:
         rows = np.repeat(chosen, sizes)
         return Examples(
             features=self.features[rows],
+            items=self.items[rows],
             labels=self.labels[rows],
             weights=self.weights[rows],
             starts=np.concatenate([[0], np.cumsum(sizes[chosen])]),
@@ -73,6 +85,8 @@ class Examples:
             positions=self.positions[rows],
             shown=self.shown[chosen],
             launched=self.launched[chosen],
+            recent=self.recent[chosen],
+            days=self.days[chosen],
         )
 
 
@@ -98,17 +112,43 @@ def examples_at(
 ) -> Examples:
     """Propose, describe, label and subsample for every (user code, state, vector) of a moment."""
     groups = list(_groups(users, moment, pool, features, labels, profile, rng))
-    sizes = [len(weights) for _, _, weights in groups]
+    sizes = [len(group.weights) for group in groups]
     return Examples(
-        features=np.concatenate([rows for rows, _, _ in groups]),
-        labels=np.concatenate([marks for _, marks, _ in groups]),
-        weights=np.concatenate([weights for _, _, weights in groups]),
+        features=np.concatenate([group.features for group in groups]),
+        items=np.concatenate([group.items for group in groups]),
+        labels=np.concatenate([group.labels for group in groups]),
+        weights=np.concatenate([group.weights for group in groups]),
         starts=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
         moments=np.full(len(groups), moment),
         positions=np.zeros(sum(sizes), dtype=np.int32),
         shown=np.zeros(len(groups), dtype=np.bool_),
         launched=np.zeros(len(groups), dtype=np.bool_),
+        recent=np.stack([group.recent for group in groups]).astype(np.int32),
+        days=np.stack([group.days for group in groups]),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Candidates of one user at one moment."""
+
+    features: Float32  # [N, F]
+    items: Int32  # [N]
+    labels: Float32  # [N, A]
+    weights: Float32  # [N]
+    recent: npt.NDArray[np.int64]  # [L]
+    days: Float32  # [L]
+
+    def sampled(self, negatives: int, rng: np.random.Generator) -> _Group:
+        """All positives and some negatives."""
+        kept, weights = _subsample(self.labels.max(axis=1) > 0, negatives, rng)
+        return replace(
+            self,
+            features=self.features[kept],
+            items=self.items[kept],
+            labels=self.labels[kept],
+            weights=weights,
+        )
 
 
 def _groups(
@@ -119,28 +159,32 @@ def _groups(
     labels: list[dict[int, Int32]],
     profile: RankerProfile,
     rng: np.random.Generator,
-) -> Iterator[tuple[Float32, Float32, Float32]]:
+) -> Iterator[_Group]:
     """Candidates are described by all cores (numpy lets go of the interpreter), drawn in order."""
     nothing = np.zeros(0, dtype=np.int32)
 
-    def described(batch: list[tuple[int, UserState, Float32]]) -> list[tuple[Float32, Float32]]:
+    def described(batch: list[tuple[int, UserState, Float32]]) -> list[_Group]:
         scores_UP = pool.scores(np.stack([vector for _, _, vector in batch]))
         found = []
         for (code, state, _), scores_P in zip(batch, scores_UP, strict=True):
             candidates = propose_scored(state, scores_P, pool, profile.quotas)
-            marks = np.stack(
-                [np.isin(candidates.items, acted.get(code, nothing)) for acted in labels], axis=1
-            ).astype(np.float32)
-            found.append((features.compute(state, candidates, moment), marks))
+            marks = [np.isin(candidates.items, acted.get(code, nothing)) for acted in labels]
+            group = _Group(
+                features.compute(state, candidates, moment),
+                candidates.items + 1,
+                np.stack(marks, axis=1).astype(np.float32),
+                np.ones(len(candidates), dtype=np.float32),
+                *recent_actions(state, moment),
+            )
+            found.append(group)
         return found
 
     waiting = iter(users)
     batches = iter(lambda: list(islice(waiting, _USERS_AT_ONCE)), [])
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         while some := list(islice(batches, _BATCHES_KEPT)):
-            for rows, marks in chain.from_iterable(threads.map(described, some)):
-                kept, weights = _subsample(marks.max(axis=1) > 0, profile.negatives, rng)
-                yield rows[kept], marks[kept], weights
+            for group in chain.from_iterable(threads.map(described, some)):
+                yield group.sampled(profile.negatives, rng)
 
 
 _USERS_AT_ONCE: Final = 32  # the item vectors are read once for all of them

@@ -27,7 +27,8 @@ from training.calibrate import line_through
 from training.lesson import Lesson, with_target_on_page
 from training.profile import RankerProfile
 from training.proposals import Examples
-from training.ranker_loss import Batch, RankerLoss
+from training.ranker_batch import Batch
+from training.ranker_loss import RankerLoss
 
 _HOURS_PER_DAY: Final = 24.0
 _HASTE: Final = 10.0  # of slopes, against the ranker's learning rate
@@ -51,6 +52,7 @@ def fit_ranker(
     repeat: int,
     rng: np.random.Generator,
     progress: Callable[[str], None],
+    codes: npt.NDArray[np.int32] | None = None,
 ) -> TrainedRanker:
     """Train a calibrated ranker.
 
@@ -65,6 +67,7 @@ def fit_ranker(
         repeat: index of the feature that is above 0 for items the user acted on before.
         rng: draws the batches.
         progress: is told the loss of each epoch.
+        codes: attribute codes by item number, int32 [n + 1, K], for attention to recent actions.
     """
     places, actions = profile.impressions.places, examples.labels.shape[1]
     examples = with_target_on_page(examples, target)
@@ -78,14 +81,14 @@ def fit_ranker(
         progress("ranker: rehearsal for the calibration")
         earlier = examples.groups(known)  # with pages of their own, or none
         learned = Lesson.of(earlier, target, places=places)
-        rehearsal = _fit(earlier, profile, learned, actions, repeat, rng, progress)
+        rehearsal = _fit(earlier, profile, learned, actions, repeat, codes, rng, progress)
         line, fitted = line_through(rehearsal, earlier.groups(~earlier.launched), learned)
         rehearsal.calibrate.then(line)
         later = examples.shown | (examples.moments == last)
         held_out = examples.groups(~known & later & ~examples.launched)
         alike = (lesson.by_pages == learned.by_pages) & np.array(fitted)
         rehearsed, calibrated = line_through(rehearsal, held_out, lesson, alike)
-    ranker = _fit(examples, profile, lesson, actions, repeat, rng, progress)
+    ranker = _fit(examples, profile, lesson, actions, repeat, codes, rng, progress)
     line, fitted = line_through(ranker, examples.groups(~examples.launched), lesson)
     ranker.calibrate.then(line)
     if rehearsed is not None:
@@ -110,6 +113,7 @@ def _fit(
     lesson: Lesson,
     actions: int,
     repeat: int,
+    codes: npt.NDArray[np.int32] | None,
     rng: np.random.Generator,
     progress: Callable[[str], None],
 ) -> Ranker:
@@ -123,6 +127,9 @@ def _fit(
         leaning=np.flatnonzero(lesson.by_pages).tolist(),
         target_on_page=examples.labels.shape[1] > actions,
         members=profile.members,
+        repeat=repeat,
+        interest=profile.interest,
+        codes=None if codes is None else torch.from_numpy(codes),
     )
     ranker.standardize.fit(torch.from_numpy(examples.features))
     odds_H = _base_rates(examples, lesson)

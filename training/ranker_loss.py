@@ -23,33 +23,7 @@ from qianmian.features.item_table import Float64
 from training.lesson import Lesson
 from training.profile import RankerProfile
 from training.proposals import Examples
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Groups of examples, padded to the longest of them; padding has weight 0 and place 0."""
-
-    features: Tensor  # [B, N, F]
-    labels: Tensor  # [B, N, H]
-    weights: Tensor  # [B, N]
-    positions: Tensor  # [B, N]
-    shown: npt.NDArray[np.bool_]  # [B]
-    launched: npt.NDArray[np.bool_]  # [B]
-
-    @classmethod
-    def of(cls, examples: Examples, groups: npt.NDArray[np.integer]) -> Batch:
-        """Take these groups."""
-        rows, inside = _rows(examples, groups)
-        weights = np.where(inside, examples.weights[rows], 0.0).astype(np.float32)
-        positions = np.where(inside, examples.positions[rows], 0).astype(np.int64)
-        return cls(
-            features=torch.from_numpy(examples.features[rows]),
-            labels=torch.from_numpy(examples.labels[rows]),
-            weights=torch.from_numpy(weights),
-            positions=torch.from_numpy(positions),
-            shown=examples.shown[groups],
-            launched=examples.launched[groups],
-        )
+from training.ranker_batch import Batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,25 +49,27 @@ class RankerLoss:
 
     def of_batch(self, member: Member, x_BNF: Tensor, batch: Batch) -> Tensor:
         """Loss of a member that is given the batch's features standardized."""
-        own_BNH = member.own(x_BNF)
+        new_BN = batch.features[..., self.repeat] <= 0
+        own_BNH = member.own(x_BNF, new_BN, batch.context)
         logits_BNH = member.lean(own_BNH)
         if len(self.chance):
             logits_BNH = acting(logits_BNH, batch.positions, self.chance)
         shown_B1 = torch.from_numpy(batch.shown).float().unsqueeze(-1)
         terms = [
             _cross_entropy(logits_BNH, batch.labels, batch.weights, self.lesson, batch.shown),
-            *self._of_order(logits_BNH, batch, batch.weights * (1.0 - shown_B1)),
+            *self._of_order(logits_BNH, batch, new_BN, batch.weights * (1.0 - shown_B1)),
             *self._of_pages(own_BNH, logits_BNH, batch, batch.weights * shown_B1),
         ]
         return sum(terms, start=logits_BNH.new_zeros(()))
 
-    def _of_order(self, logits_BNH: Tensor, batch: Batch, proposed_BN: Tensor) -> list[Tensor]:
+    def _of_order(
+        self, logits_BNH: Tensor, batch: Batch, new_BN: Tensor, proposed_BN: Tensor
+    ) -> list[Tensor]:
         """The target's order: of all that was proposed, and of what is new to the user."""
         target = self.lesson.target
         scores_BN, wanted_BN = logits_BNH[..., target], batch.labels[..., target]
-        new_BN = batch.features[..., self.repeat] <= 0
         # what was launched may have been the user's own: nothing tells what is new
-        new_BN &= ~torch.from_numpy(batch.launched).unsqueeze(-1)
+        new_BN = new_BN & ~torch.from_numpy(batch.launched).unsqueeze(-1)
         of_all = listwise_softmax(scores_BN, wanted_BN, proposed_BN)
         of_new = listwise_softmax(scores_BN, wanted_BN * new_BN, proposed_BN * new_BN)
         return [self.profile.listwise_weight * of_all, self.profile.new_weight * of_new]
@@ -127,13 +103,3 @@ def _cross_entropy(
     for heads in (1.0 - of_pages, of_pages):
         total = total + weighted_bce(logits_BNH, labels_BNH, weights_BN, taught * heads)
     return total
-
-
-def _rows(
-    examples: Examples, groups: np.ndarray
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Row numbers of the groups as [B, N], and which of them are no padding."""
-    starts, ends = examples.starts[groups], examples.starts[groups + 1]
-    rows = starts[:, None] + np.arange(int((ends - starts).max()))[None, :]
-    inside = rows < ends[:, None]
-    return np.where(inside, rows, 0), inside

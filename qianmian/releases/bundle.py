@@ -18,7 +18,13 @@ import onnxruntime as ort
 
 from qianmian.contracts.events import EventType
 from qianmian.errors import FieldError
-from qianmian.features.encoding import UserEncoder
+from qianmian.features.encoding import (
+    RECENT_DAYS,
+    RECENT_ITEMS,
+    Inputs,
+    UserEncoder,
+    recent_actions,
+)
 from qianmian.features.item_table import Float32, Int32, ItemTable
 from qianmian.features.ranking_features import RankingFeatures
 from qianmian.features.user_state import UserState
@@ -36,6 +42,7 @@ ENCODER_FILE: Final = "encoder.json"
 
 USER_VECTOR_OUTPUT: Final = "user_vector"
 FEATURES_INPUT: Final = "features"
+CANDIDATES_INPUT: Final = "candidate_items"
 PROBABILITIES_OUTPUT: Final = "probabilities"
 HORIZON_OUTPUT: Final = "within_horizon"
 
@@ -151,23 +158,30 @@ class Bundle:
 
         Where no logged page taught the target it is that within the horizon.
         """
-        return self.score(self.describe(user, candidates, now))
+        return self._asked(user, candidates, now, PROBABILITIES_OUTPUT)
 
     def expect(self, user: UserState, candidates: Candidates, now: float) -> Float32:
         """Probability of each action within the release's horizon, shown or not, float32 [N, A].
 
         What past sales are evaluated by.
         """
-        return self.score(self.describe(user, candidates, now), HORIZON_OUTPUT)
+        return self._asked(user, candidates, now, HORIZON_OUTPUT)
 
     def describe(self, user: UserState, candidates: Candidates, now: float) -> Float32:
         """Ranking features of a user's candidates at `now` (epoch seconds), float32 [N, F]."""
         return self.features.compute(user, candidates, now)
 
-    def score(self, features: Float32, output: str = PROBABILITIES_OUTPUT) -> Float32:
-        """Probability of each action for candidates by their features, float32 [N, A]."""
-        outputs = self.ranker.run([output], {FEATURES_INPUT: features[None]})
-        probabilities: Float32 = outputs[0][0]
+    def _asked(self, user: UserState, candidates: Candidates, now: float, output: str) -> Float32:
+        """One output of the ranker for each candidate, float32 [N, A].
+
+        The graph is given what it reads: one that attends to recent actions names them as inputs.
+        """
+        given: Inputs = {FEATURES_INPUT: self.describe(user, candidates, now)[None]}
+        if len(self.ranker.get_inputs()) > 1:
+            recent, days = recent_actions(user, now)
+            given[CANDIDATES_INPUT] = (candidates.items.astype(np.int64) + 1)[None]
+            given |= {RECENT_ITEMS: recent[None], RECENT_DAYS: days[None]}
+        probabilities: Float32 = self.ranker.run([output], given)[0][0]
         return probabilities
 
 

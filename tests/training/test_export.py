@@ -7,15 +7,30 @@ import torch
 
 from models.ranker import Ranker
 from qianmian.releases.bundle import HORIZON_OUTPUT, PROBABILITIES_OUTPUT, RANKER_FILE
-from training.export import RANKER_OUTPUTS, TOLERANCE, export_ranker
+from tests.training.made import made
+from training.export import RANKER_OUTPUTS, TOLERANCE, RankerExport, export_ranker, ranker_inputs
 from training.quiet import quiet_libraries
 
 CLICK, ORDER, ORDER_ON_PAGE = 0, 1, 2
 
 
-def graph(ranker, folder):
+def asked(rng, *, items=9, groups=4):
+    """Groups of five candidates, and up to five recent actions of each user."""
+    rows = 5 * groups
+    return made(
+        rng.normal(size=(rows, 3)).astype(np.float32),
+        np.zeros((rows, 2), dtype=np.float32),
+        size=5,
+        items=rng.integers(1, items + 1, rows).astype(np.int32),
+        recent=np.sort(rng.integers(0, items + 1, (groups, 5)), axis=1)[:, ::-1].astype(np.int32),
+        days=rng.random((groups, 5)).astype(np.float32),
+    )
+
+
+def graph(ranker, folder, examples=None):
+    examples = asked(np.random.default_rng(0)) if examples is None else examples
     with quiet_libraries():
-        export_ranker(ranker, 3, folder)
+        export_ranker(ranker, examples, folder)
     return ort.InferenceSession(folder / RANKER_FILE, providers=["CPUExecutionProvider"])
 
 
@@ -60,3 +75,32 @@ def test_the_graph_computes_what_torch_computes(members, tmp_path):
         given = session.run(list(RANKER_OUTPUTS), {"features": x_BNF.numpy()})
         for heads, said in zip(([CLICK, ORDER_ON_PAGE], [CLICK, ORDER]), given, strict=True):
             np.testing.assert_allclose(said, p[..., heads], rtol=0, atol=TOLERANCE)
+
+
+def test_a_graph_that_attends_names_what_it_reads_and_computes_what_torch_computes(tmp_path):
+    torch.manual_seed(6)
+    rng = np.random.default_rng(6)
+    codes = np.concatenate([np.zeros((1, 2)), rng.integers(1, 4, (9, 2))]).astype(np.int32)
+    ranker = Ranker(
+        features=3,
+        actions=2,
+        hidden=(4,),
+        target=ORDER,
+        repeat=2,
+        members=2,
+        interest=4,
+        codes=torch.from_numpy(codes),
+    ).eval()
+    with torch.no_grad():
+        for member in ranker.members:
+            member.interest.out.head.weight.normal_()
+    examples = asked(rng)
+    session = graph(ranker, tmp_path, examples)
+    names = [node.name for node in session.get_inputs()]
+    assert names == ["features", "candidate_items", "recent_items", "recent_days"]
+    for users, items in ((1, 1), (1, 37), (6, 20)):
+        inputs = ranker_inputs(ranker, examples, users, items)
+        with torch.no_grad():
+            wanted = RankerExport(ranker)(*map(torch.from_numpy, inputs.values()))
+        for given, expected in zip(session.run(list(RANKER_OUTPUTS), inputs), wanted, strict=True):
+            np.testing.assert_allclose(given, expected.numpy(), rtol=0, atol=TOLERANCE)

@@ -305,12 +305,14 @@ def test_parity_of_numbers_that_are_none_is_not_proven(small_shop, parts):
 
     from models.ranker import Ranker
     from qianmian.releases.store import ReleaseStore
+    from tests.training.made import made
     from training.export import RankerExport, export_ranker, prove_parity
     from training.quiet import quiet_libraries
 
     _, _, history, _, bundle = parts
     folder = ReleaseStore(small_shop.releases).path("live")
     ranker = Ranker(features=3, actions=1, hidden=(4,)).eval()
+    asked = made(np.zeros((8, 3), np.float32), np.zeros((8, 1), np.float32), size=4)
     with torch.no_grad():
         ranker.members[0].plain.wide.bias.fill_(float("nan"))
     assert all(torch.isnan(p).all() for p in RankerExport(ranker)(torch.zeros(1, 1, 3)))
@@ -322,14 +324,13 @@ def test_parity_of_numbers_that_are_none_is_not_proven(small_shop, parts):
     for name in ("user_tower.onnx", "user_tower.onnx.data"):
         (staging / name).write_bytes((folder / name).read_bytes())
     with quiet_libraries():
-        export_ranker(ranker, 3, staging)
+        export_ranker(ranker, asked, staging)
 
     def tower(*batch):
         named = {name: a.numpy() for name, a in zip(inputs, batch, strict=True)}
         return torch.from_numpy(bundle.user_tower.run(None, named)[0])
 
-    features = np.zeros((8, 3), dtype=np.float32)
-    parity = prove_parity(tower, ranker, inputs, bundle.vectors, features, staging)
+    parity = prove_parity(tower, ranker, inputs, bundle.vectors, asked, staging)
     assert not parity.passed
 
 

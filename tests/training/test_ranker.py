@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.training.made import made
 from training.profile import RankerProfile
 from training.proposals import Examples
 from training.ranker import fit_ranker
@@ -22,15 +23,11 @@ def proposed(rng, *, groups=200, actions=2, moments=(0.0,)):
     features = rng.normal(size=(rows, WIDTH)).astype(np.float32)
     labels = np.zeros((rows, actions), dtype=np.float32)
     labels[:, -1] = rng.random(rows) < sigmoid(-2 + features[:, 1])
-    return Examples(
-        features=features,
-        labels=labels,
-        weights=np.ones(rows, dtype=np.float32),
-        starts=np.arange(0, rows + 1, PAGE),
+    return made(
+        features,
+        labels,
+        size=PAGE,
         moments=np.repeat(np.array(moments), groups // len(moments)),
-        positions=np.zeros(rows, dtype=np.int32),
-        shown=np.zeros(groups, dtype=bool),
-        launched=np.zeros(groups, dtype=bool),
     )
 
 
@@ -44,15 +41,13 @@ def pages(rng, *, groups=3000, examination=1.0):
     chance = sigmoid(-1.5 + 0.8 * features[:, 0]) * positions ** -float(examination)
     labels = np.zeros((len(features), 2), dtype=np.float32)
     labels[:, 0] = rng.random(len(features)) < chance
-    return Examples(
-        features=features,
-        labels=labels,
-        weights=np.ones(len(features), dtype=np.float32),
-        starts=np.arange(0, len(features) + 1, PAGE),
+    return made(
+        features,
+        labels,
+        size=PAGE,
         moments=np.arange(groups) * 60.0,
         positions=positions,
         shown=np.ones(groups, dtype=bool),
-        launched=np.zeros(groups, dtype=bool),
     )
 
 

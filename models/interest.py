@@ -1,0 +1,80 @@
+"""What recent actions say of a candidate that is new to the user: target attention.
+
+After the deep interest network (Zhou et al., 2018): a candidate asks the user's recent actions, and
+what it finds in them depends on the candidate. Two answers are kept: the mean of the actions by a
+softmax, and how much there is that goes with the candidate, which a softmax cannot tell. How long
+ago an action was weighs in both. Items are known here by their attributes alone, so one that nobody
+acted on yet asks like any other, and no user is learned by heart.
+
+An item that the user acted on before is left to the features of its own past: there attention only
+learns by heart who bought what.
+
+Shapes: `B` users, `N` candidates, `L` recent actions, `K` attributes, `D` width, `F` features,
+`n` items of the catalogue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from models.layers import MLP
+
+_GAP_WIDTH = 16
+_HIDDEN = 64
+_DROPOUT = 0.2
+_NEVER = -1e4  # instead of minus infinity: half precision holds it
+
+
+class Context(NamedTuple):
+    """Who is asked about what; item numbers are the index in the catalogue + 1, 0 padding."""
+
+    items: Tensor  # int64 [B, N], the candidates
+    recent: Tensor  # int64 [B, L], items of recent actions, newest first
+    days: Tensor  # float [B, L], log1p of days since each
+
+
+class Interest(nn.Module):
+    """Standardized features and a context to what is added to a candidate's logit, [B, N]."""
+
+    def __init__(self, *, features: int, codes: Tensor, width: int) -> None:
+        """`codes` is int32 [n + 1, K]: attribute codes by item number, 0 unknown and padding."""
+        super().__init__()
+        self.codes: Tensor
+        self.register_buffer("codes", codes)
+        sizes: Sequence[int] = (codes.amax(dim=0) + 1).tolist()
+        tables = [nn.Embedding(size, width) for size in sizes]
+        for table in tables:
+            nn.init.normal_(table.weight, std=0.1)
+        self.attributes = nn.ModuleList(tables)
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(width, width)
+        self.gap = nn.Sequential(nn.Linear(1, _GAP_WIDTH), nn.ReLU(), nn.Linear(_GAP_WIDTH, 2))
+        self.dropout = nn.Dropout(_DROPOUT)
+        self.out = MLP(in_width=features + 2 * width + 1, widths=(_HIDDEN, 1), dropout=_DROPOUT)
+        nn.init.zeros_(self.out.head.weight)
+        nn.init.zeros_(self.out.head.bias)
+        self.temperature = width**-0.5
+
+    def forward(self, x_BNF: Tensor, context: Context) -> Tensor:
+        asking_BND = self.dropout(self.tokens(context.items))
+        recent_BLD = self.tokens(context.recent)
+        there_B1L = (context.recent > 0).unsqueeze(1)
+        gap_B1L2 = self.gap(context.days.unsqueeze(-1)).unsqueeze(1)
+        alike_BNL = self.query(asking_BND) @ self.key(recent_BLD).transpose(1, 2)
+        alike_BNL = alike_BNL * self.temperature
+        weights_BNL = (alike_BNL + gap_B1L2[..., 0]).masked_fill(~there_B1L, _NEVER).softmax(dim=-1)
+        found_BND = (weights_BNL * there_B1L) @ recent_BLD
+        much_BN1 = torch.sigmoid(alike_BNL + gap_B1L2[..., 1]).mul(there_B1L).sum(-1, keepdim=True)
+        told = [x_BNF, asking_BND * found_BND, found_BND, much_BN1.log1p()]
+        added_BN: Tensor = self.out(torch.cat(told, dim=-1)).squeeze(-1)
+        return added_BN
+
+    def tokens(self, items: Tensor) -> Tensor:
+        """Items [...] as the sums of their attributes' embeddings, [..., D]."""
+        codes = self.codes[items].long()
+        parts = [table(codes[..., k]) for k, table in enumerate(self.attributes)]
+        return torch.stack(parts).sum(dim=0)
