@@ -10,6 +10,7 @@ from tests.training.made import made
 from training.profile import RankerProfile
 from training.proposals import Examples
 from training.ranker import fit_ranker
+from training.ranker_batch import in_order
 
 PAGE, WIDTH = 10, 4
 DAY = 86_400.0
@@ -59,7 +60,7 @@ def fit(examples, told=None):
     return trained(examples, told).model
 
 
-def trained(examples, told=None, **changed):
+def trained(examples, told=None, *, codes=None, **changed):
     torch.manual_seed(5)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # small matrices: a second thread costs more than it brings
@@ -70,6 +71,7 @@ def trained(examples, told=None, **changed):
         repeat=WIDTH - 1,
         rng=np.random.default_rng(5),
         progress=(told if told is not None else []).append,
+        codes=codes,
     )
     torch.set_num_threads(threads)
     return ranker
@@ -341,3 +343,38 @@ def test_every_member_starts_at_the_base_rate():
     for member in ranker.members:
         said = float(member.plain.wide.bias[1].detach())
         assert said == pytest.approx(np.log(rate / (1 - rate)), abs=1e-3)
+
+
+def followers(rng, *, groups=400, kinds=6):
+    """Users who want what is of the kind of their recent actions; no feature tells it.
+
+    Item number k is of kind k. Returns examples and, for each row, whether the kinds are the same.
+    """
+    examples = proposed(rng, groups=groups)
+    rows = groups * PAGE
+    features = examples.features.copy()
+    features[:, WIDTH - 1] = 0.0  # all are new to the user
+    items = rng.integers(1, kinds + 1, rows).astype(np.int32)
+    favourite = rng.integers(1, kinds + 1, groups)
+    same = items == np.repeat(favourite, PAGE)
+    labels = np.zeros_like(examples.labels)
+    labels[:, 1] = rng.random(rows) < np.where(same, 0.7, 0.05)
+    recent = np.zeros_like(examples.recent)
+    recent[:, :3] = favourite[:, None]
+    made_of = {"features": features, "labels": labels, "items": items, "recent": recent}
+    return replace(examples, **made_of), same
+
+
+def test_recent_actions_tell_what_no_feature_tells():
+    examples, _ = followers(np.random.default_rng(8), groups=1200)
+    codes = np.arange(7, dtype=np.int32)[:, None]
+    attending = trained(examples, codes=codes, interest=8, lr=1e-2, epochs=6).model
+    blind = trained(examples, interest=0, epochs=6).model
+    fresh, same = followers(np.random.default_rng(9))
+    batch = next(in_order(fresh.first(200)))
+    same = same[: 200 * PAGE].reshape(200, PAGE)
+    with torch.no_grad():
+        found = attending.probabilities(batch.features, batch.context)[1].numpy()[..., 1]
+        guessed = blind.probabilities(batch.features)[1].numpy()[..., 1]
+    assert found[same].mean() > 3 * found[~same].mean()
+    assert guessed[same].mean() == pytest.approx(guessed[~same].mean(), rel=0.1)
