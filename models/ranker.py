@@ -111,7 +111,7 @@ class Member(nn.Module):
             if new_BN is None or context is None:
                 raise ValueError("a ranker that attends to recent actions must be given them")
             added_BN = self.interest(x_BNF, context) * new_BN
-            own_BNH = own_BNH + added_BN.unsqueeze(-1) * self._of_target.to(own_BNH.dtype)
+            own_BNH = own_BNH + added_BN.unsqueeze(-1) * self._of_target
         if self.differing is None:
             return own_BNH
         return torch.where(self.leaning > 0, self.differing(x_BNF), own_BNH)
@@ -124,9 +124,10 @@ class Member(nn.Module):
                 self.differing.wide.bias.copy_(odds_H)
 
     def parts(self) -> list[list[nn.Parameter]]:
-        """Parameters that learn apart: of what does not lean, and of what does."""
+        """Parameters that learn apart: of what does not lean, of what does, of attention."""
         differing = [] if self.differing is None else list(self.differing.parameters())
-        return [list(self.plain.parameters()), [self.slope, *differing]]
+        interest = [] if self.interest is None else list(self.interest.parameters())
+        return [list(self.plain.parameters()), [self.slope, *differing], interest]
 
 
 class Ranker(nn.Module):

@@ -99,3 +99,12 @@ def test_without_attributes_there_is_nothing_to_attend_by():
     model = Ranker(features=FEATURES, actions=1, hidden=(4,), interest=8, codes=none).eval()
     assert not model.attends
     assert model(features()).shape == (USERS, CANDIDATES, 1)
+
+
+def test_every_weight_belongs_to_one_part_that_learns():
+    model = Ranker(
+        features=FEATURES, actions=2, hidden=(4,), target=1, leaning=[0], interest=8, codes=codes()
+    )
+    member = model.members[0]
+    parts = [id(weight) for part in member.parts() for weight in part]
+    assert sorted(parts) == sorted(id(weight) for weight in member.parameters())
