@@ -181,6 +181,10 @@ class Bundle:
             recent, days = recent_actions(user, now)
             given[CANDIDATES_INPUT] = (candidates.items.astype(np.int64) + 1)[None]
             given |= {RECENT_ITEMS: recent[None], RECENT_DAYS: days[None]}
+        return self.score(given, output)
+
+    def score(self, given: Inputs, output: str) -> Float32:
+        """One output of the ranker's graph for the candidates of one user, float32 [N, A]."""
         probabilities: Float32 = self.ranker.run([output], given)[0][0]
         return probabilities
 

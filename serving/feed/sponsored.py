@@ -215,7 +215,9 @@ class Sales:
         candidates = Candidates(
             items=items,
             source=np.full(len(items), SOURCE_CODE[FALLBACK], dtype=np.int8),
-            retrieval=bundle.vectors[items] @ bundle.user_vector(state, query.now),
+            retrieval=bundle.scale.scores(
+                bundle.user_vector(state, query.now), bundle.vectors[items]
+            ),
             neighbour=bundle.neighbours.scores(state.ledger)[items],
         )
         chances = bundle.rank(state, candidates, query.now)

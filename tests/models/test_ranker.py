@@ -32,7 +32,7 @@ def test_what_leans_does_not_pull_at_the_target():
     model = ranker()
     model(candidates())[..., CLICK].sum().backward()
     (member,) = model.members
-    rest, apart = member.parts()
+    rest, apart, _ = member.parts()
     assert all(part.grad is None or part.grad.abs().max() == 0 for part in rest)
     assert {id(part) for part in apart} >= {id(member.slope), id(member.differing.wide.weight)}
     assert member.differing.wide.weight.grad[CLICK].abs().max() > 0

@@ -152,7 +152,7 @@ def _ranker(order_bias: float) -> onnx.ModelProto:
     names = feature_names(())
     weights = np.zeros((len(names), len(ACTIONS)), np.float32)
     weights[names.index("bought_count")] = (0.5, 3.0)
-    weights[names.index("retrieval_score")] = (0.2, 0.02)
+    weights[names.index("retrieval_score")] = (0.9, 0.09)  # of a deviation
     weights[names.index(f"item_{f.target_users(f.WINDOWS_DAYS[1])}")] = (0.1, 0.1)
     shape = ["users", "candidates"]
     return _model(
