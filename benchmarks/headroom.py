@@ -49,7 +49,7 @@ from qianmian.retrieval.sources import SourceQuotas
 from qianmian.workspace import Workspace
 from training.evaluate import Evaluation, catalogue_of, evaluate
 from training.history import History
-from training.metrics import paired_ratio
+from training.metrics import Interval, Resampled
 from training.profile import TrainingProfile, load_profile
 from training.slices import Ranking
 from training.subjects import Subject, subjects_of
@@ -248,13 +248,14 @@ def _ndcg(evaluation: Evaluation, systems: dict[str, System]) -> dict[str, dict[
 
 def _ratios(evaluation: Evaluation, systems: dict[str, System]) -> dict[str, Any]:
     rng = np.random.default_rng(0)
+    drawn = {label: Resampled.draw(len(evaluation.members[label]), rng) for label in SLICES}
+
+    def over(name: str, label: str) -> Interval:
+        rival = evaluation.ndcg(peers.LAMBDARANK, label, K)
+        return drawn[label].ratio(evaluation.ndcg(name, label, K), rival)
+
     return {
-        name: {
-            label: paired_ratio(
-                evaluation.ndcg(name, label, K), evaluation.ndcg(peers.LAMBDARANK, label, K), rng
-            )._asdict()
-            for label in SLICES
-        }
+        name: {label: over(name, label)._asdict() for label in SLICES}
         for name in systems
         if name != peers.LAMBDARANK
     }

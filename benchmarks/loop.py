@@ -54,7 +54,7 @@ from qianmian.workspace import Workspace
 from serving.clock import ClockSettings
 from serving.launch import SERVE_FILE, ServeFile
 from training import pipeline
-from training.metrics import Floats, paired_ratio
+from training.metrics import Floats, Resampled
 from training.profile import TrainingProfile, load_profile
 
 _WEEK: Final = 7 * 86_400.0
@@ -216,7 +216,7 @@ def _ratio(ours: Floats, theirs: Floats, rng: np.random.Generator) -> list[float
     both = np.isfinite(ours) & np.isfinite(theirs)
     if not theirs[both].any():
         return None
-    found = paired_ratio(ours[both], theirs[both], rng)
+    found = Resampled.draw(int(both.sum()), rng).ratio(ours[both], theirs[both])
     return [round(value, 4) if np.isfinite(value) else None for value in found]
 
 

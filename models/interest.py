@@ -60,15 +60,15 @@ class Interest(nn.Module):
         self.temperature = width**-0.5
 
     def forward(self, x_BNF: Tensor, context: Context) -> Tensor:
+        there_BL1 = (context.recent > 0).unsqueeze(-1)
         asking_BND = self.dropout(self.tokens(context.items))
-        recent_BLD = self.tokens(context.recent)
-        there_B1L = (context.recent > 0).unsqueeze(1)
-        gap_B1L2 = self.gap(context.days.unsqueeze(-1)).unsqueeze(1)
-        alike_BNL = self.query(asking_BND) @ self.key(recent_BLD).transpose(1, 2)
-        alike_BNL = alike_BNL * self.temperature
-        weights_BNL = (alike_BNL + gap_B1L2[..., 0]).masked_fill(~there_B1L, _NEVER).softmax(dim=-1)
-        found_BND = (weights_BNL * there_B1L) @ recent_BLD
-        much_BN1 = torch.sigmoid(alike_BNL + gap_B1L2[..., 1]).mul(there_B1L).sum(-1, keepdim=True)
+        recent_BLD = self.tokens(context.recent) * there_BL1
+        gap_BL2 = self.gap(context.days.unsqueeze(-1)).masked_fill(~there_BL1, _NEVER)
+        within_B1L, much_B1L = gap_BL2.unsqueeze(1).unbind(dim=-1)
+        query_BND = self.query(asking_BND) * self.temperature
+        alike_BNL = query_BND @ self.key(recent_BLD).transpose(1, 2)
+        found_BND = (alike_BNL + within_B1L).softmax(dim=-1) @ recent_BLD
+        much_BN1 = torch.sigmoid(alike_BNL + much_B1L).sum(dim=-1, keepdim=True)
         told = [x_BNF, asking_BND * found_BND, found_BND, much_BN1.log1p()]
         added_BN: Tensor = self.out(torch.cat(told, dim=-1)).squeeze(-1)
         return added_BN

@@ -26,10 +26,9 @@ from training.history import History
 from training.lists import ListWriter
 from training.metrics import (
     Floats,
+    Resampled,
     average_precision_at,
-    bootstrap_interval,
     ndcg_at,
-    paired_ratio,
     recall_at,
     reciprocal_rank_at,
 )
@@ -56,20 +55,24 @@ class Evaluation:
         return self.scores[system, label, k][:, _NDCG]
 
     def rows(self, rng: np.random.Generator) -> list[MetricRow]:
-        """Means with intervals, in the order of the systems."""
-        return [self._row(key, rng) for key in self.scores]
+        """Means with intervals, in the order of the systems.
 
-    def _row(self, key: Key, rng: np.random.Generator) -> MetricRow:
+        Users are drawn once for a slice: all systems are judged by the same draws.
+        """
+        drawn = {label: Resampled.draw(len(rows), rng) for label, rows in self.members.items()}
+        return [self._row(key, drawn[key[1]]) for key in self.scores]
+
+    def _row(self, key: Key, drawn: Resampled) -> MetricRow:
         system, label, k = key
         values = self.scores[key]
         means = values.mean(axis=0)
-        low, high = bootstrap_interval(values[:, _NDCG], rng)
+        low, high = drawn.interval(values[:, _NDCG])
         extra: dict[str, float | None] = {}
         if label == ALL:
             extra |= self.profiles[system, k].summary()
         ours = self.scores.get((TWO_STAGE, label, k))
         if system != TWO_STAGE and ours is not None and means[_NDCG] > 0:
-            ratio = paired_ratio(ours[:, _NDCG], values[:, _NDCG], rng)
+            ratio = drawn.ratio(ours[:, _NDCG], values[:, _NDCG])
             extra |= {"ratio": ratio.value, "ratio_low": ratio.low, "ratio_high": ratio.high}
             extra = {name: v if v is None or np.isfinite(v) else None for name, v in extra.items()}
         return MetricRow(

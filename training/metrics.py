@@ -7,7 +7,7 @@ relevance.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -66,39 +66,30 @@ def average_precision_at(hits: Bools, relevant: int, k: int) -> float:
     return float(precision.sum() / min(k, relevant))
 
 
-def bootstrap_interval(
-    values: Sequence[float] | Floats,
-    rng: np.random.Generator,
-    *,
-    samples: int = 1000,
-    level: float = 0.95,
-) -> tuple[float, float]:
-    """Percentile interval of the mean over resampled users."""
-    data = np.asarray(values, dtype=np.float64)
-    low, high = _quantiles(_resampled(len(data), rng, samples) @ data / len(data), level)
-    return low, high
+@dataclass(frozen=True, slots=True)
+class Resampled:
+    """Users drawn again and again with replacement, for intervals of means over them."""
 
+    counts: Floats  # [samples, S] how often each user is drawn
 
-def paired_ratio(
-    ours: Floats,
-    theirs: Floats,
-    rng: np.random.Generator,
-    *,
-    samples: int = 1000,
-    level: float = 0.95,
-) -> Interval:
-    """Ratio of two means over the same users, each resampling drawing users for both sides.
+    @classmethod
+    def draw(cls, users: int, rng: np.random.Generator, *, samples: int = 1000) -> Resampled:
+        """Draw as many of the users, `samples` times."""
+        counts = rng.multinomial(users, np.full(users, 1 / users), size=samples)
+        return cls(counts.astype(np.float64))
 
-    Infinite where the other side's mean is 0.
-    """
-    counts = _resampled(len(ours), rng, samples)
-    low, high = _quantiles(_ratio(counts @ ours, counts @ theirs), level)
-    return Interval(float(_ratio(ours.sum(), theirs.sum())), low, high)
+    def interval(self, values: Floats, level: float = 0.95) -> tuple[float, float]:
+        """Percentile interval of the mean of each user's value."""
+        low, high = _quantiles(self.counts @ values / len(values), level)
+        return low, high
 
+    def ratio(self, ours: Floats, theirs: Floats, level: float = 0.95) -> Interval:
+        """Ratio of two means over the same users, each draw taking users for both sides.
 
-def _resampled(size: int, rng: np.random.Generator, samples: int) -> npt.NDArray[np.int64]:
-    """How often each of `size` users is drawn, [samples, size]."""
-    return rng.multinomial(size, np.full(size, 1 / size), size=samples)
+        Infinite where the other side's mean is 0.
+        """
+        low, high = _quantiles(_ratio(self.counts @ ours, self.counts @ theirs), level)
+        return Interval(float(_ratio(ours.sum(), theirs.sum())), low, high)
 
 
 def _ratio(over: npt.ArrayLike, under: npt.ArrayLike) -> Floats:

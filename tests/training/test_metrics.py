@@ -6,13 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from training.metrics import (
+    Resampled,
     average_precision_at,
-    bootstrap_interval,
     ndcg_at,
-    paired_ratio,
     recall_at,
     reciprocal_rank_at,
 )
+
+
+def drawn(users):
+    return Resampled.draw(users, np.random.default_rng(1))
 
 
 def test_recall_is_capped_by_the_length_of_the_list():
@@ -50,9 +53,9 @@ def test_moving_a_hit_up_never_lowers_ndcg(places):
 def test_the_interval_holds_the_mean_and_narrows_with_users():
     rng = np.random.default_rng(0)
     few, many = rng.random(30), rng.random(3000)
-    low, high = bootstrap_interval(few, np.random.default_rng(1))
+    low, high = drawn(30).interval(few)
     assert low < few.mean() < high
-    low_many, high_many = bootstrap_interval(many, np.random.default_rng(1))
+    low_many, high_many = drawn(3000).interval(many)
     assert high_many - low_many < high - low
 
 
@@ -97,13 +100,13 @@ def test_metrics_agree_with_an_independent_library():
 def test_a_paired_ratio_is_narrower_than_its_parts_and_finds_a_constant_gain():
     rng = np.random.default_rng(2)
     theirs = rng.random(400)
-    ratio = paired_ratio(1.1 * theirs, theirs, np.random.default_rng(0))
+    ratio = drawn(400).ratio(1.1 * theirs, theirs)
     assert ratio.value == pytest.approx(1.1)
     assert ratio.low == pytest.approx(1.1)
     assert ratio.high == pytest.approx(1.1)
-    noisy = paired_ratio(theirs + rng.normal(0, 0.3, 400), theirs, np.random.default_rng(0))
+    noisy = drawn(400).ratio(theirs + rng.normal(0, 0.3, 400), theirs)
     assert noisy.low < noisy.value < noisy.high
 
 
 def test_a_ratio_to_nothing_is_infinite():
-    assert paired_ratio(np.ones(3), np.zeros(3), np.random.default_rng(0)).value == np.inf
+    assert drawn(3).ratio(np.ones(3), np.zeros(3)).value == np.inf
