@@ -11,8 +11,7 @@ Shapes: `U` users, `K` items that take part, `n` items of the catalogue.
 from __future__ import annotations
 
 import numpy as np
-from scipy.linalg.blas import ssyrk
-from scipy.linalg.lapack import spotrf, spotri
+import torch
 from threadpoolctl import threadpool_limits
 
 from qianmian.features.user_state import SECONDS_PER_DAY
@@ -77,14 +76,12 @@ def _decayed_counts(
 def _ease(had: np.ndarray, regularization: float) -> np.ndarray:
     """Weights [K, K] from the item of the row to the item of the column.
 
-    The Gram matrix is positive definite, so its half is multiplied, factored and inverted in place.
+    The Gram matrix is positive definite: its Cholesky factor is inverted, not itself.
     """
-    with threadpool_limits(_THREADS, user_api="blas"):
-        half = ssyrk(1.0, had.T)  # Fortran order without a copy; the upper half
-        np.fill_diagonal(half, half.diagonal() + regularization)
-        factor, _ = spotrf(half, overwrite_a=True, clean=True)
-        half, _ = spotri(factor, overwrite_c=True)
-    weights: np.ndarray = half + np.triu(half, 1).T
+    rows = torch.from_numpy(had)
+    gram = rows.T @ rows
+    gram.diagonal().add_(regularization)
+    weights: np.ndarray = torch.cholesky_inverse(torch.linalg.cholesky(gram)).numpy()
     weights /= -weights.diagonal()[None, :]
     np.fill_diagonal(weights, 0.0)
     return weights
