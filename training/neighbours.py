@@ -20,7 +20,7 @@ from training.actions import Actions, distinct
 from training.profile import NeighboursProfile
 
 _SHRINKAGE = 10.0
-_THREADS = 2  # of BLAS: the inverse is one large matrix, unlike everything else in training
+_THREADS = 2  # of BLAS: the product is one large matrix, unlike everything else in training
 
 
 def fit_neighbours(

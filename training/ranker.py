@@ -20,7 +20,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from models.layers import Standardize
 from models.ranker import Member, Ranker
 from qianmian.features.user_state import SECONDS_PER_DAY
 from training.calibrate import line_through
@@ -133,23 +132,23 @@ def _fit(
     )
     ranker.standardize.fit(torch.from_numpy(examples.features))
     odds_H = _base_rates(examples, lesson)
-    loss = RankerLoss.of(examples, profile, lesson, repeat=repeat)
+    loss = RankerLoss.of(examples, profile, lesson)
     for number, member in enumerate(ranker.members, start=1):
         name = "ranker" if profile.members == 1 else f"ranker {number}/{profile.members}"
         member.start_at(odds_H)
-        for epoch, lost in enumerate(_taught(member, ranker.standardize, examples, loss, rng), 1):
+        for epoch, lost in enumerate(_taught(member, ranker, examples, loss, rng), 1):
             progress(f"{name} epoch {epoch}/{profile.epochs}: loss {lost:.4f}")
     return ranker.eval()
 
 
 def _taught(
     member: Member,
-    standardize: Standardize,
+    ranker: Ranker,
     examples: Examples,
     loss: RankerLoss,
     rng: np.random.Generator,
 ) -> Iterator[float]:
-    """Train one member; gives the mean loss of each epoch."""
+    """Train one member of a ranker; gives the mean loss of each epoch."""
     profile, groups = loss.profile, len(examples.starts) - 1
     batches = max(1, groups // profile.groups_per_batch)
     optimizer, schedule = _optimizer(member, profile, steps=batches * profile.epochs)
@@ -158,7 +157,8 @@ def _taught(
         losses = []
         for chosen in np.array_split(rng.permutation(groups), batches):
             batch = Batch.of(examples, chosen)
-            lost = loss.of_batch(member, standardize(batch.features), batch)
+            x_BNF, new_BN = ranker.standardize(batch.features), ranker.new(batch.features)
+            lost = loss.of_batch(member, x_BNF, new_BN, batch)
             optimizer.zero_grad()
             lost.backward()
             for part in member.parts():

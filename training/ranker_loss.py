@@ -34,22 +34,15 @@ class RankerLoss:
     lesson: Lesson
     chance: Tensor  # [P + 1, H], that a place is examined; empty without pages
     prior: Float64  # [H], price of the variance of what a head adds to the target
-    repeat: int
 
     @classmethod
-    def of(
-        cls, examples: Examples, profile: RankerProfile, lesson: Lesson, *, repeat: int
-    ) -> RankerLoss:
-        """Weigh the terms by what there is to learn from.
-
-        `repeat` is the index of the feature that is above 0 for items the user acted on before.
-        """
+    def of(cls, examples: Examples, profile: RankerProfile, lesson: Lesson) -> RankerLoss:
+        """Weigh the terms by what there is to learn from."""
         prior = lesson.prior(examples, profile.impressions.prior_pages)
-        return cls(profile, lesson, torch.from_numpy(lesson.chance).float(), prior, repeat)
+        return cls(profile, lesson, torch.from_numpy(lesson.chance).float(), prior)
 
-    def of_batch(self, member: Member, x_BNF: Tensor, batch: Batch) -> Tensor:
-        """Loss of a member that is given the batch's features standardized."""
-        new_BN = batch.features[..., self.repeat] <= 0
+    def of_batch(self, member: Member, x_BNF: Tensor, new_BN: Tensor, batch: Batch) -> Tensor:
+        """Loss of a member that is given the batch's features standardized, and what is new."""
         own_BNH = member.own(x_BNF, new_BN, batch.context)
         logits_BNH = member.lean(own_BNH)
         if len(self.chance):

@@ -65,6 +65,7 @@ class Bundle:
     features: RankingFeatures
     user_tower: ort.InferenceSession
     ranker: ort.InferenceSession
+    attends: bool = False  # whether the ranker reads recent actions, too
     manifest: Manifest | None = None
 
     @classmethod
@@ -108,6 +109,7 @@ class Bundle:
         vectors = np.load(folder / ITEM_VECTORS_FILE, mmap_mode="r")
         vectors = np.ascontiguousarray(vectors, dtype=np.float32)
         encoder = UserEncoder.load(folder / ENCODER_FILE)
+        ranker = _session(folder / RANKER_FILE, provider, threads)
         return cls(
             actions=actions,
             items=items,
@@ -117,7 +119,8 @@ class Bundle:
             encoder=encoder,
             features=RankingFeatures(items, vectors, encoder.affinity_columns, as_of),
             user_tower=_session(folder / USER_TOWER_FILE, provider, threads),
-            ranker=_session(folder / RANKER_FILE, provider, threads),
+            ranker=ranker,
+            attends=len(ranker.get_inputs()) > 1,
             manifest=manifest,
         )
 
@@ -177,7 +180,7 @@ class Bundle:
         The graph is given what it reads: one that attends to recent actions names them as inputs.
         """
         given: Inputs = {FEATURES_INPUT: self.describe(user, candidates, now)[None]}
-        if len(self.ranker.get_inputs()) > 1:
+        if self.attends:
             recent, days = recent_actions(user, now)
             given[CANDIDATES_INPUT] = (candidates.items.astype(np.int64) + 1)[None]
             given |= {RECENT_ITEMS: recent[None], RECENT_DAYS: days[None]}
