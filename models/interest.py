@@ -1,15 +1,15 @@
-"""What recent actions say of a candidate that is new to the user: target attention.
+"""What a user's memory says of a candidate that is new to the user: target attention.
 
-After the deep interest network (Zhou et al., 2018): a candidate asks the user's recent actions, and
-what it finds in them depends on the candidate. Two answers are kept: the mean of the actions by a
-softmax, and how much there is that goes with the candidate, which a softmax cannot tell. How long
-ago an action was weighs in both. Items are known here by their attributes alone, so one that nobody
-acted on yet asks like any other, and no user is learned by heart.
+After the deep interest network (Zhou et al., 2018): a candidate asks the items that the user
+acted on last, and what it finds in them depends on the candidate. Two answers are kept: their mean
+by a softmax, and how much there is that goes with the candidate, which a softmax cannot tell. How
+long ago the last action was weighs in both. Items are known here by their attributes alone, so one
+that nobody acted on yet asks like any other, and no user is learned by heart.
 
 An item that the user acted on before is left to the features of its own past: there attention only
 learns by heart who bought what.
 
-Shapes: `B` users, `N` candidates, `L` recent actions, `K` attributes, `D` width, `F` features,
+Shapes: `B` users, `N` candidates, `M` remembered items, `K` attributes, `D` width, `F` features,
 `n` items of the catalogue.
 """
 
@@ -33,8 +33,8 @@ class Context(NamedTuple):
     """Who is asked about what; item numbers are the index in the catalogue + 1, 0 padding."""
 
     items: Tensor  # int64 [B, N], the candidates
-    recent: Tensor  # int64 [B, L], items of recent actions, newest first
-    days: Tensor  # float [B, L], log1p of days since each
+    remembered: Tensor  # int64 [B, M], the items that a user acted on last
+    days: Tensor  # float [B, M], log1p of days since the last action on each
 
 
 class Interest(nn.Module):
@@ -60,15 +60,15 @@ class Interest(nn.Module):
         self.temperature = width**-0.5
 
     def forward(self, x_BNF: Tensor, context: Context) -> Tensor:
-        there_BL1 = (context.recent > 0).unsqueeze(-1)
+        there_BM1 = (context.remembered > 0).unsqueeze(-1)
         asking_BND = self.dropout(self.tokens(context.items))
-        recent_BLD = self.tokens(context.recent) * there_BL1
-        gap_BL2 = self.gap(context.days.unsqueeze(-1)).masked_fill(~there_BL1, _NEVER)
-        within_B1L, much_B1L = gap_BL2.unsqueeze(1).unbind(dim=-1)
+        past_BMD = self.tokens(context.remembered) * there_BM1
+        gap_BM2 = self.gap(context.days.unsqueeze(-1)).masked_fill(~there_BM1, _NEVER)
+        within_B1M, much_B1M = gap_BM2.unsqueeze(1).unbind(dim=-1)
         query_BND = self.query(asking_BND) * self.temperature
-        alike_BNL = query_BND @ self.key(recent_BLD).transpose(1, 2)
-        found_BND = (alike_BNL + within_B1L).softmax(dim=-1) @ recent_BLD
-        much_BN1 = torch.sigmoid(alike_BNL + much_B1L).sum(dim=-1, keepdim=True)
+        alike_BNM = query_BND @ self.key(past_BMD).transpose(1, 2)
+        found_BND = (alike_BNM + within_B1M).softmax(dim=-1) @ past_BMD
+        much_BN1 = torch.sigmoid(alike_BNM + much_B1M).sum(dim=-1, keepdim=True)
         told = [x_BNF, asking_BND * found_BND, found_BND, much_BN1.log1p()]
         added_BN: Tensor = self.out(torch.cat(told, dim=-1)).squeeze(-1)
         return added_BN

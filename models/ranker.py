@@ -14,8 +14,8 @@ A ranker may hold several of these, its members, which learn apart, each from a 
 The graph averages their logits (deep ensembles, Lakshminarayanan et al., 2017), so that what one of
 them owes to its start and its batches weighs less; calibration stands behind the mean.
 
-Where it is given a context, a member also asks what the user's recent actions say of candidates
-that are new to the user (`models.interest`), and adds it to the target's logit.
+Where it is given a context, a member also asks what the user's memory says of candidates that
+are new to the user (`models.interest`), and adds it to the target's logit.
 
 Shapes: `B` users, `N` candidates, `F` features, `A` actions, `H` heads (`A`, or one more).
 """
@@ -109,7 +109,7 @@ class Member(nn.Module):
         own_BNH: Tensor = self.plain(x_BNF)
         if self.interest is not None:
             if new_BN is None or context is None:
-                raise ValueError("a ranker that attends to recent actions must be given them")
+                raise ValueError("a ranker that attends to what users remember must be given it")
             added_BN = self.interest(x_BNF, context) * new_BN
             own_BNH = own_BNH + added_BN.unsqueeze(-1) * self._of_target
         if self.differing is None:
@@ -151,9 +151,9 @@ class Ranker(nn.Module):
         """`leaning` heads start in the order of the `target` action and learn what differs.
 
         With `target_on_page` there is a head behind those of the actions: the target on a page.
-        With an `interest` above 0, its width, members attend to recent actions by the attribute
-        `codes` of the items, int32 [n + 1, K]; `repeat` is the index of the feature that is above 0
-        for items the user acted on before.
+        With an `interest` above 0, its width, members attend to what users remember, by the
+        attribute `codes` of the items, int32 [n + 1, K]; `repeat` is the index of the feature that
+        is above 0 for items the user acted on before.
         """
         super().__init__()
         heads = actions + target_on_page

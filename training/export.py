@@ -23,6 +23,7 @@ from models.ranker import Ranker
 from models.two_tower import TwoTower, UserTower, history_tokens
 from qianmian.features import encoding as e
 from qianmian.features.encoding import Inputs
+from qianmian.features.memory import MEMORY_DAYS, MEMORY_ITEMS
 from qianmian.releases.bundle import (
     CANDIDATES_INPUT,
     FEATURES_INPUT,
@@ -92,7 +93,7 @@ class UserTowerExport(nn.Module):
 class RankerExport(nn.Module):
     """Ranker from raw ranking features to probabilities: on a page, and within the horizon.
 
-    One that attends takes candidates and recent actions, too, as `ranker_inputs` gives them.
+    One that attends takes candidates and memories, too, as `ranker_inputs` gives them.
     """
 
     def __init__(self, ranker: Ranker) -> None:
@@ -158,8 +159,8 @@ def ranker_inputs(
     return {
         **features,
         CANDIDATES_INPUT: sized(examples.items.astype(np.int64), users, candidates),
-        e.RECENT_ITEMS: sized(examples.recent.astype(np.int64), users),
-        e.RECENT_DAYS: sized(examples.days, users),
+        MEMORY_ITEMS: sized(examples.remembered.astype(np.int64), users),
+        MEMORY_DAYS: sized(examples.days, users),
     }
 
 

@@ -72,7 +72,7 @@ class RankerProfile(ConfigModel):
     """Knobs of the ranker and its training."""
 
     interest: int = Field(
-        default=16, ge=0, le=256, description="width of attention to recent actions; 0: none"
+        default=16, ge=0, le=256, description="width of attention to remembered items; 0: none"
     )
     members: int = Field(default=1, ge=1, le=8, description="networks whose logits are averaged")
     hidden: tuple[int, ...] = (128, 64)

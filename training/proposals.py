@@ -7,7 +7,7 @@ what was known then; an action within the horizon labels its candidate. Negative
 and carry the number of candidates that they stand for, so probabilities stay unbiased.
 
 Shapes: `R` kept candidates of all groups, `G` groups (a user at a moment, or a page), `F` features,
-`A` actions, `L` recent actions.
+`A` actions, `M` remembered items.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from qianmian.features.encoding import recent_actions
 from qianmian.features.item_table import Float32, Int32
+from qianmian.features.memory import Memory
 from qianmian.features.ranking_features import RankingFeatures
 from qianmian.features.user_state import SECONDS_PER_DAY, UserState
 from qianmian.retrieval.sources import Pool, propose_scored
@@ -45,8 +45,8 @@ class Examples:
     positions: Int32  # [R] place on the page, from 1; 0 for what was proposed and not shown
     shown: npt.NDArray[np.bool_]  # [G] whether the group is a logged page
     launched: npt.NDArray[np.bool_]  # [G] whether its items were met without their past
-    recent: Int32  # [G, L] item numbers of the user's recent actions, newest first, 0 padding
-    days: Float32  # [G, L] log1p of days since each
+    remembered: Int32  # [G, M] item numbers that the user acted on last, newest first, 0 padding
+    days: Float32  # [G, M] log1p of days since the last action on each
 
     @classmethod
     def join(cls, parts: Iterable[Examples]) -> Examples:
@@ -63,7 +63,7 @@ class Examples:
             positions=np.concatenate([p.positions for p in parts]),
             shown=np.concatenate([p.shown for p in parts]),
             launched=np.concatenate([p.launched for p in parts]),
-            recent=np.concatenate([p.recent for p in parts]),
+            remembered=np.concatenate([p.remembered for p in parts]),
             days=np.concatenate([p.days for p in parts]),
         )
 
@@ -85,7 +85,7 @@ class Examples:
             positions=self.positions[rows],
             shown=self.shown[chosen],
             launched=self.launched[chosen],
-            recent=self.recent[chosen],
+            remembered=self.remembered[chosen],
             days=self.days[chosen],
         )
 
@@ -123,8 +123,8 @@ def examples_at(
         positions=np.zeros(sum(sizes), dtype=np.int32),
         shown=np.zeros(len(groups), dtype=np.bool_),
         launched=np.zeros(len(groups), dtype=np.bool_),
-        recent=np.stack([group.recent for group in groups]).astype(np.int32),
-        days=np.stack([group.days for group in groups]),
+        remembered=np.stack([group.memory.items for group in groups]).astype(np.int32),
+        days=np.stack([group.memory.days for group in groups]),
     )
 
 
@@ -136,8 +136,7 @@ class _Group:
     items: Int32  # [N]
     labels: Float32  # [N, A]
     weights: Float32  # [N]
-    recent: npt.NDArray[np.int64]  # [L]
-    days: Float32  # [L]
+    memory: Memory
 
     def sampled(self, negatives: int, rng: np.random.Generator) -> _Group:
         """All positives and some negatives."""
@@ -174,7 +173,7 @@ def _groups(
                 candidates.items + 1,
                 np.stack(marks, axis=1).astype(np.float32),
                 np.ones(len(candidates), dtype=np.float32),
-                *recent_actions(state, moment),
+                Memory.of(state, moment),
             )
             found.append(group)
         return found

@@ -66,7 +66,7 @@ def fit_ranker(
         repeat: index of the feature that is above 0 for items the user acted on before.
         rng: draws the batches.
         progress: is told the loss of each epoch.
-        codes: attribute codes by item number, int32 [n + 1, K], for attention to recent actions.
+        codes: attribute codes by item number, int32 [n + 1, K], for attention to memories.
     """
     places, actions = profile.impressions.places, examples.labels.shape[1]
     examples = with_target_on_page(examples, target)

@@ -1,6 +1,7 @@
 """Batches of labelled groups, padded to one length, as the ranker takes them.
 
-Shapes: `B` groups of a batch, `N` candidates (padded), `F` features, `H` heads, `L` recent actions.
+Shapes: `B` groups of a batch, `N` candidates (padded), `F` features, `H` heads, `M` remembered
+items.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class Batch:
             inside=inside,
             context=Context(
                 items=torch.from_numpy(np.where(inside, examples.items[rows], 0).astype(np.int64)),
-                recent=torch.from_numpy(examples.recent[groups].astype(np.int64)),
+                remembered=torch.from_numpy(examples.remembered[groups].astype(np.int64)),
                 days=torch.from_numpy(examples.days[groups]),
             ),
         )

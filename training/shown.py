@@ -14,8 +14,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from qianmian.features.encoding import recent_actions
 from qianmian.features.item_table import Float32, Int32
+from qianmian.features.memory import Memory
 from qianmian.features.ranking_features import RankingFeatures
 from qianmian.features.user_state import UserState
 from qianmian.retrieval.sources import FALLBACK, SOURCE_CODE, Candidates, Pool, propose
@@ -37,7 +37,7 @@ def shown_examples(
     bounds = np.append(starts, len(exposures))
     rows = np.concatenate(list(_pages(exposures, bounds, users, pool, features, profile)))
     weight = np.minimum(1.0 / exposures.propensity, profile.impressions.max_weight)
-    recent = [recent_actions(users[str(exposures.users[s])][0], exposures.at[s]) for s in starts]
+    memories = [Memory.of(users[str(exposures.users[s])][0], exposures.at[s]) for s in starts]
     return Examples(
         features=rows,
         items=exposures.items + 1,
@@ -48,8 +48,8 @@ def shown_examples(
         positions=exposures.position,
         shown=np.ones(len(starts), dtype=np.bool_),
         launched=np.zeros(len(starts), dtype=np.bool_),
-        recent=np.stack([items for items, _ in recent]).astype(np.int32),
-        days=np.stack([days for _, days in recent]),
+        remembered=np.stack([memory.items for memory in memories]).astype(np.int32),
+        days=np.stack([memory.days for memory in memories]),
     )
 
 

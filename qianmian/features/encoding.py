@@ -155,8 +155,10 @@ class UserEncoder(BaseModel):
 
     def _write(self, inputs: Inputs, b: int, user: UserState, now: float) -> None:
         inputs[USER_ROW][b] = self._user_row.get(user.user_id, 0)
-        inputs[RECENT_ITEMS][b], inputs[RECENT_DAYS][b] = recent_actions(user, now)
-        inputs[RECENT_CODES][b, : len(user.recent_codes)] = user.recent_codes
+        length = len(user.recent_items)
+        inputs[RECENT_ITEMS][b, :length] = user.recent_items + 1
+        inputs[RECENT_CODES][b, :length] = user.recent_codes
+        inputs[RECENT_DAYS][b, :length] = log_days(now - user.recent_at)
         self._write_tags(inputs[TAGS][b], user)
         dense = inputs[DENSE][b]
         dense[: len(user.activity)] = np.log1p(np.maximum(user.activity, 0.0))
@@ -187,17 +189,6 @@ class UserEncoder(BaseModel):
     def load(cls, path: Path) -> UserEncoder:
         """Read what `save` wrote."""
         return cls.model_validate_json(path.read_text())
-
-
-def recent_actions(
-    user: UserState, now: float
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """Item numbers (index + 1, 0 padding) of the recent actions, and log1p of their days, [L]."""
-    items, days = np.zeros(f.SEQUENCE_LENGTH, np.int64), np.zeros(f.SEQUENCE_LENGTH, np.float32)
-    length = len(user.recent_items)
-    items[:length] = user.recent_items + 1
-    days[:length] = log_days(now - user.recent_at)
-    return items, days
 
 
 def log_days(seconds: npt.ArrayLike) -> npt.NDArray[np.float32]:

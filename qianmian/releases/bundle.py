@@ -18,14 +18,9 @@ import onnxruntime as ort
 
 from qianmian.contracts.events import EventType
 from qianmian.errors import FieldError
-from qianmian.features.encoding import (
-    RECENT_DAYS,
-    RECENT_ITEMS,
-    Inputs,
-    UserEncoder,
-    recent_actions,
-)
+from qianmian.features.encoding import Inputs, UserEncoder
 from qianmian.features.item_table import Float32, Int32, ItemTable
+from qianmian.features.memory import MEMORY_DAYS, MEMORY_ITEMS, Memory
 from qianmian.features.ranking_features import RankingFeatures
 from qianmian.features.user_state import UserState
 from qianmian.releases.manifest import MANIFEST_FILE, Manifest
@@ -65,7 +60,7 @@ class Bundle:
     features: RankingFeatures
     user_tower: ort.InferenceSession
     ranker: ort.InferenceSession
-    attends: bool = False  # whether the ranker reads recent actions, too
+    attends: bool = False  # whether the ranker reads what users remember, too
     manifest: Manifest | None = None
 
     @classmethod
@@ -177,13 +172,13 @@ class Bundle:
     def _asked(self, user: UserState, candidates: Candidates, now: float, output: str) -> Float32:
         """One output of the ranker for each candidate, float32 [N, A].
 
-        The graph is given what it reads: one that attends to recent actions names them as inputs.
+        The graph is given what it reads: one that attends to memories names them as inputs.
         """
         given: Inputs = {FEATURES_INPUT: self.describe(user, candidates, now)[None]}
         if self.attends:
-            recent, days = recent_actions(user, now)
+            memory = Memory.of(user, now)
             given[CANDIDATES_INPUT] = (candidates.items.astype(np.int64) + 1)[None]
-            given |= {RECENT_ITEMS: recent[None], RECENT_DAYS: days[None]}
+            given |= {MEMORY_ITEMS: memory.items[None], MEMORY_DAYS: memory.days[None]}
         return self.score(given, output)
 
     def score(self, given: Inputs, output: str) -> Float32:

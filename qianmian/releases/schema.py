@@ -7,6 +7,7 @@ import json
 
 from qianmian.contracts import features as f
 from qianmian.features.encoding import DENSE_FEATURES, ITEM_DENSE_FEATURES
+from qianmian.features.memory import MEMORY_DAYS, MEMORY_ITEMS, MEMORY_LENGTH
 from qianmian.features.ranking_features import REVISION, feature_names
 from qianmian.features.schema import FeatureSchema
 from qianmian.workspace import Workspace
@@ -24,12 +25,17 @@ def current_schema(workspace: Workspace) -> dict[str, str]:
 def release_schema(schema: FeatureSchema) -> dict[str, str]:
     """Return for each feature service the hash of its fields and of the inputs made of them.
 
-    The names and order of the input columns count, and the thresholds that tags are cut at: a
-    release trained on others would rank by numbers that mean something else.
+    The names and order of the input columns count, how much a user remembers, and the thresholds
+    that tags are cut at: a release trained on others would rank by numbers that mean something
+    else.
     """
     inputs = {
         f.TWO_TOWER_SERVICE: (DENSE_FEATURES, ITEM_DENSE_FEATURES),
-        f.RANKER_SERVICE: (feature_names(schema.affinity_columns), REVISION),
+        f.RANKER_SERVICE: (
+            feature_names(schema.affinity_columns),
+            REVISION,
+            (MEMORY_ITEMS, MEMORY_DAYS, MEMORY_LENGTH),
+        ),
     }
     cuts = (schema.mean_price_quartiles, schema.discount_share_terciles)
     return {

@@ -1,4 +1,4 @@
-"""Target attention: what recent actions may say of a candidate, and what they may not."""
+"""Target attention: what a memory may say of a candidate, and what they may not."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ import torch
 from models.interest import Context, Interest
 from models.ranker import Ranker
 
-USERS, CANDIDATES, RECENT, ITEMS, FEATURES, REPEAT = 3, 4, 6, 20, 5, 2
+USERS, CANDIDATES, MEMORY, ITEMS, FEATURES, REPEAT = 3, 4, 6, 20, 5, 2
 
 
 def codes():
@@ -15,12 +15,12 @@ def codes():
     return torch.cat([torch.zeros(1, 2), torch.randint(1, 7, (ITEMS, 2))]).int()
 
 
-def context(*, recent=4):
-    """Users with so many recent actions each, the rest padding."""
+def context(*, remembered=4):
+    """Users who remember so many items each, the rest padding."""
     torch.manual_seed(2)
-    items = torch.randint(1, ITEMS + 1, (USERS, RECENT))
-    items[:, recent:] = 0
-    return Context(torch.randint(1, ITEMS + 1, (USERS, CANDIDATES)), items, torch.rand(3, RECENT))
+    items = torch.randint(1, ITEMS + 1, (USERS, MEMORY))
+    items[:, remembered:] = 0
+    return Context(torch.randint(1, ITEMS + 1, (USERS, CANDIDATES)), items, torch.rand(3, MEMORY))
 
 
 def interest():
@@ -57,15 +57,15 @@ def test_it_says_nothing_before_it_has_learned():
 
 def test_padding_says_nothing_whatever_its_days_are():
     asked = context()
-    later = asked._replace(days=torch.where(asked.recent > 0, asked.days, asked.days + 9.0))
+    later = asked._replace(days=torch.where(asked.remembered > 0, asked.days, asked.days + 9.0))
     assert torch.allclose(interest()(features(), asked), interest()(features(), later), atol=1e-6)
-    shorter = Context(asked.items, asked.recent[:, :4], asked.days[:, :4])
+    shorter = Context(asked.items, asked.remembered[:, :4], asked.days[:, :4])
     assert torch.allclose(interest()(features(), asked), interest()(features(), shorter), atol=1e-6)
 
 
-def test_the_order_of_recent_actions_does_not_matter_but_when_they_were():
+def test_the_order_of_what_is_remembered_does_not_matter_but_when_they_were():
     asked, turned = context(), [3, 1, 0, 2, 4, 5]
-    same = asked._replace(recent=asked.recent[:, turned], days=asked.days[:, turned])
+    same = asked._replace(remembered=asked.remembered[:, turned], days=asked.days[:, turned])
     other = asked._replace(days=asked.days + 2.0)
     said = interest()(features(), asked)
     assert torch.allclose(said, interest()(features(), same), atol=1e-6)
@@ -83,13 +83,13 @@ def test_items_of_the_same_attributes_are_told_alike():
 
 def test_only_the_target_of_candidates_that_are_new_takes_it():
     model, x, asked = ranker(), features(), context()
-    other = asked._replace(recent=asked.recent.roll(1, 0))
+    other = asked._replace(remembered=asked.remembered.roll(1, 0))
     changed = (model(x, asked) - model(x, other)).abs() > 1e-6
     assert not changed[..., 0].any()
     assert torch.equal(changed[..., 1], x[..., REPEAT] <= 0)
 
 
-def test_recent_actions_must_be_given_to_one_that_attends():
+def test_a_memory_must_be_given_to_one_that_attends():
     with pytest.raises(ValueError, match="must be given"):
         ranker()(features())
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from training.proposals import Examples
 
-RECENT = 5
+MEMORY = 5
 
 
 def made(features, labels, *, size, **said):
@@ -19,7 +19,7 @@ def made(features, labels, *, size, **said):
         "positions": np.zeros(rows, dtype=np.int32),
         "shown": np.zeros(groups, dtype=bool),
         "launched": np.zeros(groups, dtype=bool),
-        "recent": np.zeros((groups, RECENT), dtype=np.int32),
-        "days": np.zeros((groups, RECENT), dtype=np.float32),
+        "remembered": np.zeros((groups, MEMORY), dtype=np.int32),
+        "days": np.zeros((groups, MEMORY), dtype=np.float32),
     }
     return Examples(features=features, labels=labels, **{**empty, **said})

@@ -15,14 +15,14 @@ CLICK, ORDER, ORDER_ON_PAGE = 0, 1, 2
 
 
 def asked(rng, *, items=9, groups=4):
-    """Groups of five candidates, and up to five recent actions of each user."""
+    """Groups of five candidates, and up to five items that each user remembers."""
     rows = 5 * groups
     return made(
         rng.normal(size=(rows, 3)).astype(np.float32),
         np.zeros((rows, 2), dtype=np.float32),
         size=5,
         items=rng.integers(1, items + 1, rows).astype(np.int32),
-        recent=np.sort(rng.integers(0, items + 1, (groups, 5)), axis=1)[:, ::-1].astype(np.int32),
+        remembered=np.sort(rng.integers(0, items + 1, (groups, 5), np.int32))[:, ::-1].copy(),
         days=rng.random((groups, 5)).astype(np.float32),
     )
 
@@ -97,7 +97,7 @@ def test_a_graph_that_attends_names_what_it_reads_and_computes_what_torch_comput
     examples = asked(rng)
     session = graph(ranker, tmp_path, examples)
     names = [node.name for node in session.get_inputs()]
-    assert names == ["features", "candidate_items", "recent_items", "recent_days"]
+    assert names == ["features", "candidate_items", "memory_items", "memory_days"]
     for users, items in ((1, 1), (1, 37), (6, 20)):
         inputs = ranker_inputs(ranker, examples, users, items)
         with torch.no_grad():

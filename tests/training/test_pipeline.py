@@ -243,8 +243,8 @@ def test_a_release_whose_ranker_tells_no_horizon_is_not_evaluated(small_shop, pa
         judging.judge(small_shop, "live")
 
 
-def test_the_graph_asks_recent_actions_about_what_is_new_alone(parts):
-    from qianmian.features.encoding import RECENT_DAYS, RECENT_ITEMS, recent_actions
+def test_the_graph_asks_the_memory_about_what_is_new_alone(parts):
+    from qianmian.features.memory import MEMORY_DAYS, MEMORY_ITEMS, Memory
     from qianmian.features.ranking_features import IS_REPEAT
     from qianmian.releases.bundle import CANDIDATES_INPUT, FEATURES_INPUT, HORIZON_OUTPUT
     from qianmian.retrieval.sources import SourceQuotas
@@ -254,16 +254,16 @@ def test_the_graph_asks_recent_actions_about_what_is_new_alone(parts):
     for state in history.states(f.RANKER_SERVICE, users, now):
         vector = bundle.user_vector(state, now)
         candidates = bundle.propose(state, vector, bundle.pool(), SourceQuotas())
-        rows, (recent, days) = bundle.describe(state, candidates, now), recent_actions(state, now)
+        rows, memory = bundle.describe(state, candidates, now), Memory.of(state, now)
         given = {
             FEATURES_INPUT: rows[None],
             CANDIDATES_INPUT: (candidates.items.astype(np.int64) + 1)[None],
-            RECENT_ITEMS: recent[None],
-            RECENT_DAYS: days[None],
+            MEMORY_ITEMS: memory.items[None],
+            MEMORY_DAYS: memory.days[None],
         }
         said = bundle.ranker.run([HORIZON_OUTPUT], given)[0][0]
         np.testing.assert_array_equal(said, bundle.expect(state, candidates, now))
-        nothing = {**given, RECENT_ITEMS: np.zeros_like(recent)[None]}
+        nothing = {**given, MEMORY_ITEMS: np.zeros_like(memory.items)[None]}
         changed = (bundle.ranker.run([HORIZON_OUTPUT], nothing)[0][0] != said).any(axis=1)
         new = rows[:, bundle.features.names.index(IS_REPEAT)] <= 0
         assert changed[new].any()

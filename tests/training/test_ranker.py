@@ -346,7 +346,7 @@ def test_every_member_starts_at_the_base_rate():
 
 
 def followers(rng, *, groups=400, kinds=6):
-    """Users who want what is of the kind of their recent actions; no feature tells it.
+    """Users who want what is of the kind that they remember; no feature tells it.
 
     Item number k is of kind k. Returns examples and, for each row, whether the kinds are the same.
     """
@@ -359,13 +359,13 @@ def followers(rng, *, groups=400, kinds=6):
     same = items == np.repeat(favourite, PAGE)
     labels = np.zeros_like(examples.labels)
     labels[:, 1] = rng.random(rows) < np.where(same, 0.7, 0.05)
-    recent = np.zeros_like(examples.recent)
-    recent[:, :3] = favourite[:, None]
-    made_of = {"features": features, "labels": labels, "items": items, "recent": recent}
+    remembered = np.zeros_like(examples.remembered)
+    remembered[:, :3] = favourite[:, None]
+    made_of = {"features": features, "labels": labels, "items": items, "remembered": remembered}
     return replace(examples, **made_of), same
 
 
-def test_recent_actions_tell_what_no_feature_tells():
+def test_a_memory_tells_what_no_feature_tells():
     examples, _ = followers(np.random.default_rng(8), groups=1200)
     codes = np.arange(7, dtype=np.int32)[:, None]
     attending = trained(examples, codes=codes, interest=8, lr=1e-2, epochs=6).model

@@ -1,0 +1,44 @@
+"""A user's memory: the items acted on last, each once. What the ranker asks about a candidate.
+
+Recent actions of any kind reach back a few visits; the ledger knows what was ordered long ago, and
+nothing of clicks. The memory holds the newest action on an item, whichever of the two tells of it.
+
+Shapes: `M` remembered items.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from qianmian.features.encoding import log_days
+from qianmian.features.item_table import Float32
+from qianmian.features.user_state import UserState
+
+MEMORY_LENGTH: Final = 128
+MEMORY_ITEMS: Final = "memory_items"  # int64 [B, M], item index + 1, 0 padding
+MEMORY_DAYS: Final = "memory_days"  # float32 [B, M], log1p of days before now
+
+
+class Memory(NamedTuple):
+    """The items acted on last, newest first, at most `MEMORY_LENGTH` of them."""
+
+    items: npt.NDArray[np.int64]  # [M] item numbers: index in the catalogue + 1, 0 padding
+    days: Float32  # [M] log1p of days since the last action on each
+
+    @classmethod
+    def of(cls, user: UserState, now: float) -> Memory:
+        """What a user remembers at `now` (epoch seconds)."""
+        ordered = user.ledger.items[:MEMORY_LENGTH]  # newest first, as recent actions are
+        ordered_at = user.ledger.last_at[:MEMORY_LENGTH]
+        items = np.concatenate([user.recent_items, ordered])
+        at = np.concatenate([user.recent_at, ordered_at])
+        newest = np.argsort(-at, kind="stable")
+        _, first = np.unique(items[newest], return_index=True)
+        kept = newest[np.sort(first)[:MEMORY_LENGTH]]
+        memory = cls(np.zeros(MEMORY_LENGTH, np.int64), np.zeros(MEMORY_LENGTH, np.float32))
+        memory.items[: len(kept)] = items[kept] + 1
+        memory.days[: len(kept)] = log_days(now - at[kept])
+        return memory
