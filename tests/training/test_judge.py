@@ -1,0 +1,139 @@
+"""How a release is judged: beside baselines, on held-out time, by lists others can read."""
+
+import numpy as np
+import pytest
+
+from qianmian.contracts.events import EventType
+from qianmian.errors import ReleaseError
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"
+)
+
+
+def test_the_manifest_tells_each_baseline_how_far_two_stage_is_ahead(parts):
+    *_, store, _ = parts
+    rows = {(r.system, r.slice, r.k): r for r in store.get("live").metrics}
+    ours, theirs = rows["two_stage", "all", 10], rows["popularity", "all", 10]
+    assert theirs.ratio == pytest.approx(ours.ndcg / theirs.ndcg)
+    assert theirs.ratio_low < theirs.ratio < theirs.ratio_high
+    assert ours.ratio is None
+    assert 0 < ours.coverage <= 1
+    assert 0 <= ours.gini <= 1
+    assert {label for _, label, _ in rows} >= {"all", "repeat", "new", "activity_level=high"}
+
+
+def test_the_manifest_tells_how_probabilities_held_after_the_split(parts):
+    *_, store, _ = parts
+    manifest = store.get("live")
+    assert set(manifest.calibrated) == set(manifest.actions)
+    # two weeks follow the split, so a horizon of four cannot be judged
+    assert manifest.horizon_days == 28.0
+    assert manifest.calibration == ()
+
+
+def test_calibration_is_measured_where_the_horizon_fits(parts):
+    from qianmian.retrieval.sources import SourceQuotas
+    from training.reliability import calibration_rows
+    from training.systems import ranked_items
+
+    dataset, _, history, _, bundle = parts
+    ranked = ranked_items(history)
+    rows = calibration_rows(
+        bundle, history, dataset, ranked, quotas=SourceQuotas(), horizon_days=14.0
+    )
+    overall = {row.action: row for row in rows if row.segment == "all"}
+    assert set(overall) == set(bundle.actions)
+    order = overall["order"]
+    assert order.predicted == pytest.approx(order.ratio * order.actual)
+    assert 0 <= order.ece < 1
+    segments = [row for row in rows if row.action == "order" and "activity" in row.segment]
+    assert sum(row.candidates for row in segments) == order.candidates
+    of_orders = calibration_rows(
+        bundle,
+        history,
+        dataset,
+        ranked,
+        quotas=SourceQuotas(),
+        horizon_days=14.0,
+        without={EventType.CLICK},
+    )
+    assert {row.action for row in of_orders} == {"order"}
+
+
+def test_two_stage_is_ahead_of_popularity(parts):
+    *_, store, _ = parts
+    ndcg = {
+        row.system: row.ndcg
+        for row in store.get("live").metrics
+        if row.slice == "all" and row.k == 10
+    }
+    assert ndcg["two_stage"] > 1.5 * ndcg["popularity"]
+
+
+def test_lists_can_be_judged_with_other_tools(parts, tmp_path):
+    import pandas as pd
+
+    dataset, _, history, _, bundle = parts
+    from qianmian.retrieval.sources import SourceQuotas
+    from training.judge import measure
+
+    path = tmp_path / "lists.parquet"
+    rows = measure(
+        bundle, history, dataset, quotas=SourceQuotas(), horizon_days=None, lists=path
+    ).metrics
+    lists = pd.read_parquet(path)
+    assert list(lists.columns) == ["system", "user_id", "item_id", "rank", "score"]
+    assert not lists.duplicated(["system", "user_id", "item_id"]).any()
+    assert not lists.duplicated(["system", "user_id", "rank"]).any()
+    events = dataset.events(["user_id", "item_id", "event_type", "timestamp"])
+    orders = events[events["event_type"] == "order"].astype({"user_id": str, "item_id": str})
+    cut = dataset.spec.split.train_end
+    had = orders[orders["timestamp"] < cut].groupby("user_id")["item_id"].agg(set)
+    wanted = orders[orders["timestamp"] >= cut].groupby("user_id")["item_id"].agg(set)
+    for label in ("all", "repeat", "new"):
+        for system in ("popularity", "two_stage"):
+            recalls = []
+            for user, relevant in wanted.items():
+                ranked = lists[(lists["system"] == system) & (lists["user_id"] == user)]
+                items = ranked.sort_values("rank")["item_id"].tolist()
+                keep = {
+                    "all": lambda _item: True,
+                    "repeat": lambda item, user=user: item in had[user],
+                    "new": lambda item, user=user: item not in had[user],
+                }[label]
+                held = {item for item in relevant if keep(item)}
+                if held:
+                    top = [item for item in items if keep(item)][:10]
+                    recalls.append(len(held & set(top)) / min(10, len(held)))
+            reported = next(
+                r.recall for r in rows if (r.system, r.slice, r.k) == (system, label, 10)
+            )
+            assert np.mean(recalls) == pytest.approx(reported, abs=1e-9)
+
+
+def test_a_release_that_saw_the_test_is_not_evaluated(small_shop, parts):
+    from datetime import timedelta
+
+    from training import judge as judging
+
+    dataset, *_ = parts
+    path = small_shop.data / "dataset.yaml"
+    text = path.read_text()
+    earlier = dataset.spec.split.train_end - timedelta(days=7)
+    shown = f"{dataset.spec.split.train_end:%Y-%m-%d}"
+    path.write_text(text.replace(shown, f"{earlier:%Y-%m-%d}", 1))
+    try:
+        with pytest.raises(ReleaseError, match="measure memory"):
+            judging.judge(small_shop, "live")
+    finally:
+        path.write_text(text)
+
+
+def test_a_release_whose_ranker_tells_no_horizon_is_not_evaluated(small_shop, parts, monkeypatch):
+    from training import judge as judging
+
+    assert parts[-1].tells_horizon
+    monkeypatch.setattr(type(parts[-1]), "tells_horizon", False)
+    with pytest.raises(ReleaseError, match="train again"):
+        judging.judge(small_shop, "live")
