@@ -1,0 +1,113 @@
+"""A report of `python -m benchmarks.quality` as the Markdown tables of `benchmarks/RESULTS.md`.
+
+`python -m benchmarks.quality.table quality.json` imports nothing but what reads and prints.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks import mistakes
+from qianmian.errors import FieldError
+
+K: Final = 20
+OURS: Final = "two_stage"
+NAMES: Final = {
+    "popularity_all_time": "popularity (all time)",
+    "popularity": "popularity (28 days, distinct users)",
+    "personal_frequency": "personal frequency (half-life 84 days)",
+    "item_knn": "item-kNN",
+    "ease": "EASE",
+    "ials": "iALS, 128 factors",
+    "sasrec": "SASRec",
+    "lambdarank": "LightGBM lambdarank",
+    "two_tower": "two-tower",
+    OURS: "**two-stage**",
+}
+_SLICES: Final = ("all", "repeat", "new")
+
+Json = dict[str, Any]
+
+
+def main() -> None:
+    """Print the tables of every case."""
+    path = _options().report
+    for name, case in _cases(path).items():
+        print(f"## {name}, {len(case['seeds'])} seeds\n")
+        print("\n".join(lines(case)), end="\n\n")
+
+
+def lines(case: Json) -> Iterator[str]:
+    """The table of a case, how far ahead of the best it is, each seed, and its order chances."""
+    slices = [label for label in _SLICES if label in case["ratio_to_best"]]
+    rows = {(row["system"], row["slice"]): row for row in case["rows"] if row["k"] == K}
+    heads = [f"{label} ({rows[OURS, label]['users']:,} users)" for label in slices]
+    over = [label for label in slices if label != "repeat"]
+    yield f"| system | {' | '.join(heads)} | `two_stage` over it, {' / '.join(over)} |"
+    yield "| --- " * (len(slices) + 2) + "|"
+    present = dict.fromkeys(system for system, _ in rows)
+    for system in sorted(present, key=[*NAMES].index):
+        cells = [_measured(rows[system, label]) for label in slices]
+        if system == OURS:
+            cells = [f"**{cell}**" for cell in cells]
+        ratios = [case["ratio_to_each"][label].get(system) for label in over]
+        told = " / ".join(f"{ratio['ratio']:.3f}" for ratio in ratios if ratio)
+        yield f"| {NAMES[system]} | {' | '.join(cells)} | {told} |"
+    yield ""
+    for label in slices:
+        best = case["ratio_to_best"][label]
+        yield f"- {label}: {_ratio(best)} times {NAMES[best['baseline']]}"
+    for label in slices:
+        yield f"- {label} by seed: {_listed(case['by_seed'], label, 4)}"
+    orders = [
+        row for row in case["calibration"] if (row["action"], row["segment"]) == ("order", "all")
+    ]
+    if orders:
+        yield f"- expected calibration error of orders: {_listed(orders, 'ece', 4)}"
+        yield f"- orders predicted over actual: {_listed(orders, 'ratio', 3)}"
+
+
+def _listed(rows: Sequence[Json], name: str, digits: int) -> str:
+    return ", ".join(f"{row[name]:.{digits}f}".removeprefix("0") for row in rows)
+
+
+def _measured(row: Json) -> str:
+    return f"{_short(row['ndcg'])} ({_short(row['ci_low'])}-{_short(row['ci_high'])})"
+
+
+def _ratio(found: Json) -> str:
+    return f"{found['ratio']:.3f} ({found['ci_low']:.3f} to {found['ci_high']:.3f})"
+
+
+def _short(value: float) -> str:
+    return f"{value:.3f}".removeprefix("0")
+
+
+_EXPECTED: Final = "a file with what python -m benchmarks.quality printed"
+
+
+def _cases(path: Path) -> dict[str, Json]:
+    try:
+        cases: dict[str, Json] = json.loads(path.read_text(encoding="utf-8"))["cases"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FieldError("report", str(path), _EXPECTED) from error
+    return cases
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.quality.table",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("report", type=Path, help="JSON of python -m benchmarks.quality")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    with mistakes.told():
+        main()
