@@ -28,7 +28,9 @@ def test_a_typo_is_named_with_a_suggestion(command, meant, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["serving", "training", "replay", "sessions", "trust"])
+@pytest.mark.parametrize(
+    "name", ["serving", "training", "replay", "sessions", "trust", "freshness"]
+)
 def test_a_data_set_that_is_not_there_is_told_in_a_line(name, tmp_path):
     asked = [sys.executable, "-m", f"benchmarks.{name}", "--home", str(tmp_path)]
     done = subprocess.run(asked, check=False, capture_output=True, text=True)

@@ -1,0 +1,1 @@
+"""How soon a page knows what a shopper just did: `python -m benchmarks.freshness`."""
