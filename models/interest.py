@@ -6,8 +6,9 @@ by a softmax, and how much there is that goes with the candidate, which a softma
 long ago the last action was weighs in both. Items are known here by their attributes alone, so one
 that nobody acted on yet asks like any other, and no user is learned by heart.
 
-An item that the user acted on before is left to the features of its own past: there attention only
-learns by heart who bought what.
+An item that the user did the target action on before is left to the features of its own past: there
+attention only learns by heart who bought what. One that was clicked alone may meet itself in the
+memory.
 
 Shapes: `B` users, `N` candidates, `M` remembered items, `K` attributes, `D` width, `F` features,
 `n` items of the catalogue.

@@ -153,7 +153,7 @@ class Ranker(nn.Module):
         With `target_on_page` there is a head behind those of the actions: the target on a page.
         With an `interest` above 0, its width, members attend to what users remember, by the
         attribute `codes` of the items, int32 [n + 1, K]; `repeat` is the index of the feature that
-        is above 0 for items the user acted on before.
+        is above 0 for items the user did the target action on before.
         """
         super().__init__()
         heads = actions + target_on_page
@@ -192,7 +192,7 @@ class Ranker(nn.Module):
         return torch.stack(said).mean(dim=0)
 
     def new(self, features_BNF: Tensor) -> Tensor:
-        """Which candidates the user did not act on before, bool [B, N]."""
+        """Which candidates the user did not do the target action on before, bool [B, N]."""
         return features_BNF[..., self._repeat] <= 0
 
     def probabilities(

@@ -123,7 +123,7 @@ def examples_at(
         positions=np.zeros(sum(sizes), dtype=np.int32),
         shown=np.zeros(len(groups), dtype=np.bool_),
         launched=np.zeros(len(groups), dtype=np.bool_),
-        remembered=np.stack([group.memory.items for group in groups]).astype(np.int32),
+        remembered=np.stack([group.memory.items for group in groups]),
         days=np.stack([group.memory.days for group in groups]),
     )
 

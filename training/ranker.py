@@ -63,7 +63,7 @@ def fit_ranker(
         examples: labelled proposals of all moments.
         profile: the knobs.
         target: index of the action that the order is for.
-        repeat: index of the feature that is above 0 for items the user acted on before.
+        repeat: index of the feature that is above 0 for items with the user's target action before.
         rng: draws the batches.
         progress: is told the loss of each epoch.
         codes: attribute codes by item number, int32 [n + 1, K], for attention to memories.

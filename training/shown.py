@@ -48,7 +48,7 @@ def shown_examples(
         positions=exposures.position,
         shown=np.ones(len(starts), dtype=np.bool_),
         launched=np.zeros(len(starts), dtype=np.bool_),
-        remembered=np.stack([memory.items for memory in memories]).astype(np.int32),
+        remembered=np.stack([memory.items for memory in memories]),
         days=np.stack([memory.days for memory in memories]),
     )
 

@@ -21,7 +21,6 @@ import contextlib
 import json
 import os
 import signal
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -32,7 +31,7 @@ from benchmarks import mistakes
 from benchmarks.freshness.load import loaded
 from benchmarks.freshness.probes import LATE_SECONDS, probe_all
 from benchmarks.freshness.service import config_file, copied, started
-from benchmarks.freshness.shop import Json, Shop
+from benchmarks.freshness.shop import Json, Shop, say
 from benchmarks.redis_server import RedisServer
 from qianmian.releases.store import ReleaseStore
 from qianmian.workspace import DEFAULT_DATASET, Workspace
@@ -62,13 +61,13 @@ def measure(engine: str, options: argparse.Namespace) -> Json:
             settings["url"] = stack.enter_context(_redis(Path(folder) / "redis"))
         port = free_port()
         config = config_file(Path(folder), workspace, settings, port, options.replicas)
-        _say(f"{engine}: starting the service")
+        say(f"{engine}: starting the service")
         service = stack.enter_context(started(config, workspace, options.service))
         shop = Shop.read(workspace, port, options.venue)
         shop.wait(service)
         load = stack.enter_context(loaded(shop, options))
         time.sleep(options.warm_up)
-        _say(f"{engine}: {options.probes} probes")
+        say(f"{engine}: {options.probes} probes")
         seconds = sorted(probe_all(shop, options))
         return {
             "p50_ms": round(seconds[len(seconds) // 2] * 1e3, 1),
@@ -87,10 +86,6 @@ def _redis(folder: Path) -> Iterator[str]:
         yield server.url
     finally:
         server.kill(signal.SIGTERM)
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 def _options(argv: Sequence[str] | None = None) -> argparse.Namespace:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import uvicorn
 
+from benchmarks import mistakes
 from serving.http import build_app
 from serving.launch import ServeFile
 from serving.service import VenueService
@@ -20,4 +21,5 @@ def serve(config: Path) -> None:
 
 
 if __name__ == "__main__":
-    serve(Path(sys.argv[1]))
+    with mistakes.told():
+        serve(Path(sys.argv[1]))

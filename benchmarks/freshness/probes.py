@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import random
-import sys
 import threading
 import time
 from itertools import count
 from typing import Final
 
-from benchmarks.freshness.shop import Client, Shop, event
+from benchmarks.freshness.shop import Client, Shop, event, say
 from qianmian.retrieval.sources import REPEAT, SourceQuotas
 
 LATE_SECONDS: Final = 10.0
@@ -40,7 +39,7 @@ def probe_all(shop: Shop, options: argparse.Namespace) -> list[float]:
             with lock:
                 seconds.append(took)
                 if len(seconds) % 200 == 0:
-                    _say(f"{len(seconds)} probes")
+                    say(f"{len(seconds)} probes")
 
     threads = [threading.Thread(target=work, args=(n,)) for n in range(options.probers)]
     for thread in threads:
@@ -72,7 +71,7 @@ def _probe(
         if known > before:
             return took
         if took >= LATE_SECONDS:
-            _say(f"late: {user} {item} {before}")
+            say(f"late: {user} {item} {before}")
             return LATE_SECONDS
         time.sleep(ASK_EVERY)
 
@@ -90,7 +89,3 @@ def _own_items(client: Client, shop: Shop, user: str) -> tuple[int, int]:
     found: int = answer["blocks"][0]["explain"]["candidates"].get(REPEAT, 0)
     arms = {arm["arm"] for arm in answer["experiments"]}
     return found, _SMALL_QUOTA if arms - {"control"} else SourceQuotas().repeat
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

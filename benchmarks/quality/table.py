@@ -36,13 +36,21 @@ Json = dict[str, Any]
 def main() -> None:
     """Print the tables of every case."""
     path = _options().report
-    for name, case in _cases(path).items():
-        print(f"## {name}, {len(case['seeds'])} seeds\n")
-        print("\n".join(lines(case)), end="\n\n")
+    try:
+        cases = json.loads(path.read_text(encoding="utf-8"))["cases"]
+        told = {
+            f"{name}, {len(case['seeds'])} seeds": [*lines(case)] for name, case in cases.items()
+        }
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        expected = "a file with what python -m benchmarks.quality printed"
+        raise FieldError("report", str(path), expected) from error
+    for title, table in told.items():
+        print(f"## {title}\n")
+        print("\n".join(table), end="\n\n")
 
 
 def lines(case: Json) -> Iterator[str]:
-    """The table of a case, how far ahead of the best it is, each seed, and its order chances."""
+    """The table of a case, how far ahead of the best it is, each seed, and chances of orders."""
     slices = [label for label in _SLICES if label in case["ratio_to_best"]]
     rows = {(row["system"], row["slice"]): row for row in case["rows"] if row["k"] == K}
     heads = [f"{label} ({rows[OURS, label]['users']:,} users)" for label in slices]
@@ -72,7 +80,8 @@ def lines(case: Json) -> Iterator[str]:
 
 
 def _listed(rows: Sequence[Json], name: str, digits: int) -> str:
-    return ", ".join(f"{row[name]:.{digits}f}".removeprefix("0") for row in rows)
+    values = (row[name] for row in rows)  # a ratio to nothing is none
+    return ", ".join("-" if v is None else f"{v:.{digits}f}".removeprefix("0") for v in values)
 
 
 def _measured(row: Json) -> str:
@@ -85,17 +94,6 @@ def _ratio(found: Json) -> str:
 
 def _short(value: float) -> str:
     return f"{value:.3f}".removeprefix("0")
-
-
-_EXPECTED: Final = "a file with what python -m benchmarks.quality printed"
-
-
-def _cases(path: Path) -> dict[str, Json]:
-    try:
-        cases: dict[str, Json] = json.loads(path.read_text(encoding="utf-8"))["cases"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FieldError("report", str(path), _EXPECTED) from error
-    return cases
 
 
 def _options() -> argparse.Namespace:

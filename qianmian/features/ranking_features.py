@@ -23,7 +23,7 @@ from qianmian.features.item_table import Float32, Float64, Int32, ItemTable
 from qianmian.features.user_state import SECONDS_PER_DAY, Affinity, UserState
 from qianmian.retrieval.sources import SOURCES, Candidates
 
-#: Raised whenever a column comes to mean something else under the same name.
+#: Raised whenever a column, or what a user remembers, comes to mean something else under its name.
 REVISION: Final = 4
 
 #: Above 0 for items that the user did the target action on before.

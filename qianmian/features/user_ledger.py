@@ -1,4 +1,4 @@
-"""User ledger: every item a user did the target action on, summed up. What repeat purchase reads.
+"""User ledger: every item a user did the target action on, summed up; for repeats and the memory.
 
 A row for each user with at least one target action. An entry counts *visits* with the item, not
 lines: two lines of one basket are one purchase. Decayed counts halve every half-life, the form in

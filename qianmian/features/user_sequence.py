@@ -1,4 +1,4 @@
-"""User sequence: a user's last actions, newest first. What the two-tower model's history reads.
+"""User sequence: a user's last actions, newest first; for the two-tower model and the memory.
 
 A row for each user with at least one action. Impressions are left out: they are done to the user.
 """

@@ -178,7 +178,8 @@ class Bundle:
         if self.attends:
             memory = Memory.of(user, now)
             given[CANDIDATES_INPUT] = (candidates.items.astype(np.int64) + 1)[None]
-            given |= {MEMORY_ITEMS: memory.items[None], MEMORY_DAYS: memory.days[None]}
+            given[MEMORY_ITEMS] = memory.items.astype(np.int64)[None]
+            given[MEMORY_DAYS] = memory.days[None]
         return self.score(given, output)
 
     def score(self, given: Inputs, output: str) -> Float32:

@@ -1,4 +1,4 @@
-"""Target attention: what a memory may say of a candidate, and what they may not."""
+"""Target attention: what a memory may say of a candidate, and what it may not."""
 
 import pytest
 import torch
@@ -63,7 +63,7 @@ def test_padding_says_nothing_whatever_its_days_are():
     assert torch.allclose(interest()(features(), asked), interest()(features(), shorter), atol=1e-6)
 
 
-def test_the_order_of_what_is_remembered_does_not_matter_but_when_they_were():
+def test_the_order_of_what_is_remembered_does_not_matter_but_when_it_was():
     asked, turned = context(), [3, 1, 0, 2, 4, 5]
     same = asked._replace(remembered=asked.remembered[:, turned], days=asked.days[:, turned])
     other = asked._replace(days=asked.days + 2.0)

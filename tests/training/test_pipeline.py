@@ -114,12 +114,12 @@ def test_the_graph_asks_the_memory_about_what_is_new_alone(parts):
         given = {
             FEATURES_INPUT: rows[None],
             CANDIDATES_INPUT: (candidates.items.astype(np.int64) + 1)[None],
-            MEMORY_ITEMS: memory.items[None],
+            MEMORY_ITEMS: memory.items.astype(np.int64)[None],
             MEMORY_DAYS: memory.days[None],
         }
         said = bundle.ranker.run([HORIZON_OUTPUT], given)[0][0]
         np.testing.assert_array_equal(said, bundle.expect(state, candidates, now))
-        nothing = {**given, MEMORY_ITEMS: np.zeros_like(memory.items)[None]}
+        nothing = {**given, MEMORY_ITEMS: np.zeros((1, len(memory.items)), np.int64)}
         changed = (bundle.ranker.run([HORIZON_OUTPUT], nothing)[0][0] != said).any(axis=1)
         new = rows[:, bundle.features.names.index(IS_REPEAT)] <= 0
         assert changed[new].any()

@@ -56,6 +56,11 @@ def test_what_is_told_below_is_of_all_users(case):
     assert "- orders predicted over actual: 1.004" in said
 
 
+def test_a_ratio_to_nothing_is_none(case):
+    case["calibration"].append({**case["calibration"][0], "ratio": None})
+    assert "- orders predicted over actual: 1.004, -" in lines(case)
+
+
 def test_it_knows_every_system_that_is_measured():
     from benchmarks.quality import report
     from benchmarks.quality.peers import IALS, LAMBDARANK
@@ -69,7 +74,7 @@ def test_it_knows_every_system_that_is_measured():
 def test_a_file_that_is_no_report_is_told_in_a_line(case, tmp_path):
     path = tmp_path / "quality.json"
     asked = [sys.executable, "-m", "benchmarks.quality.table", str(path)]
-    for text in (None, "{", "[]"):
+    for text in (None, "{", "[]", '{"cases": []}', '{"cases": {"a": {"seeds": []}}}'):
         if text is not None:
             path.write_text(text)
         done = subprocess.run(asked, check=False, capture_output=True, text=True)
