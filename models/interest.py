@@ -59,6 +59,8 @@ class Interest(nn.Module):
         nn.init.zeros_(self.out.head.weight)
         nn.init.zeros_(self.out.head.bias)
         self.temperature = width**-0.5
+        self.table: Tensor | None
+        self.register_buffer("table", None, persistent=False)
 
     def forward(self, x_BNF: Tensor, context: Context) -> Tensor:
         there_BM1 = (context.remembered > 0).unsqueeze(-1)
@@ -74,8 +76,15 @@ class Interest(nn.Module):
         added_BN: Tensor = self.out(torch.cat(told, dim=-1)).squeeze(-1)
         return added_BN
 
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Sum the embeddings of every item once; what learns no more looks them up."""
+        self.table = self.tokens(torch.arange(len(self.codes)))
+
     def tokens(self, items: Tensor) -> Tensor:
         """Items [...] as the sums of their attributes' embeddings, [..., D]."""
+        if self.table is not None:
+            return self.table[items]
         codes = self.codes[items].long()
         parts = [table(codes[..., k]) for k, table in enumerate(self.attributes)]
         return torch.stack(parts).sum(dim=0)

@@ -9,6 +9,7 @@ Shapes: `B` users, `N` candidates, `n` catalogue items, `D` vector width.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -165,14 +166,21 @@ def ranker_inputs(
 
 
 def export_ranker(ranker: Ranker, examples: Examples, folder: Path) -> None:
-    """Write `ranker.onnx`; users and candidates are dynamic axes."""
+    """Write `ranker.onnx`; users and candidates are dynamic axes.
+
+    What attention knows of an item is summed once, for the graph of a ranker that learns no more.
+    """
+    settled = copy.deepcopy(ranker)
+    for member in settled.members:
+        if member.interest is not None:
+            member.interest.settle()
     users = torch.export.Dim("users", min=1, max=65_536)
     candidates = torch.export.Dim("candidates", min=1, max=65_536)
     example = ranker_inputs(ranker, examples, 2, 3)
     axes = {0: users, 1: candidates}
     moving = tuple(axes if name in _BY_CANDIDATE else {0: users} for name in example)
     torch.onnx.export(
-        RankerExport(ranker).eval(),
+        RankerExport(settled).eval(),
         tuple(torch.from_numpy(array) for array in example.values()),
         folder / RANKER_FILE,
         dynamo=True,

@@ -29,7 +29,7 @@ def test_a_typo_is_named_with_a_suggestion(command, meant, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["serving", "training", "replay", "sessions", "trust", "freshness"]
+    "name", ["serving", "training", "replay", "sessions", "trust", "freshness", "ranker_graph"]
 )
 def test_a_data_set_that_is_not_there_is_told_in_a_line(name, tmp_path):
     asked = [sys.executable, "-m", f"benchmarks.{name}", "--home", str(tmp_path)]

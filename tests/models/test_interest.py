@@ -81,6 +81,13 @@ def test_items_of_the_same_attributes_are_told_alike():
     assert torch.equal(module(features(), one), module(features(), two))
 
 
+def test_once_settled_it_says_the_same():
+    module, asked = interest(), context()
+    said = module(features(), asked)
+    module.settle()
+    assert torch.equal(module(features(), asked), said)
+
+
 def test_only_the_target_of_candidates_that_are_new_takes_it():
     model, x, asked = ranker(), features(), context()
     other = asked._replace(remembered=asked.remembered.roll(1, 0))
