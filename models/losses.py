@@ -69,6 +69,37 @@ def listwise_softmax(logits_BG: Tensor, labels_BG: Tensor, weight_BG: Tensor) ->
     return (loss_B * has_B).sum() / has_B.sum().clamp(min=1.0)
 
 
+def shared(added_BG: Tensor, counts_BG: Tensor, values_BG: Tensor) -> Tensor:
+    """How much of what is added to logits goes to a value of an attribute whoever is asked.
+
+    For each value: the squared mean over users of what each user's candidates of it are given on
+    average, estimated without bias from pairs of different users; then the mean over values, each
+    as often as users were offered it. 0 in expectation for what differs from user to user around
+    0, whatever its size, so the estimate can be negative.
+
+    Args:
+        added_BG: what is added to each candidate's logit.
+        counts_BG: bool, which candidates count.
+        values_BG: code of each candidate's value, from 0.
+    """
+    values = int(values_BG.max()) + 1
+    user_BG = torch.arange(len(added_BG), device=added_BG.device).unsqueeze(1)
+    pairs, pair_of_row = torch.unique(
+        (user_BG * values + values_BG)[counts_BG], return_inverse=True
+    )  # of a user and a value
+    added_R = added_BG[counts_BG]
+    sums_P = added_R.new_zeros(len(pairs)).index_add(0, pair_of_row, added_R)
+    rows_P = added_R.new_zeros(len(pairs)).index_add(0, pair_of_row, torch.ones_like(added_R))
+    mean_P, value_P = sums_P / rows_P, pairs % values
+    nothing_V = added_R.new_zeros(values)
+    sum_V = nothing_V.index_add(0, value_P, mean_P)
+    squares_V = nothing_V.index_add(0, value_P, mean_P**2)
+    users_V = nothing_V.index_add(0, value_P, torch.ones_like(mean_P))
+    # the mean of the products of two different users, as often as there are users
+    common_V = (sum_V**2 - squares_V) / (users_V - 1).clamp(min=1)
+    return common_V.sum() / users_V.sum().clamp(min=1)
+
+
 def spread(residual_BG: Tensor, weight_BG: Tensor) -> Tensor:
     """Weighted variance of what a head adds to the one that it leans on, 0 for a constant."""
     share_BG = weight_BG / weight_BG.sum().clamp(min=1e-9)

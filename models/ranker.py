@@ -91,26 +91,31 @@ class Member(nn.Module):
         self, x_BNF: Tensor, new_BN: Tensor | None = None, context: Context | None = None
     ) -> Tensor:
         """Logits of all heads; the target's takes no gradient from the heads that lean on it."""
-        return self.lean(self.own(x_BNF, new_BN, context))
+        return self.lean(self.own(x_BNF, self.added(x_BNF, new_BN, context)))
+
+    def added(
+        self, x_BNF: Tensor, new_BN: Tensor | None = None, context: Context | None = None
+    ) -> Tensor | None:
+        """What the memory adds to the target's logit, [B, N]: 0 for what is not new to the user.
+
+        None of a member that does not attend; only one that does reads what is new and the context.
+        """
+        if self.interest is None:
+            return None
+        if new_BN is None or context is None:
+            raise ValueError("a ranker that attends to what users remember must be given it")
+        added_BN: Tensor = self.interest(x_BNF, context) * new_BN
+        return added_BN
 
     def lean(self, own_BNH: Tensor) -> Tensor:
         """What the heads say by themselves to logits, [B, N, H]."""
         target_BN1 = own_BNH[..., self.target : self.target + 1].detach()
         return own_BNH + target_BN1 * (self.leaning * self.slope)
 
-    def own(
-        self, x_BNF: Tensor, new_BN: Tensor | None = None, context: Context | None = None
-    ) -> Tensor:
-        """What each head says by itself, [B, N, H]: of a leaning one, how it differs.
-
-        `new_BN` says which candidates are new to the user; it and the context are read only by a
-        member that attends.
-        """
+    def own(self, x_BNF: Tensor, added_BN: Tensor | None = None) -> Tensor:
+        """What each head says by itself, [B, N, H]: of a leaning one, how it differs."""
         own_BNH: Tensor = self.plain(x_BNF)
-        if self.interest is not None:
-            if new_BN is None or context is None:
-                raise ValueError("a ranker that attends to what users remember must be given it")
-            added_BN = self.interest(x_BNF, context) * new_BN
+        if added_BN is not None:
             own_BNH = own_BNH + added_BN.unsqueeze(-1) * self._of_target
         if self.differing is None:
             return own_BNH

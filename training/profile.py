@@ -74,6 +74,9 @@ class RankerProfile(ConfigModel):
     interest: int = Field(
         default=16, ge=0, le=256, description="width of attention to remembered items; 0: none"
     )
+    shared_weight: float = Field(
+        default=4.0, ge=0, description="price of what attention says to all users alike"
+    )
     members: int = Field(default=1, ge=1, le=8, description="networks whose logits are averaged")
     hidden: tuple[int, ...] = (128, 64)
     dropout: float = Field(default=0.1, ge=0, lt=1)

@@ -1,8 +1,8 @@
 """What a member of the ranker loses on a batch of labelled groups, padded to one length.
 
 Cross-entropy for every head; listwise for the order of the target, of all that was proposed and of
-what is new to the user; and of each head that pages teach its order on the page, with a price for
-the variance of what it adds to the target.
+what is new to the user; of each head that pages teach its order on the page, with a price for the
+variance of what it adds to the target; and a price for what attention says to all users alike.
 
 Shapes: `B` groups of a batch, `N` candidates (padded), `F` features, `H` heads, `P` places.
 """
@@ -16,7 +16,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from models.losses import listwise_softmax, spread, weighted_bce
+from models.interest import Interest
+from models.losses import listwise_softmax, shared, spread, weighted_bce
 from models.position import acting
 from models.ranker import Member
 from qianmian.features.item_table import Float64
@@ -43,7 +44,8 @@ class RankerLoss:
 
     def of_batch(self, member: Member, x_BNF: Tensor, new_BN: Tensor, batch: Batch) -> Tensor:
         """Loss of a member that is given the batch's features standardized, and what is new."""
-        own_BNH = member.own(x_BNF, new_BN, batch.context)
+        added_BN = member.added(x_BNF, new_BN, batch.context)
+        own_BNH = member.own(x_BNF, added_BN)
         logits_BNH = member.lean(own_BNH)
         if len(self.chance):
             logits_BNH = acting(logits_BNH, batch.positions, self.chance)
@@ -52,6 +54,7 @@ class RankerLoss:
             _cross_entropy(logits_BNH, batch.labels, batch.weights, self.lesson, batch.shown),
             *self._of_order(logits_BNH, batch, new_BN, batch.weights * (1.0 - shown_B1)),
             *self._of_pages(own_BNH, logits_BNH, batch, batch.weights * shown_B1),
+            *self._of_memory(added_BN, member.interest, new_BN, batch),
         ]
         return sum(terms, start=logits_BNH.new_zeros(()))
 
@@ -66,6 +69,20 @@ class RankerLoss:
         of_all = listwise_softmax(scores_BN, wanted_BN, proposed_BN)
         of_new = listwise_softmax(scores_BN, wanted_BN * new_BN, proposed_BN * new_BN)
         return [self.profile.listwise_weight * of_all, self.profile.new_weight * of_new]
+
+    def _of_memory(
+        self, added_BN: Tensor | None, interest: Interest | None, new_BN: Tensor, batch: Batch
+    ) -> list[Tensor]:
+        """The price of what attention says of an attribute's value to everybody.
+
+        That is what was wanted in the weeks it learned from, and it does not last.
+        """
+        if added_BN is None or interest is None:
+            return []
+        counts_BN = new_BN & (batch.weights > 0)
+        codes_BNK = interest.codes[batch.context.items].long()
+        prices = [shared(added_BN, counts_BN, codes_BN) for codes_BN in codes_BNK.unbind(dim=-1)]
+        return [self.profile.shared_weight * torch.stack(prices).mean()]
 
     def _of_pages(
         self, own_BNH: Tensor, logits_BNH: Tensor, batch: Batch, on_page_BN: Tensor

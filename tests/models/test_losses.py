@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from models.losses import listwise_softmax, sampled_softmax, weighted_bce
+from models.losses import listwise_softmax, sampled_softmax, shared, weighted_bce
 
 
 def test_sampled_softmax_of_one_positive_is_the_plain_cross_entropy():
@@ -55,3 +55,27 @@ def test_listwise_softmax_ignores_padding_and_groups_without_positives():
     weight = torch.tensor([[1.0, 1.0, 0.0], [1.0, 1.0, 1.0]])
     expected = math.log(1 + math.exp(-1))
     assert listwise_softmax(logits, labels, weight).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_shared_is_the_product_of_what_two_users_are_told_of_a_value():
+    added = torch.tensor([[1.0, 3.0, 9.0], [0.5, 9.0, -7.0]])  # means 2 and 0.5 of value 4
+    values = torch.tensor([[4, 4, 2], [4, 4, 0]])
+    counts = torch.tensor([[True, True, True], [True, False, False]])
+    # value 2 has one user, value 0 none: three offers, of which two are of value 4
+    assert shared(added, counts, values).item() == pytest.approx(2 * 2.0 * 0.5 / 3)
+
+
+def test_shared_is_what_a_constant_is_squared_and_nothing_of_what_differs_around_0():
+    torch.manual_seed(0)
+    users, of = 400, (400, 30)
+    counts, values = torch.rand(of) < 0.8, torch.randint(0, 5, of)
+    constant = torch.full(of, 1.5)
+    assert shared(constant, counts, values).item() == pytest.approx(1.5**2, rel=1e-5)
+    taste = torch.randn(users, 5).gather(1, values)  # of each user for each value
+    assert abs(shared(taste, counts, values).item()) < 0.01
+    assert shared(taste + constant, counts, values).item() == pytest.approx(1.5**2, rel=0.1)
+
+
+def test_shared_of_nothing_is_0():
+    nothing = torch.zeros((2, 3), dtype=torch.bool)
+    assert shared(torch.ones(2, 3), nothing, torch.zeros((2, 3), dtype=torch.long)).item() == 0.0

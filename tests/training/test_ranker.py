@@ -87,3 +87,23 @@ def test_a_memory_tells_what_no_feature_tells():
         guessed = blind.probabilities(batch.features)[1].numpy()[..., 1]
     assert found[same].mean() > 3 * found[~same].mean()
     assert guessed[same].mean() == pytest.approx(guessed[~same].mean(), rel=0.1)
+
+
+def test_a_memory_does_not_learn_what_all_users_wanted_alike():
+    """What was in fashion: kinds 1 to 3 sell better, whoever is asked; no feature tells it."""
+    rng, codes = np.random.default_rng(10), np.arange(7, dtype=np.int32)[:, None]
+    examples, _ = followers(rng, groups=1200)
+    examples.labels[:, 1] = rng.random(len(examples.items)) < np.where(examples.items < 4, 0.5, 0.1)
+
+    def told(price):
+        ranker = trained(
+            examples, codes=codes, interest=8, lr=1e-2, epochs=6, shared_weight=price
+        ).model
+        batch = next(in_order(examples.first(200)))
+        with torch.no_grad():
+            chance = ranker.probabilities(batch.features, batch.context)[1].numpy()[..., 1]
+        liked = batch.context.items.numpy() < 4
+        return chance[liked].mean() - chance[~liked].mean()
+
+    assert told(0.0) > 0.3
+    assert told(100.0) < 0.1
