@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import shutil
 import sys
 from pathlib import Path
@@ -26,6 +24,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks import mistakes
+from benchmarks.machine import machine
 from benchmarks.quality.cases import case_of, declare, declared, prepare
 from benchmarks.trained import trained
 from qianmian.contracts import columns as c
@@ -86,8 +85,7 @@ def main() -> None:
         "held_out": {name: len(ids) for name, ids in held_out.items()},
         "profile": profile.name,
         "seed": profile.seed,
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python "
-        f"{platform.python_version()}",
+        "machine": machine(),
     }
     print(json.dumps(report, indent=2))
 

@@ -15,7 +15,6 @@ import argparse
 import json
 import logging
 import os
-import platform
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -23,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import mistakes
+from benchmarks.machine import machine
 from qianmian.workspace import DEFAULT_DATASET, Workspace
 from training.distributed import Curve, run_on
 from training.profile import TrainingProfile, load_profile
@@ -57,8 +57,7 @@ def main() -> None:
         "curves": [asdict(curve) for curve in curves],
         "weeks": options.weeks,
         "seeds": options.seeds,
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python "
-        f"{platform.python_version()}",
+        "machine": machine(),
     }
     print(json.dumps(report, indent=2))
 

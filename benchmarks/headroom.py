@@ -24,8 +24,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,6 +34,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks import mistakes
+from benchmarks.machine import machine
 from benchmarks.quality import peers
 from benchmarks.quality.cases import Case, case_of, pool_of, prepare
 from benchmarks.trained import trained
@@ -70,8 +69,7 @@ def main() -> None:
     report = {
         **measured(case, prepare(case, options.home, profile, _say), profile),
         "profile": profile.name,
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python "
-        f"{platform.python_version()}",
+        "machine": machine(),
     }
     print(json.dumps(report, indent=2))
 

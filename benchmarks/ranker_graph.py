@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import sys
 import tempfile
 from pathlib import Path
@@ -26,6 +25,7 @@ import onnxruntime as ort
 import torch
 
 from benchmarks import mistakes
+from benchmarks.machine import machine
 from models.ranker import Ranker
 from qianmian.data.store import Dataset
 from qianmian.features.encoding import Inputs
@@ -70,8 +70,7 @@ def main() -> None:
         "remembered": MEMORY_LENGTH,
         "rounds": options.rounds,
         "repeats": options.repeats,
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python "
-        f"{platform.python_version()}",
+        "machine": machine(),
     }
     print(json.dumps(report, indent=2))
 

@@ -18,12 +18,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import sys
 from collections.abc import Callable
 from statistics import median, quantiles
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
+
+from benchmarks.machine import machine
 
 if TYPE_CHECKING:
     from qianmian.features.item_table import Int32
@@ -89,8 +90,7 @@ def main() -> None:
         "width": WIDTH,
         "rounds": options.rounds,
         "repeats": options.repeats,
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python "
-        f"{platform.python_version()}",
+        "machine": machine(),
     }
     print(json.dumps(report, indent=2))
 

@@ -17,8 +17,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import resource
 import subprocess
 import sys
@@ -26,6 +24,8 @@ from time import perf_counter
 from typing import Any, Final
 
 import numpy as np
+
+from benchmarks.machine import machine
 
 SIZES: Final = (10_000, 100_000, 1_000_000)
 MEASURES: Final = ("step_ms", "catalogue_s", "search_ms", "pool_mb", "table_mb", "peak_mb")
@@ -52,8 +52,7 @@ def main() -> None:
         "rows": rows,
         "growth": {name: _growth(rows, name) for name in MEASURES},
         "users": USERS,
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python "
-        f"{platform.python_version()}",
+        "machine": machine(),
     }
     print(json.dumps(report, indent=2))
 

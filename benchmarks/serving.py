@@ -18,7 +18,6 @@ import argparse
 import asyncio
 import json
 import os
-import platform
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -29,6 +28,7 @@ from time import perf_counter
 from typing import Any, Final
 
 from benchmarks import mistakes
+from benchmarks.machine import machine
 
 #: Settings that slow numpy down; dropped before numpy is imported.
 SLOWING: Final = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
@@ -73,8 +73,7 @@ def main() -> None:
         "seconds": options.seconds,
         "rounds": options.rounds,
         "replicas": options.replicas,
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python "
-        f"{platform.python_version()}",
+        "machine": machine(),
     }
     print(json.dumps(report, indent=2))
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -27,6 +26,7 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks import mistakes
+from benchmarks.machine import machine
 from benchmarks.peers.environment import peer_command
 from models.two_tower import TAG_TOKENS
 from qianmian.data.store import Dataset
@@ -73,8 +73,7 @@ def main() -> None:
         "width": profile.two_tower.width,
         "items": len(history.catalogue),
         "users": len(run.encoder.user_ids),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python "
-        f"{platform.python_version()}",
+        "machine": machine(),
     }
     print(json.dumps(report, indent=2))
 

@@ -34,6 +34,7 @@ class Shop:
 
     @classmethod
     def read(cls, workspace: Workspace, port: int, venue: str) -> Shop:
+        """What the data set tells of its shoppers and a venue; ends where it has none."""
         dataset = Dataset.open(workspace)
         pools = dataset.venue_items()
         orders = dataset.events([c.USER_ID, c.ITEM_ID])
@@ -81,9 +82,11 @@ class Client:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
 
     def get(self, path: str) -> tuple[int, Json]:
+        """Status and JSON of an answer."""
         return self._ask("GET", path, None)
 
     def post(self, path: str, body: Json) -> tuple[int, Json]:
+        """Status and JSON of the answer to a body."""
         return self._ask("POST", path, json.dumps(body))
 
     def _ask(self, method: str, path: str, body: str | None) -> tuple[int, Json]:

@@ -19,12 +19,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import sys
 from pathlib import Path
 from typing import Any, Final
 
 from benchmarks import mistakes
+from benchmarks.machine import machine
 
 #: Settings that slow numpy down; dropped before numpy is imported.
 SLOWING: Final = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
@@ -65,8 +65,7 @@ def main() -> None:
         "ratio_to_best": first["ratio_to_best"],
         "profile": profile.name,
         "cases": cases,
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python "
-        f"{platform.python_version()}",
+        "machine": machine(),
     }
     print(json.dumps(report, indent=2))
 

@@ -30,10 +30,9 @@ class Memory(NamedTuple):
     @classmethod
     def of(cls, user: UserState, now: float) -> Memory:
         """What a user remembers at `now` (epoch seconds)."""
-        ordered = user.ledger.items[:MEMORY_LENGTH]  # newest first, as recent actions are
-        ordered_at = user.ledger.last_at[:MEMORY_LENGTH]
-        items = np.concatenate([user.recent_items, ordered])
-        at = np.concatenate([user.recent_at, ordered_at])
+        ledger = user.ledger  # newest last action first
+        items = np.concatenate([user.recent_items, ledger.items[:MEMORY_LENGTH]])
+        at = np.concatenate([user.recent_at, ledger.last_at[:MEMORY_LENGTH]])
         newest = np.argsort(-at, kind="stable")
         _, first = np.unique(items[newest], return_index=True)
         kept = newest[np.sort(first)[:MEMORY_LENGTH]]
