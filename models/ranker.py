@@ -91,7 +91,8 @@ class Member(nn.Module):
         self, x_BNF: Tensor, new_BN: Tensor | None = None, context: Context | None = None
     ) -> Tensor:
         """Logits of all heads; the target's takes no gradient from the heads that lean on it."""
-        return self.lean(self.own(x_BNF, self.added(x_BNF, new_BN, context)))
+        own_BNH = self.recalled(self.own(x_BNF), self.added(x_BNF, new_BN, context))
+        return self.lean(own_BNH, own_BNH)
 
     def added(
         self, x_BNF: Tensor, new_BN: Tensor | None = None, context: Context | None = None
@@ -107,19 +108,23 @@ class Member(nn.Module):
         added_BN: Tensor = self.interest(x_BNF, context) * new_BN
         return added_BN
 
-    def lean(self, own_BNH: Tensor) -> Tensor:
-        """What the heads say by themselves to logits, [B, N, H]."""
-        target_BN1 = own_BNH[..., self.target : self.target + 1].detach()
-        return own_BNH + target_BN1 * (self.leaning * self.slope)
-
-    def own(self, x_BNF: Tensor, added_BN: Tensor | None = None) -> Tensor:
-        """What each head says by itself, [B, N, H]: of a leaning one, how it differs."""
-        own_BNH: Tensor = self.plain(x_BNF)
-        if added_BN is not None:
-            own_BNH = own_BNH + added_BN.unsqueeze(-1) * self._of_target
+    def own(self, x_BNF: Tensor) -> Tensor:
+        """What each head says of features, [B, N, H]: of a leaning one, how it differs."""
+        plain_BNH: Tensor = self.plain(x_BNF)
         if self.differing is None:
+            return plain_BNH
+        return torch.where(self.leaning > 0, self.differing(x_BNF), plain_BNH)
+
+    def recalled(self, own_BNH: Tensor, added_BN: Tensor | None) -> Tensor:
+        """The same, with what the memory adds to the target's logit, [B, N, H]."""
+        if added_BN is None:
             return own_BNH
-        return torch.where(self.leaning > 0, self.differing(x_BNF), own_BNH)
+        return own_BNH + added_BN.unsqueeze(-1) * self._of_target
+
+    def lean(self, own_BNH: Tensor, target_BNH: Tensor) -> Tensor:
+        """What the heads say by themselves to logits, [B, N, H]: some lean on another's target."""
+        target_BN1 = target_BNH[..., self.target : self.target + 1].detach()
+        return own_BNH + target_BN1 * (self.leaning * self.slope)
 
     def start_at(self, odds_H: Tensor) -> None:
         """Begin each head at what it says on average, before it knows of features."""

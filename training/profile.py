@@ -68,6 +68,15 @@ class ImpressionsProfile(ConfigModel):
     places: int = Field(default=100, ge=1, description="places with a bias of their own")
 
 
+class TeacherProfile(ConfigModel):
+    """Knobs of the gradient-boosted trees whose chances the ranker learns."""
+
+    trees: int = Field(default=200, ge=0, description="0: learn from what happened alone")
+    leaves: int = Field(default=63, ge=2, description="of a tree, at most")
+    min_rows: int = Field(default=50, ge=1, description="labelled candidates of a leaf, at least")
+    learning_rate: float = Field(default=0.06, gt=0, le=1)
+
+
 class RankerProfile(ConfigModel):
     """Knobs of the ranker and its training."""
 
@@ -77,6 +86,7 @@ class RankerProfile(ConfigModel):
     shared_weight: float = Field(
         default=4.0, ge=0, description="price of what attention says to all users alike"
     )
+    teacher: TeacherProfile = TeacherProfile()
     members: int = Field(default=1, ge=1, le=8, description="networks whose logits are averaged")
     hidden: tuple[int, ...] = (128, 64)
     dropout: float = Field(default=0.1, ge=0, lt=1)

@@ -28,6 +28,7 @@ from training.profile import RankerProfile
 from training.proposals import Examples
 from training.ranker_batch import Batch
 from training.ranker_loss import RankerLoss
+from training.teacher import chances_told
 
 _HOURS_PER_DAY: Final = 24.0
 _HASTE: Final = 10.0  # of slopes, against the ranker's learning rate
@@ -132,7 +133,8 @@ def _fit(
     )
     ranker.standardize.fit(torch.from_numpy(examples.features))
     odds_H = _base_rates(examples, lesson)
-    loss = RankerLoss.of(examples, profile, lesson)
+    told = chances_told(examples, lesson.target, profile.teacher, rng, progress)
+    loss = RankerLoss.of(examples, profile, lesson, told)
     for number, member in enumerate(ranker.members, start=1):
         name = "ranker" if profile.members == 1 else f"ranker {number}/{profile.members}"
         member.start_at(odds_H)

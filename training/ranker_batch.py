@@ -23,6 +23,7 @@ from training.proposals import Examples
 class Batch:
     """Groups of examples, padded to the longest of them; padding has weight 0 and place 0."""
 
+    rows: npt.NDArray[np.int64]  # [B, N] of the examples; 0 for padding
     features: Tensor  # [B, N, F]
     labels: Tensor  # [B, N, H]
     weights: Tensor  # [B, N]
@@ -39,6 +40,7 @@ class Batch:
         weights = np.where(inside, examples.weights[rows], 0.0).astype(np.float32)
         positions = np.where(inside, examples.positions[rows], 0).astype(np.int64)
         return cls(
+            rows=rows,
             features=torch.from_numpy(examples.features[rows]),
             labels=torch.from_numpy(examples.labels[rows]),
             weights=torch.from_numpy(weights),

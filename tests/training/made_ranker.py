@@ -10,7 +10,14 @@ from training.ranker import fit_ranker
 PAGE, WIDTH = 10, 4
 DAY = 86_400.0
 PROFILE = RankerProfile.model_validate(
-    {"hidden": [4], "epochs": 4, "groups_per_batch": 64, "lr": 2e-2, "dropout": 0.0}
+    {
+        "teacher": {"trees": 0},
+        "hidden": [4],
+        "epochs": 4,
+        "groups_per_batch": 64,
+        "lr": 2e-2,
+        "dropout": 0.0,
+    }
 )
 
 

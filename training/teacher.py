@@ -1,0 +1,95 @@
+"""Gradient-boosted trees that teach the ranker the target: a chance instead of yes or no.
+
+Trees find thresholds and crosses of features that a small network finds late, and their chances say
+of every candidate what one purchase more or less cannot. The network that learns these chances
+(distillation: Hinton, Vinyals and Dean, 2015) keeps most of what the trees know, in a graph that
+holds no trees. What attention adds, which trees cannot see, is learned from what happened.
+
+Shapes: `R` rows of all groups, `F` features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from qianmian.errors import TrainingError
+from qianmian.features.item_table import Float32
+from training.profile import TeacherProfile
+from training.proposals import Examples
+
+
+def chances_told(
+    examples: Examples,
+    target: int,
+    profile: TeacherProfile,
+    rng: np.random.Generator,
+    progress: Callable[[str], None],
+) -> Float32:
+    """What the ranker is told of the target at each row, [R], in [0, 1].
+
+    Of proposals the chance by the trees that learned from them; of logged pages and of launched
+    items, from which trees do not learn, what happened. Without trees, or without a target action
+    among the proposals, what happened everywhere.
+    """
+    told = examples.labels[:, target].copy()
+    taught = np.repeat(~(examples.shown | examples.launched), np.diff(examples.starts))
+    if not profile.trees or not told[taught].any():
+        return told
+    progress(f"ranker: {profile.trees} trees learn from {int(taught.sum()):,} candidates")
+    features = examples.features[taught]
+    trees = _fit(features, told[taught], examples.weights[taught], profile, rng)
+    told[taught] = trees.predict(features, num_threads=torch.get_num_threads())
+    return told
+
+
+def _fit(
+    features_RF: Float32,
+    happened_R: Float32,
+    weights_R: Float32,
+    profile: TeacherProfile,
+    rng: np.random.Generator,
+) -> Any:
+    """Trees whose chances are unbiased: each row counts for the candidates it stands for."""
+    lgb, knobs = _lightgbm(), _knobs(profile, rng)
+    data = lgb.Dataset(features_RF, happened_R, weight=weights_R, params=knobs)
+    return lgb.train(knobs, data, profile.trees)
+
+
+def _lightgbm() -> Any:
+    """The library; a profile without trees does not need it.
+
+    Raises:
+        TrainingError: it cannot be loaded.
+    """
+    try:
+        import lightgbm  # noqa: PLC0415
+    except (ImportError, OSError) as error:
+        raise TrainingError(
+            f"LightGBM, whose trees teach the ranker, cannot be loaded ({error}): install the "
+            "extra qianmian[train] and OpenMP (Debian: libgomp1), or set ranker.teacher.trees to 0 "
+            "in the profile"
+        ) from error
+    return lightgbm
+
+
+def _knobs(profile: TeacherProfile, rng: np.random.Generator) -> dict[str, Any]:
+    return {
+        "objective": "binary",
+        "num_leaves": profile.leaves,
+        "min_data_in_leaf": profile.min_rows,
+        "learning_rate": profile.learning_rate,
+        "feature_fraction": 0.5,
+        "bagging_fraction": 0.7,
+        "bagging_freq": 1,
+        "lambda_l2": 5.0,
+        "max_bin": 127,
+        "seed": int(rng.integers(2**31)),
+        "num_threads": torch.get_num_threads(),
+        "deterministic": True,
+        "force_row_wise": True,  # either way, but always the same
+        "verbose": -1,
+    }
