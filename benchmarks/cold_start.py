@@ -16,15 +16,13 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
-from benchmarks import mistakes
-from benchmarks.machine import machine
+from benchmarks import command
 from benchmarks.quality.cases import case_of, declare, declared, prepare
 from benchmarks.trained import trained
 from qianmian.contracts import columns as c
@@ -56,7 +54,7 @@ def main() -> None:
     profile = load_profile(options.profile).model_copy(update={"seed": options.seed})
     workspace, held_out = _prepared(options.home, profile)
     dataset, repo = Dataset.open(workspace), FeatureRepo.open(workspace)
-    with trained(dataset, repo, profile, _say) as (learned, bundle):
+    with trained(dataset, repo, profile, command.say) as (learned, bundle):
         history = learned.run.history
         cold = history.catalogue.indices_of(held_out["items"])
         pool = np.sort(cold[cold >= 0]).astype(np.int32)
@@ -85,9 +83,8 @@ def main() -> None:
         "held_out": {name: len(ids) for name, ids in held_out.items()},
         "profile": profile.name,
         "seed": profile.seed,
-        "machine": machine(),
     }
-    print(json.dumps(report, indent=2))
+    command.report(report)
 
 
 def _known(history: History, bundle: Bundle) -> dict[str, System]:
@@ -132,7 +129,7 @@ def _rows(
         systems,
         catalogue_of(history, ranked),
         item_ids=history.catalogue.item_ids,
-        progress=_say,
+        progress=command.say,
     )
     rows = evaluation.rows(np.random.default_rng(0))
     return [row.model_dump(exclude_none=True) for row in rows if row.slice == ALL]
@@ -140,10 +137,10 @@ def _rows(
 
 def _prepared(home: Path, profile: TrainingProfile) -> tuple[Workspace, dict[str, list[str]]]:
     """The workspace without the held-out events, and the held-out ids."""
-    whole = prepare(case_of(DEFAULT_DATASET), home, profile, _say)
+    whole = prepare(case_of(DEFAULT_DATASET), home, profile, command.say)
     workspace, source = Workspace(home, NAME), home / "sources" / NAME
     if not (workspace.data / c.IMPORT_FILE).is_file():
-        _say("taking out users and items")
+        command.say("taking out users and items")
         shutil.rmtree(source, ignore_errors=True)
         source.mkdir(parents=True)
         _hold_out(Dataset.open(whole), source)
@@ -175,16 +172,8 @@ def _hold_out(dataset: Dataset, folder: Path) -> None:
     (folder / HELD_OUT).write_text(json.dumps(chosen), encoding="utf-8")
 
 
-def _say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
-
-
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.cold_start",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command.parser("cold_start", __doc__)
     parser.add_argument("--home", type=Path, default=Path("var/benchmarks/quality"))
     parser.add_argument("--profile", default="quick", help="a file of configs/training/")
     parser.add_argument("--seed", type=int, default=17)
@@ -192,5 +181,4 @@ def _options() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    with mistakes.told():
-        main()
+    command.run(main)

@@ -13,9 +13,7 @@ thread competing for the interpreter all along. `p99_on_ms` and `p99_off_ms` are
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import sys
 import tempfile
 from collections.abc import Callable
 from datetime import timedelta
@@ -25,7 +23,7 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
-from benchmarks import mistakes
+from benchmarks import command
 from benchmarks.serving import SLOWING
 
 Serve = Callable[[bytes], bytes]
@@ -38,7 +36,7 @@ def main() -> None:
         os.environ.pop(name, None)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in a replica
     with tempfile.TemporaryDirectory() as scratch:
-        print(json.dumps(measure(options, Path(scratch)), indent=2))
+        command.report(measure(options, Path(scratch)))
 
 
 def measure(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
@@ -64,7 +62,7 @@ def measure(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     users = sorted(known.unique().astype(str))[: options.users]
 
     def open_service(*, logs: bool) -> VenueService:
-        _say(f"opening a service, decision log {'on' if logs else 'off'}")
+        command.say(f"opening a service, decision log {'on' if logs else 'off'}")
         settings = file.settings.decision_log
         log = settings.model_copy(update={"enabled": logs, "folder": scratch / "decisions"})
         chosen = file.settings.model_copy(update={"decision_log": log})
@@ -93,7 +91,7 @@ def measure(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
             bodies_of_turn = list(islice(asked, options.requests))
             times[logs].append([_timed(serve[logs], body) for body in bodies_of_turn])
         if number % 10 == 0:
-            _say(f"turn {number + 1} of {options.turns}")
+            command.say(f"turn {number + 1} of {options.turns}")
     for service in services.values():
         service.close()
     written = sum(path.stat().st_size for path in (scratch / "decisions").glob("*.*"))
@@ -114,7 +112,6 @@ def measure(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
         "page_size": options.page_size,
         "venue": venue,
         "release": manifest.id,
-        "machine": f"{os.cpu_count()} cores",
     }
 
 
@@ -134,22 +131,15 @@ def _ms(seconds: float) -> float:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    home = Path(os.environ.get("QIANMIAN_HOME", "var"))
-    parser.add_argument("--home", type=Path, default=home, help="folder of all data sets")
-    parser.add_argument("--dataset", default="complete-journey")
+    parser = command.parser("decision_log", __doc__)
+    command.add_workspace(parser, "complete-journey")
     parser.add_argument("--venue", default="18")
-    parser.add_argument("--users", type=int, default=500)
-    parser.add_argument("--page-size", type=int, default=20)
-    parser.add_argument("--turns", type=int, default=40, help="turns of each side")
-    parser.add_argument("--requests", type=int, default=500, help="requests of a turn")
+    parser.add_argument("--users", type=command.count, default=500)
+    parser.add_argument("--page-size", type=command.count, default=20)
+    parser.add_argument("--turns", type=command.count, default=40, help="turns of each side")
+    parser.add_argument("--requests", type=command.count, default=500, help="requests of a turn")
     return parser.parse_args()
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 if __name__ == "__main__":
-    with mistakes.told():
-        main()
+    command.run(main)

@@ -12,17 +12,12 @@ difference between the means of one and two workers, `noise` the largest between
 from __future__ import annotations
 
 import argparse
-import json
 import logging
-import os
-import sys
 from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 
-from benchmarks import mistakes
-from benchmarks.machine import machine
+from benchmarks import command
 from qianmian.workspace import DEFAULT_DATASET, Workspace
 from training.distributed import Curve, run_on
 from training.profile import TrainingProfile, load_profile
@@ -57,32 +52,27 @@ def main() -> None:
         "curves": [asdict(curve) for curve in curves],
         "weeks": options.weeks,
         "seeds": options.seeds,
-        "machine": machine(),
     }
-    print(json.dumps(report, indent=2))
+    command.report(report)
 
 
 def _run(workspace: Workspace, profile: TrainingProfile, workers: int, weeks: int) -> Curve:
     curve = run_on(workspace, profile, workers=workers, weeks=weeks)
     shown = ", ".join(f"{loss:.4f}" for loss in curve.held_out)
-    print(f"{workers} workers, seed {profile.seed}: {shown}", file=sys.stderr, flush=True)
+    command.say(f"{workers} workers, seed {profile.seed}: {shown}")
     return curve
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.distributed",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command.parser("distributed", __doc__)
+    command.add_workspace(parser, DEFAULT_DATASET)
+    parser.add_argument(
+        "--weeks", type=command.count, default=4, help="weeks learned; one more is held out"
     )
-    parser.add_argument("--home", type=Path, default=Path(os.environ.get("QIANMIAN_HOME", "var")))
-    parser.add_argument("--dataset", default=DEFAULT_DATASET)
-    parser.add_argument("--weeks", type=int, default=4, help="weeks learned; one more is held out")
-    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--epochs", type=command.count, default=3)
     parser.add_argument("--seeds", nargs="+", type=int, default=[17, 18], metavar="SEED")
     return parser.parse_args()
 
 
 if __name__ == "__main__":
-    with mistakes.told():
-        main()
+    command.run(main)

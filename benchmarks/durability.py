@@ -19,8 +19,6 @@ from __future__ import annotations
 
 import argparse
 import http.client
-import json
-import sys
 import tempfile
 import threading
 from collections import Counter
@@ -33,6 +31,7 @@ from typing import Any, Final
 
 import orjson
 
+from benchmarks import command
 from benchmarks.event_counts import counts_of_clients, counts_of_log, counts_online, differing
 from benchmarks.event_shop import (
     IMPORTED_ORDERS,
@@ -82,14 +81,14 @@ def main() -> None:
         sent = _Sending(made_events(options.events, rng, "d"), options.batch, service.port)
         kills = _kill_while(sent, _Parts(service, stream, redis), options, rng)
         service.stop()
-        _say("the stream works off the rest")
+        command.say("the stream works off the rest")
         stream.drain()
         report = _judge(sent, settings, workspace)
     report |= {"kills": kills["service"], "stream_kills": kills["stream"]}
     report |= {"redis_kills": kills["redis"]} if redis else {}
     report |= {"engine": options.engine, "clients": options.clients, "sent_again": sent.again}
     report |= {"seconds": round(perf_counter() - began, 1)}
-    print(json.dumps(report))
+    command.report(report)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +180,9 @@ def _kill_while(
             sleep(0.001)
         sleep(rng.uniform(0, _LATEST_KILL))
         kills += parts.kill(number)
-        _say(f"kill {number + 1}: {sent.accepted:,} accepted, {sent.again:,} batches sent again")
+        command.say(
+            f"kill {number + 1}: {sent.accepted:,} accepted, {sent.again:,} batches sent again"
+        )
     for client in clients:
         client.join()
     return kills
@@ -226,19 +227,11 @@ def _free_port() -> int:
     return free_port()
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
-
-
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.durability",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--events", type=int, default=200_000)
-    parser.add_argument("--clients", type=int, default=8)
-    parser.add_argument("--batch", type=int, default=100, help="events in a request")
+    parser = command.parser("durability", __doc__)
+    parser.add_argument("--events", type=command.count, default=200_000)
+    parser.add_argument("--clients", type=command.count, default=8)
+    parser.add_argument("--batch", type=command.count, default=100, help="events in a request")
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--engine", choices=("sqlite", "redis"), default="sqlite")
     parser.add_argument("--seed", type=int, default=17)
@@ -246,4 +239,4 @@ def _options() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

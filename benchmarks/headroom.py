@@ -23,8 +23,6 @@ ranker of the past on these candidates and features can be expected to find. Wit
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,8 +31,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks import mistakes
-from benchmarks.machine import machine
+from benchmarks import command
 from benchmarks.quality import peers
 from benchmarks.quality.cases import Case, case_of, pool_of, prepare
 from benchmarks.trained import trained
@@ -67,17 +64,16 @@ def main() -> None:
     case = case_of(options.case)
     profile = load_profile(options.profile).model_copy(update={"seed": options.seed})
     report = {
-        **measured(case, prepare(case, options.home, profile, _say), profile),
+        **measured(case, prepare(case, options.home, profile, command.say), profile),
         "profile": profile.name,
-        "machine": machine(),
     }
-    print(json.dumps(report, indent=2))
+    command.report(report)
 
 
 def measured(case: Case, workspace: Workspace, profile: TrainingProfile) -> dict[str, Any]:
     """Train, ask, learn from the judged weeks: NDCG of every system, and over lambdarank's."""
     dataset, repo = Dataset.open(workspace), FeatureRepo.open(workspace)
-    with trained(dataset, repo, profile, _say) as (learned, bundle):
+    with trained(dataset, repo, profile, command.say) as (learned, bundle):
         history, quotas = learned.run.history, SourceQuotas()
         pool = pool_of(case, dataset, history.catalogue)
         ranked = ranked_items(history, pool)
@@ -88,7 +84,7 @@ def measured(case: Case, workspace: Workspace, profile: TrainingProfile) -> dict
                 learned.examples, history, bundle, ranked, quotas, seed=profile.seed
             ),
         }
-        _say(f"describing the candidates of {len(subjects):,} users")
+        command.say(f"describing the candidates of {len(subjects):,} users")
         asked = _asked(subjects, history, bundle, ranked, quotas, past)
         end = dataset.spec.split.test_end.timestamp()
         after = After.read(dataset, history, since=end, days=AFTER_DAYS)
@@ -101,7 +97,7 @@ def measured(case: Case, workspace: Workspace, profile: TrainingProfile) -> dict
             systems,
             catalogue_of(history, ranked),
             item_ids=history.catalogue.item_ids,
-            progress=_say,
+            progress=command.say,
         )
     return {
         "ndcg": _ndcg(evaluation, systems),
@@ -187,7 +183,7 @@ def knowing(asked: list[Asked], after: After | None, *, seed: int) -> dict[str, 
     systems = {}
     for name, rows in told.items():
         for objective in OBJECTIVES:
-            _say(f"{name}, {objective}: {FOLDS} folds")
+            command.say(f"{name}, {objective}: {FOLDS} folds")
             scores = _cross_fitted(rows, [one.wanted for one in asked], objective, seed)
             systems[f"{name}_{objective}"] = _as_system(asked, scores)
     systems["perfect"] = _as_system(asked, [one.wanted.astype(np.float64) for one in asked])
@@ -259,16 +255,8 @@ def _ratios(evaluation: Evaluation, systems: dict[str, System]) -> dict[str, Any
     }
 
 
-def _say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
-
-
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.headroom",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command.parser("headroom", __doc__)
     parser.add_argument("--home", type=Path, default=Path("var/benchmarks/quality"))
     parser.add_argument("--case", default="complete-journey-early", help="of benchmarks.quality")
     parser.add_argument("--profile", default="quick", help="a file of configs/training/")
@@ -277,5 +265,4 @@ def _options() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    with mistakes.told():
-        main()
+    command.run(main)

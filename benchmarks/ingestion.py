@@ -11,7 +11,6 @@ figures are medians over the rounds, so the ratio is one of the same minutes on 
 from __future__ import annotations
 
 import argparse
-import json
 import sqlite3
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from typing import Any
 
 import orjson
 
+from benchmarks import command
 from benchmarks.event_shop import Service, bodies, made_events, make_shop
 from benchmarks.redis_server import RedisServer
 from qianmian.contracts import columns as c
@@ -60,7 +60,7 @@ def main() -> None:
             bare.append(options.events / _bare(home / f"bare{number}.db", given))
             served.append(_over_http(service, given, options))
             rate = served[-1]["rps"] * options.batch
-            _say(f"round {number + 1}: bare {bare[-1]:,.0f}, HTTP {rate:,.0f} events/s")
+            command.say(f"round {number + 1}: bare {bare[-1]:,.0f}, HTTP {rate:,.0f} events/s")
     rates = [one["rps"] * options.batch for one in served]
     report = {
         "http_events_per_s": round(median(rates)),
@@ -74,7 +74,7 @@ def main() -> None:
         "connections": options.connections,
         "rounds": options.rounds,
     }
-    print(json.dumps(report))
+    command.report(report)
 
 
 def _bare(path: Path, given: Sequence[bytes]) -> float:
@@ -101,33 +101,25 @@ def _over_http(
     service: Service, given: Sequence[bytes], options: argparse.Namespace
 ) -> dict[str, float]:
     """Send every body once; returns what the load generator saw."""
-    command = [
+    load = [
         *(sys.executable, "-m", "benchmarks.load", "127.0.0.1", str(service.port), "/v1/events"),
         *("--connections", str(options.connections)),
     ]
-    done = subprocess.run(command, input=b"\n".join(given), capture_output=True, check=True)
+    done = subprocess.run(load, input=b"\n".join(given), capture_output=True, check=True)
     result: dict[str, float] = orjson.loads(done.stdout)
     return result
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
-
-
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.ingestion",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--events", type=int, default=30_000, help="in each round")
-    parser.add_argument("--batch", type=int, default=100, help="events in a request")
-    parser.add_argument("--connections", type=int, default=32)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser = command.parser("ingestion", __doc__)
+    parser.add_argument("--events", type=command.count, default=30_000, help="in each round")
+    parser.add_argument("--batch", type=command.count, default=100, help="events in a request")
+    parser.add_argument("--connections", type=command.count, default=32)
+    parser.add_argument("--rounds", type=command.count, default=5)
     parser.add_argument("--engine", choices=("sqlite", "redis"), default="sqlite")
     parser.add_argument("--seed", type=int, default=17)
     return parser.parse_args()
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

@@ -23,10 +23,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import secrets
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -36,7 +34,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks import mistakes
+from benchmarks import command
 from benchmarks.simulator.driver import Driver, Habits, Tally
 from benchmarks.simulator.judging import Judge, later_sessions, real_test, user_rows
 from benchmarks.simulator.service import qianmian, running
@@ -242,34 +240,32 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
         real = Workspace(options.home, options.dataset)
-        print(json.dumps(Loop(real, Path(folder), plan, _say).run(), indent=2))
+        command.report(Loop(real, Path(folder), plan, command.say).run())
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.loop")
-    parser.add_argument(
-        "--home", type=Path, default=Path(os.environ.get("QIANMIAN_HOME", "var")).resolve()
-    )
-    parser.add_argument("--dataset", default="complete-journey")
+    parser = command.parser("loop", __doc__)
+    command.add_workspace(parser, "complete-journey")
     parser.add_argument("--profile", default="quick", help="training profile of every round")
-    parser.add_argument("--rounds", type=int, default=Plan.rounds, help="weeks before the split")
-    parser.add_argument("--sessions", type=int, default=Plan.sessions, help="of a round")
+    parser.add_argument(
+        "--rounds", type=command.count, default=Plan.rounds, help="weeks before the split"
+    )
+    parser.add_argument("--sessions", type=command.count, default=Plan.sessions, help="of a round")
     parser.add_argument("--venue", default=Plan.venue)
-    parser.add_argument("--page-size", type=int, default=Plan.page_size)
-    parser.add_argument("--pages", type=int, default=Plan.pages, help="of a session, at most")
-    parser.add_argument("--parallel", type=int, default=Plan.parallel, help="sessions at a time")
-    parser.add_argument("--judged-sessions", type=int, default=Plan.judged_sessions)
-    parser.add_argument("--judged-users", type=int, default=Plan.judged_users)
+    parser.add_argument("--page-size", type=command.count, default=Plan.page_size)
+    parser.add_argument(
+        "--pages", type=command.count, default=Plan.pages, help="of a session, at most"
+    )
+    parser.add_argument(
+        "--parallel", type=command.count, default=Plan.parallel, help="sessions at a time"
+    )
+    parser.add_argument("--judged-sessions", type=command.count, default=Plan.judged_sessions)
+    parser.add_argument("--judged-users", type=command.count, default=Plan.judged_users)
     parser.add_argument("--max-seconds", type=float, default=Plan.max_seconds)
     parser.add_argument("--seed", type=int, default=Plan.seed)
     parser.add_argument("--scratch", type=Path, help="where the copy lies meanwhile")
     return parser.parse_args()
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 if __name__ == "__main__":
-    with mistakes.told():
-        main()
+    command.run(main)

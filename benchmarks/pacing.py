@@ -19,11 +19,8 @@ until then counts. Progress goes to stderr, one JSON object to stdout:
 
 from __future__ import annotations
 
-import argparse
 import heapq
-import json
 import random
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -32,6 +29,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks import command
 from benchmarks.pacing_fleet import (
     DAY,
     START,
@@ -159,10 +157,9 @@ def run(
         verdicts += _stream(ledger, pacer, campaigns, shoppers, watch, START + (tick + 1) * TICK)
         if (tick + 1) % TICKS_AN_HOUR == 0:
             spent = sum(balance.spent for balance in ledger.balances(START).values())
-            print(
+            command.say(
                 f"hour {(tick + 1) // TICKS_AN_HOUR}: {held:,} auctions, {showings:,} shown, "
-                f"{amount(spent):,.0f} spent, {fleet.kills} killed",
-                file=sys.stderr,
+                f"{amount(spent):,.0f} spent, {fleet.kills} killed"
             )
     fleet.stop()
     for hour in range(1, 50):  # the windows run out, the leases close
@@ -210,11 +207,13 @@ def _stream(
 
 def main() -> None:
     """Measure and print one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--auctions", type=int, default=200_000)
-    parser.add_argument("--replicas", type=int, default=3)
+    parser = command.parser("pacing", __doc__)
+    parser.add_argument("--auctions", type=command.count, default=200_000)
+    parser.add_argument("--replicas", type=command.count, default=3)
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--hours", type=int, default=24, help="of the day, from its beginning")
+    parser.add_argument(
+        "--hours", type=command.count, default=24, help="of the day, from its beginning"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path, help="where the ledger lies; default: a new folder")
     given = parser.parse_args()
@@ -222,8 +221,8 @@ def main() -> None:
         result = run(
             given.auctions, given.replicas, given.kills, given.seed, Path(folder), given.hours
         )
-    print(json.dumps(result))
+    command.report(result)
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

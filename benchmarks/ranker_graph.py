@@ -11,9 +11,6 @@ round; p50 and p99 in ms, and `ratio` of the medians to the first profile's.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import sys
 import tempfile
 from pathlib import Path
 from statistics import median, quantiles
@@ -24,8 +21,7 @@ import numpy as np
 import onnxruntime as ort
 import torch
 
-from benchmarks import mistakes
-from benchmarks.machine import machine
+from benchmarks import command
 from models.ranker import Ranker
 from qianmian.data.store import Dataset
 from qianmian.features.encoding import Inputs
@@ -55,7 +51,7 @@ def main() -> None:
     for number in range(options.rounds):
         for name, (session, given) in graphs.items():
             times[name] += [_took(session, given) for _ in range(options.repeats)]
-        _say(f"round {number + 1} of {options.rounds}")
+        command.say(f"round {number + 1} of {options.rounds}")
     first = median(times[options.profiles[0]])
     report = {
         "profiles": {
@@ -70,9 +66,8 @@ def main() -> None:
         "remembered": MEMORY_LENGTH,
         "rounds": options.rounds,
         "repeats": options.repeats,
-        "machine": machine(),
     }
-    print(json.dumps(report, indent=2))
+    command.report(report)
 
 
 class _Shop:
@@ -88,7 +83,7 @@ class _Shop:
 
     def graph(self, profile: str) -> tuple[ort.InferenceSession, Inputs]:
         """The exported ranker of a profile, on one thread, and what it is asked."""
-        _say(f"exporting the ranker of {profile}")
+        command.say(f"exporting the ranker of {profile}")
         knobs, rng = load_profile(profile).ranker, np.random.default_rng(SEED)
         torch.manual_seed(SEED)
         ranker = Ranker(
@@ -134,25 +129,14 @@ def _took(session: ort.InferenceSession, given: Inputs) -> float:
     return (perf_counter() - began) * 1e3
 
 
-def _say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
-
-
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.ranker_graph",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    home = Path(os.environ.get("QIANMIAN_HOME", "var"))
-    parser.add_argument("--home", type=Path, default=home)
-    parser.add_argument("--dataset", default=DEFAULT_DATASET)
+    parser = command.parser("ranker_graph", __doc__)
+    command.add_workspace(parser, DEFAULT_DATASET)
     parser.add_argument("--profiles", nargs="+", default=["quick", "standard"], metavar="PROFILE")
-    parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--repeats", type=int, default=100)
+    parser.add_argument("--rounds", type=command.count, default=20)
+    parser.add_argument("--repeats", type=command.count, default=100)
     return parser.parse_args()
 
 
 if __name__ == "__main__":
-    with mistakes.told():
-        main()
+    command.run(main)

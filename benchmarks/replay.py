@@ -10,12 +10,8 @@ the whole data set. Prints one JSON object; a single mismatch ends with exit cod
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
 import random
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -27,7 +23,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from benchmarks import mistakes
+from benchmarks import command
 from qianmian.contracts import columns as c
 from qianmian.contracts import features as f
 from qianmian.contracts import topics
@@ -218,23 +214,21 @@ def _copy(workspace: Workspace, folder: Path) -> Workspace:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--home", type=Path, default=Path(os.environ.get("QIANMIAN_HOME", "var")))
-    parser.add_argument("--dataset", default=DEFAULT_DATASET)
-    parser.add_argument("--events", type=int, default=100_000)
-    parser.add_argument("--steps", type=int, default=25)
+    parser = command.parser("replay", __doc__)
+    command.add_workspace(parser, DEFAULT_DATASET)
+    parser.add_argument("--events", type=command.count, default=100_000)
+    parser.add_argument("--steps", type=command.count, default=25)
     options = parser.parse_args(argv)
     began = time.monotonic()
     report = replay(
         Workspace(options.home, options.dataset),
         events=options.events,
         steps=options.steps,
-        tell=lambda text: print(text, file=sys.stderr, flush=True),
+        tell=command.say,
     )
-    print(json.dumps({**asdict(report), "seconds": round(time.monotonic() - began, 1)}))
+    command.report({**asdict(report), "seconds": round(time.monotonic() - began, 1)})
     return 1 if report.mismatches else 0
 
 
 if __name__ == "__main__":
-    with mistakes.told():
-        sys.exit(main())
+    command.run(main)

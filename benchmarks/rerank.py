@@ -16,15 +16,13 @@ ones, as a ranker gives) and `even` (spread evenly, so that more candidates must
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import sys
 from collections.abc import Callable
 from statistics import median, quantiles
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
-from benchmarks.machine import machine
+from benchmarks import command
 
 if TYPE_CHECKING:
     from qianmian.features.item_table import Int32
@@ -50,7 +48,7 @@ def main() -> None:
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1):
-        _say("compiling, or reading what was compiled before")
+        command.say("compiling, or reading what was compiled before")
         began = perf_counter()
         shop = Shop()
         shop.warm()
@@ -70,7 +68,7 @@ def main() -> None:
             for name, run in {**cases, **rules}.items():
                 baselines += _times(baseline, options.repeats)
                 times.setdefault(name, []).extend(_times(run, options.repeats))
-            _say(f"round {number + 1} of {options.rounds}")
+            command.say(f"round {number + 1} of {options.rounds}")
     p50 = {name: median(values) for name, values in times.items()}
     worst = max(cases, key=lambda name: p50[name])
     report = {
@@ -90,9 +88,8 @@ def main() -> None:
         "width": WIDTH,
         "rounds": options.rounds,
         "repeats": options.repeats,
-        "machine": machine(),
     }
-    print(json.dumps(report, indent=2))
+    command.report(report)
 
 
 class Shop:
@@ -232,15 +229,13 @@ def _times(run: Run, repeats: int) -> list[float]:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.rerank")
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--repeats", type=int, default=20, help="runs of each case in a round")
+    parser = command.parser("rerank", __doc__)
+    parser.add_argument("--rounds", type=command.count, default=10)
+    parser.add_argument(
+        "--repeats", type=command.count, default=20, help="runs of each case in a round"
+    )
     return parser.parse_args()
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    command.run(main)

@@ -25,7 +25,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks.machine import machine
+from benchmarks import command
 
 SIZES: Final = (10_000, 100_000, 1_000_000)
 MEASURES: Final = ("step_ms", "catalogue_s", "search_ms", "pool_mb", "table_mb", "peak_mb")
@@ -43,18 +43,17 @@ def main() -> None:
         return
     rows = []
     for size in options.sizes:
-        command = [sys.executable, "-m", "benchmarks.scale", "--one", str(size)]
-        command += ["--steps", str(options.steps)]
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        alone = [sys.executable, "-m", "benchmarks.scale", "--one", str(size)]
+        alone += ["--steps", str(options.steps)]
+        done = subprocess.run(alone, check=True, stdout=subprocess.PIPE, text=True)
         rows.append(json.loads(done.stdout.splitlines()[-1]))
-        print(rows[-1], file=sys.stderr, flush=True)
+        command.say(str(rows[-1]))
     report = {
         "rows": rows,
         "growth": {name: _growth(rows, name) for name in MEASURES},
         "users": USERS,
-        "machine": machine(),
     }
-    print(json.dumps(report, indent=2))
+    command.report(report)
 
 
 def measure(size: int, steps: int) -> dict[str, Any]:
@@ -162,16 +161,14 @@ def _growth(rows: list[dict[str, Any]], name: str) -> float:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.scale",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command.parser("scale", __doc__)
+    parser.add_argument(
+        "--sizes", nargs="+", type=command.count, default=list(SIZES), metavar="ITEMS"
     )
-    parser.add_argument("--sizes", nargs="+", type=int, default=list(SIZES), metavar="ITEMS")
-    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--steps", type=command.count, default=30)
     parser.add_argument("--one", type=int, default=0, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

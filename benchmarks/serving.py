@@ -22,13 +22,11 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any, Final
 
-from benchmarks import mistakes
-from benchmarks.machine import machine
+from benchmarks import command
 
 #: Settings that slow numpy down; dropped before numpy is imported.
 SLOWING: Final = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
@@ -73,9 +71,8 @@ def main() -> None:
         "seconds": options.seconds,
         "rounds": options.rounds,
         "replicas": options.replicas,
-        "machine": machine(),
     }
-    print(json.dumps(report, indent=2))
+    command.report(report)
 
 
 def measure_pipeline(file: Any, options: argparse.Namespace) -> tuple[str, list[bytes], Report]:
@@ -87,7 +84,7 @@ def measure_pipeline(file: Any, options: argparse.Namespace) -> tuple[str, list[
     from qianmian.data.store import Dataset
     from serving.service import VenueService
 
-    _say("opening the service in this process")
+    command.say("opening the service in this process")
     service = VenueService.open(file.settings, file.live)
     known = Dataset.open(file.settings.workspace()).train_events([USER_ID])[USER_ID]
     users = sorted(known.unique().astype(str))[: options.users]
@@ -100,7 +97,7 @@ def measure_pipeline(file: Any, options: argparse.Namespace) -> tuple[str, list[
     def serve(body: bytes) -> bytes:
         return service.respond(venue, RECOMMEND_REQUEST.validate_json(body))
 
-    _say(f"pipeline: {len(users)} shoppers of venue {venue}")
+    command.say(f"pipeline: {len(users)} shoppers of venue {venue}")
     cold = [_timed(serve, body) for body in bodies]
     p50 = {
         str(n): asyncio.run(_pipeline_p50(serve, bodies, n, options.seconds)) for n in CONCURRENCY
@@ -140,13 +137,13 @@ def measure_http(file: Any, venue: str, bodies: list[bytes], options: argparse.N
     from serving import cluster
 
     path = f"/v1/venues/{venue}:recommend"
-    _say("starting Ray Serve")
+    command.say("starting Ray Serve")
     with cluster.running(file, cpus=2 * options.replicas) as url:
         noop = Noop.options(num_replicas=options.replicas)
         serve.run(noop.bind(), name="noop", route_prefix=NOOP_PATH)
-        _say("cold: every shopper once")
+        command.say("cold: every shopper once")
         cold = _load(file, path, bodies, 1, None)
-        _say("warming: every replica meets every shopper")
+        command.say("warming: every replica meets every shopper")
         for _ in range(2 * options.replicas):
             _load(file, path, bodies, CONCURRENCY[-1], None)
         _load(file, NOOP_PATH, bodies, CONCURRENCY[-1], None)
@@ -157,7 +154,9 @@ def measure_http(file: Any, venue: str, bodies: list[bytes], options: argparse.N
                 for connections in CONCURRENCY:
                     got = _load(file, where, bodies, connections, options.seconds)
                     rounds.setdefault((name, connections), []).append(got)
-                    _say(f"round {number + 1}, {name}, {connections}: {got['rps']:.0f} requests/s")
+                    command.say(
+                        f"round {number + 1}, {name}, {connections}: {got['rps']:.0f} requests/s"
+                    )
         after = _cache(httpx.get(f"{url}/metrics").text)
     hits, misses = after["hit"] - before["hit"], after["miss"] - before["miss"]
     report: Report = {}
@@ -177,11 +176,11 @@ def measure_http(file: Any, venue: str, bodies: list[bytes], options: argparse.N
 def _load(
     file: Any, path: str, bodies: list[bytes], connections: int, seconds: float | None
 ) -> Report:
-    command = [sys.executable, "-m", "benchmarks.load", file.host, str(file.port), path]
-    command += ["--connections", str(connections)]
-    command += [] if seconds is None else ["--seconds", str(seconds)]
+    load = [sys.executable, "-m", "benchmarks.load", file.host, str(file.port), path]
+    load += ["--connections", str(connections)]
+    load += [] if seconds is None else ["--seconds", str(seconds)]
     done = subprocess.run(
-        command, input=b"\n".join(bodies), capture_output=True, check=False, timeout=300
+        load, input=b"\n".join(bodies), capture_output=True, check=False, timeout=300
     )
     if done.returncode:
         sys.exit(f"the load generator failed: {done.stderr.decode().strip()}")
@@ -200,26 +199,21 @@ def _cache(metrics: str) -> dict[str, float]:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving")
-    parser.add_argument(
-        "--home", type=Path, default=Path(os.environ.get("QIANMIAN_HOME", "var")).resolve()
-    )
-    parser.add_argument("--dataset", default="complete-journey")
+    parser = command.parser("serving", __doc__)
+    command.add_workspace(parser, "complete-journey")
     parser.add_argument("--venue", default="18", help="a venue the data set lacks becomes `all`")
-    parser.add_argument("--users", type=int, default=1000)
-    parser.add_argument("--page-size", type=int, default=20)
+    parser.add_argument("--users", type=command.count, default=1000)
+    parser.add_argument("--page-size", type=command.count, default=20)
     parser.add_argument("--seconds", type=float, default=4.0, help="length of one measurement")
     parser.add_argument(
-        "--replicas", type=int, default=os.cpu_count(), help="of the service, and of the no-op app"
+        "--replicas",
+        type=command.count,
+        default=os.cpu_count(),
+        help="of the service, and of the no-op app",
     )
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=command.count, default=3)
     return parser.parse_args()
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 if __name__ == "__main__":
-    with mistakes.told():
-        main()
+    command.run(main)

@@ -17,8 +17,6 @@ the data set's folder, on this machine alone.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import secrets
 import shutil
 import sys
@@ -31,7 +29,7 @@ from typing import Any, Final
 
 import yaml
 
-from benchmarks import mistakes
+from benchmarks import command
 from benchmarks.simulator.driver import Driver, Habits, ShownPage
 from benchmarks.simulator.service import running
 from benchmarks.simulator.shoppers import Shoppers
@@ -94,7 +92,7 @@ def main() -> None:
     venue = _venue(dataset, options.venue)
     with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
         scratch = Path(folder)
-        _say("copying the data set's folder")
+        command.say("copying the data set's folder")
         workspace = Workspace(scratch / "home", options.dataset)
         shutil.copytree(source.path, workspace.path)
         configs = forbidding(scratch, options.dataset, venue)
@@ -107,7 +105,7 @@ def main() -> None:
             },
             clock=ClockSettings(mode="fixed", at=datetime.fromtimestamp(end, tz=UTC)),
         )
-        _say("fitting shoppers to the training part")
+        command.say("fitting shoppers to the training part")
         shoppers = Shoppers.fit(dataset, cut=cut, seed=options.seed)
         ledger = Ledger(shoppers.taste.past, bound=options.bound)
         habits = Habits(
@@ -118,7 +116,7 @@ def main() -> None:
             pause=options.bound,
             max_seconds=options.max_seconds,
         )
-        _say("starting the service and its stream")
+        command.say("starting the service and its stream")
         with running(file, scratch / "run") as service:
             driver = Driver(
                 service.url,
@@ -148,7 +146,7 @@ def main() -> None:
         "venue": venue,
         "seconds": round(tally.seconds, 1),
     }
-    print(json.dumps(report, indent=2))
+    command.report(report)
     if ledger.violations or tally.sessions < options.sessions:
         sys.exit(1)
 
@@ -175,21 +173,18 @@ def _told(visits: list[Any], count: int) -> Any:
     began = time.monotonic()
     for number, visit in enumerate(visits):
         if number and number % max(count // 10, 1) == 0:
-            _say(f"{number:,} sessions after {time.monotonic() - began:.0f} s")
+            command.say(f"{number:,} sessions after {time.monotonic() - began:.0f} s")
         yield visit
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.sessions")
-    parser.add_argument(
-        "--home", type=Path, default=Path(os.environ.get("QIANMIAN_HOME", "var")).resolve()
-    )
-    parser.add_argument("--dataset", default="complete-journey")
+    parser = command.parser("sessions", __doc__)
+    command.add_workspace(parser, "complete-journey")
     parser.add_argument("--venue", default="18", help="a venue the data set lacks becomes `all`")
-    parser.add_argument("--sessions", type=int, default=10_000)
-    parser.add_argument("--pages", type=int, default=3, help="of a session, at most")
-    parser.add_argument("--page-size", type=int, default=20)
-    parser.add_argument("--parallel", type=int, default=32, help="sessions at a time")
+    parser.add_argument("--sessions", type=command.count, default=10_000)
+    parser.add_argument("--pages", type=command.count, default=3, help="of a session, at most")
+    parser.add_argument("--page-size", type=command.count, default=20)
+    parser.add_argument("--parallel", type=command.count, default=32, help="sessions at a time")
     parser.add_argument("--days", type=float, default=6.9, help="simulated span; below 7")
     parser.add_argument("--bound", type=float, default=1.0, help="seconds from the 202 to the page")
     parser.add_argument("--max-seconds", type=float, default=3600.0)
@@ -198,10 +193,5 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 if __name__ == "__main__":
-    with mistakes.told():
-        main()
+    command.run(main)

@@ -15,9 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from time import perf_counter
@@ -25,8 +23,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks import mistakes
-from benchmarks.machine import machine
+from benchmarks import command
 from benchmarks.peers.environment import peer_command
 from models.two_tower import TAG_TOKENS
 from qianmian.data.store import Dataset
@@ -51,7 +48,7 @@ def main() -> None:
     with quiet_libraries(), tempfile.TemporaryDirectory() as place:
         dataset, repo = Dataset.open(workspace), FeatureRepo.open(workspace)
         history = read_history(dataset, repo, profile)
-        run = prepare(history, profile, _say)
+        run = prepare(history, profile, command.say)
         spans = list(weekly(history.moments, history.cut))[-options.weeks :]
         weeks = [week for start, end in spans if (week := read_week(run, start, end))]
         run.trainer.standardize(weeks)
@@ -62,7 +59,7 @@ def main() -> None:
             ours = _ours(run, weeks, options.seconds)
             theirs = _theirs(pairs, options.seconds)
             best = max(theirs.values())
-            _say(f"round {turn + 1}: {ours:,.0f} samples/s, torch-rechub {theirs}")
+            command.say(f"round {turn + 1}: {ours:,.0f} samples/s, torch-rechub {theirs}")
             rounds.append({"ours": ours, **theirs, "ratio": ours / best})
     medians = {name: float(np.median([r[name] for r in rounds])) for name in rounds[0]}
     report = {
@@ -73,9 +70,8 @@ def main() -> None:
         "width": profile.two_tower.width,
         "items": len(history.catalogue),
         "users": len(run.encoder.user_ids),
-        "machine": machine(),
     }
-    print(json.dumps(report, indent=2))
+    command.report(report)
 
 
 def _ours(run: Run, weeks: list[Week], seconds: float) -> float:
@@ -95,8 +91,8 @@ def _pairs(week: Week, most: int) -> int:
 
 
 def _theirs(pairs: Path, seconds: float) -> dict[str, float]:
-    command, env = peer_command(SCRIPT, str(pairs), str(seconds))
-    done = subprocess.run(command, env=env, check=True, capture_output=True, text=True)
+    asked, env = peer_command(SCRIPT, str(pairs), str(seconds))
+    done = subprocess.run(asked, env=env, check=True, capture_output=True, text=True)
     rates: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return {f"torch_rechub_{name}": rate for name, rate in rates.items()}
 
@@ -154,25 +150,19 @@ def _columns(name: str, values: np.ndarray, table: str) -> list[tuple[dict[str, 
     return [({"name": name, "table": table, "kind": kind}, values)]
 
 
-def _say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
-
-
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.training",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command.parser("training", __doc__)
+    command.add_workspace(parser, DEFAULT_DATASET)
+    parser.add_argument(
+        "--weeks", type=command.count, default=4, help="the last weeks before the split"
     )
-    parser.add_argument("--home", type=Path, default=Path(os.environ.get("QIANMIAN_HOME", "var")))
-    parser.add_argument("--dataset", default=DEFAULT_DATASET)
-    parser.add_argument("--weeks", type=int, default=4, help="the last weeks before the split")
-    parser.add_argument("--pairs", type=int, default=40_000, help="pairs that theirs draws from")
+    parser.add_argument(
+        "--pairs", type=command.count, default=40_000, help="pairs that theirs draws from"
+    )
     parser.add_argument("--seconds", type=float, default=20.0, help="of each side and round")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=command.count, default=3)
     return parser.parse_args()
 
 
 if __name__ == "__main__":
-    with mistakes.told():
-        main()
+    command.run(main)

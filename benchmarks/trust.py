@@ -15,14 +15,11 @@ also a burst is no mistake.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import sys
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from benchmarks import mistakes
+from benchmarks import command
 from benchmarks.simulator.frauds import WEEK, Frauds, Honest
 from benchmarks.simulator.shoppers import Shoppers
 from qianmian.data.store import Dataset
@@ -41,14 +38,14 @@ def main() -> None:
     options = _options()
     dataset = Dataset.open(Workspace(options.home, options.dataset))
     cut = dataset.spec.split.train_end.timestamp()
-    _say("fitting shoppers to the training part")
+    command.say("fitting shoppers to the training part")
     shoppers = Shoppers.fit(dataset, cut=cut, seed=options.seed)
     honest = Honest(shoppers)
     sessions = shoppers.plan(options.sessions, start=cut, end=cut + WEEK)
     events = [event for visit in sessions for event in honest.visit(visit)]
     for number in range(options.cases):
         events += honest.lookalikes(number, cut + shoppers.rng.uniform(0, WEEK))
-    _say(f"{len(events):,} honest events of {options.sessions:,} simulated sessions")
+    command.say(f"{len(events):,} honest events of {options.sessions:,} simulated sessions")
     frauds = Frauds(shoppers, start=cut, cases=options.cases)
     planted = {kind: list(frauds.of(kind)) for kind in KINDS}
     everything = events + [event for own in planted.values() for event in own]
@@ -56,7 +53,7 @@ def main() -> None:
     began = perf_counter()
     flags = find_flags(everything, rules)
     at_once = perf_counter() - began
-    _say(f"judged at once in {at_once:.1f} s; now as a stream")
+    command.say(f"judged at once in {at_once:.1f} s; now as a stream")
     streamed, seconds = stream(everything, rules)
     same = streamed == {(flag.event_id, flag.reason) for flag in flags}
     report = {
@@ -73,7 +70,7 @@ def main() -> None:
             "stream": round(len(everything) / seconds),
         },
     }
-    print(json.dumps(report, indent=2))
+    command.report(report)
     if not same:
         sys.exit("the stream flagged otherwise than the archive")
 
@@ -118,21 +115,17 @@ def stream(events: list[Seen], rules: TrustRules) -> tuple[set[tuple[str, str]],
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.trust")
+    parser = command.parser("trust", __doc__)
+    command.add_workspace(parser, "complete-journey")
     parser.add_argument(
-        "--home", type=Path, default=Path(os.environ.get("QIANMIAN_HOME", "var")).resolve()
+        "--sessions", type=command.count, default=5000, help="honest simulated sessions"
     )
-    parser.add_argument("--dataset", default="complete-journey")
-    parser.add_argument("--sessions", type=int, default=5000, help="honest simulated sessions")
-    parser.add_argument("--cases", type=int, default=40, help="planted cases of each kind")
+    parser.add_argument(
+        "--cases", type=command.count, default=40, help="planted cases of each kind"
+    )
     parser.add_argument("--seed", type=int, default=17)
     return parser.parse_args()
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 if __name__ == "__main__":
-    with mistakes.told():
-        main()
+    command.run(main)

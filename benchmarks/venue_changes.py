@@ -11,7 +11,6 @@ how many requests failed meanwhile. Needs a promoted release (`make demo` makes 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import subprocess
@@ -27,7 +26,7 @@ from typing import Any
 
 import httpx
 
-from benchmarks import mistakes
+from benchmarks import command
 from qianmian.workspace import CONFIGS, DEFAULT_DATASET
 from serving.environment import free_port
 
@@ -48,7 +47,7 @@ def main() -> None:
         shutil.copytree(CONFIGS, configs)
         with _replicas(options, configs, Path(folder) / "engine") as urls:
             result = _measure(options, configs, urls)
-    print(json.dumps(result))
+    command.report(result)
 
 
 def _measure(options: argparse.Namespace, configs: Path, urls: list[str]) -> dict[str, Any]:
@@ -80,7 +79,7 @@ def _measure(options: argparse.Namespace, configs: Path, urls: list[str]) -> dic
             client.post(f"{urls[0]}/v1/inventory", json={"rows": rows}).raise_for_status()
             stock.append(_until_all(urls, lambda url: item not in _items(client, url, options)))  # noqa: B023
             seconds = f"file {taken[-1]:.2f} s, fault {refused[-1]:.2f} s, stock {stock[-1]:.3f} s"
-            print(f"{now}: {seconds}", file=sys.stderr)
+            command.say(f"{now}: {seconds}")
     return {
         "benchmark": "venue_changes",
         "replicas": len(urls),
@@ -164,12 +163,12 @@ def _load(urls: list[str], venue: str) -> Iterator[_Load]:
 def _replicas(options: argparse.Namespace, configs: Path, engine: Path) -> Iterator[list[str]]:
     """Run the replicas; yields their URLs once all are ready."""
     ports = [free_port() for _ in range(options.replicas)]
-    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.venue_changes"]
-    command += ["--configs", str(configs), "--engine", str(engine)]
-    command += ["--dataset", options.dataset, "--home", str(options.home)]
+    replica = [sys.executable, "-W", "ignore", "-m", "benchmarks.venue_changes"]
+    replica += ["--configs", str(configs), "--engine", str(engine)]
+    replica += ["--dataset", options.dataset, "--home", str(options.home)]
     threads = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     running = [
-        subprocess.Popen([*command, "--replica", str(port)], env={**os.environ, **threads})
+        subprocess.Popen([*replica, "--replica", str(port)], env={**os.environ, **threads})
         for port in ports
     ]
     urls = [f"http://127.0.0.1:{port}" for port in ports]
@@ -221,13 +220,11 @@ def _serve(options: argparse.Namespace) -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    home = Path(os.environ.get("QIANMIAN_HOME", "var"))
-    parser.add_argument("--home", type=Path, default=home.resolve())
-    parser.add_argument("--dataset", default=DEFAULT_DATASET)
+    parser = command.parser("venue_changes", __doc__)
+    command.add_workspace(parser, DEFAULT_DATASET)
     parser.add_argument("--venue", default="18")
-    parser.add_argument("--replicas", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--replicas", type=command.count, default=2)
+    parser.add_argument("--rounds", type=command.count, default=5)
     for name in ("--replica", "--configs", "--engine"):
         parser.add_argument(name, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -236,5 +233,4 @@ def _options() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    with mistakes.told():
-        main()
+    command.run(main)

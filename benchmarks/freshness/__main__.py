@@ -18,8 +18,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
-import os
 import signal
 import tempfile
 import time
@@ -27,11 +25,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from benchmarks import mistakes
+from benchmarks import command
 from benchmarks.freshness.load import loaded
 from benchmarks.freshness.probes import LATE_SECONDS, probe_all
 from benchmarks.freshness.service import config_file, copied, started
-from benchmarks.freshness.shop import Json, Shop, say
+from benchmarks.freshness.shop import Json, Shop
 from benchmarks.redis_server import RedisServer
 from qianmian.releases.store import ReleaseStore
 from qianmian.workspace import DEFAULT_DATASET, Workspace
@@ -44,7 +42,7 @@ def main() -> None:
     """Measure and print."""
     options = _options()
     report = {engine: measure(engine, options) for engine in options.engines}
-    print(json.dumps(report, indent=2))
+    command.report(report)
 
 
 def measure(engine: str, options: argparse.Namespace) -> Json:
@@ -61,13 +59,13 @@ def measure(engine: str, options: argparse.Namespace) -> Json:
             settings["url"] = stack.enter_context(_redis(Path(folder) / "redis"))
         port = free_port()
         config = config_file(Path(folder), workspace, settings, port, options.replicas)
-        say(f"{engine}: starting the service")
+        command.say(f"{engine}: starting the service")
         service = stack.enter_context(started(config, workspace, options.service))
         shop = Shop.read(workspace, port, options.venue)
         shop.wait(service)
         load = stack.enter_context(loaded(shop, options))
         time.sleep(options.warm_up)
-        say(f"{engine}: {options.probes} probes")
+        command.say(f"{engine}: {options.probes} probes")
         seconds = sorted(probe_all(shop, options))
         return {
             "p50_ms": round(seconds[len(seconds) // 2] * 1e3, 1),
@@ -89,21 +87,20 @@ def _redis(folder: Path) -> Iterator[str]:
 
 
 def _options(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.freshness", description=__doc__)
-    home = Path(os.environ.get("QIANMIAN_HOME", "var"))
-    parser.add_argument("--home", type=Path, default=home)
-    parser.add_argument("--dataset", default=DEFAULT_DATASET)
+    parser = command.parser("freshness", __doc__)
+    command.add_workspace(parser, DEFAULT_DATASET)
     parser.add_argument("--venue", default="18", help="whose pages are asked for")
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES))
     parser.add_argument("--service", choices=("ray", "asgi"), default="ray")
-    parser.add_argument("--probes", type=int, default=2000)
-    parser.add_argument("--probers", type=int, default=2, help="probes under way at a time")
+    parser.add_argument("--probes", type=command.count, default=2000)
+    parser.add_argument(
+        "--probers", type=command.count, default=2, help="probes under way at a time"
+    )
     parser.add_argument("--pages-per-second", type=float, default=30.0, help="of the load")
     parser.add_argument("--warm-up", type=float, default=10.0, help="seconds of load before")
-    parser.add_argument("--replicas", type=int)
+    parser.add_argument("--replicas", type=command.count)
     return parser.parse_args(argv)
 
 
 if __name__ == "__main__":
-    with mistakes.told():
-        main()
+    command.run(main)

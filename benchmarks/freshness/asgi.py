@@ -7,7 +7,7 @@ from pathlib import Path
 
 import uvicorn
 
-from benchmarks import mistakes
+from benchmarks import command
 from serving.http import build_app
 from serving.launch import ServeFile
 from serving.service import VenueService
@@ -21,5 +21,4 @@ def serve(config: Path) -> None:
 
 
 if __name__ == "__main__":
-    with mistakes.told():
-        serve(Path(sys.argv[1]))
+    command.run(lambda: serve(Path(sys.argv[1])))

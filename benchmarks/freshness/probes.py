@@ -10,7 +10,8 @@ import time
 from itertools import count
 from typing import Final
 
-from benchmarks.freshness.shop import Client, Shop, event, say
+from benchmarks import command
+from benchmarks.freshness.shop import Client, Shop, event
 from qianmian.retrieval.sources import REPEAT, SourceQuotas
 
 LATE_SECONDS: Final = 10.0
@@ -39,7 +40,7 @@ def probe_all(shop: Shop, options: argparse.Namespace) -> list[float]:
             with lock:
                 seconds.append(took)
                 if len(seconds) % 200 == 0:
-                    say(f"{len(seconds)} probes")
+                    command.say(f"{len(seconds)} probes")
 
     threads = [threading.Thread(target=work, args=(n,)) for n in range(options.probers)]
     for thread in threads:
@@ -71,7 +72,7 @@ def _probe(
         if known > before:
             return took
         if took >= LATE_SECONDS:
-            say(f"late: {user} {item} {before}")
+            command.say(f"late: {user} {item} {before}")
             return LATE_SECONDS
         time.sleep(ASK_EVERY)
 

@@ -6,7 +6,6 @@ import contextlib
 import http.client
 import json
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -115,8 +114,3 @@ def event(shop: Shop, event_id: str, kind: str, user: str, item: str, **more: An
         "venue_id": shop.venue,
         **more,
     }
-
-
-def say(text: str) -> None:
-    """Tell of progress."""
-    print(text, file=sys.stderr, flush=True)

@@ -17,14 +17,11 @@ SASRec runs in an environment of its own, made by `benchmarks/peers/install.sh`;
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import sys
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import mistakes
-from benchmarks.machine import machine
+from benchmarks import command
 
 #: Settings that slow numpy down; dropped before numpy is imported.
 SLOWING: Final = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
@@ -47,14 +44,14 @@ def main() -> None:
     profile = load_profile(options.profile)
     cases: dict[str, Any] = {}
     for case in [case_of(name) for name in options.cases]:
-        workspace = prepare(case, options.home, profile, _say)
+        workspace = prepare(case, options.home, profile, command.say)
         results = [
             result_of(
                 case,
                 workspace,
                 profile.model_copy(update={"seed": seed}),
                 with_sequence=options.sasrec,
-                progress=_say,
+                progress=command.say,
             )
             for seed in options.seeds
         ]
@@ -65,21 +62,12 @@ def main() -> None:
         "ratio_to_best": first["ratio_to_best"],
         "profile": profile.name,
         "cases": cases,
-        "machine": machine(),
     }
-    print(json.dumps(report, indent=2))
-
-
-def _say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
+    command.report(report)
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.quality",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command.parser("quality", __doc__)
     parser.add_argument("--cases", nargs="+", default=["complete-journey"], metavar="CASE")
     parser.add_argument("--seeds", nargs="+", type=int, default=[FIRST_SEED], metavar="SEED")
     parser.add_argument("--profile", default="quick", help="a file of configs/training/")
@@ -89,5 +77,4 @@ def _options() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    with mistakes.told():
-        main()
+    command.run(main)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import mistakes
+from benchmarks import command
 from qianmian.errors import FieldError
 
 K: Final = 20
@@ -97,15 +97,10 @@ def _short(value: float) -> str:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.quality.table",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command.parser("quality.table", __doc__)
     parser.add_argument("report", type=Path, help="JSON of python -m benchmarks.quality")
     return parser.parse_args()
 
 
 if __name__ == "__main__":
-    with mistakes.told():
-        main()
+    command.run(main)

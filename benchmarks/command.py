@@ -1,0 +1,72 @@
+"""What the command lines of benchmarks share: options, progress, the report, mistakes in a line.
+
+Progress goes to stderr, one JSON object to stdout.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from qianmian.errors import QianmianError
+
+
+def parser(name: str, doc: str | None) -> argparse.ArgumentParser:
+    """A parser for `python -m benchmarks.NAME`, which the module's docstring describes."""
+    return argparse.ArgumentParser(
+        prog=f"python -m benchmarks.{name}",
+        description=doc,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def add_workspace(to: argparse.ArgumentParser, dataset: str) -> None:
+    """Options that say whose features and releases are used: `home` and `dataset`."""
+    home = Path(os.environ.get("QIANMIAN_HOME", "var"))
+    to.add_argument("--home", type=_folder, default=home.resolve(), help="of all data sets")
+    to.add_argument("--dataset", default=dataset)
+
+
+def count(text: str) -> int:
+    """Type of an option that says how many: 1 or more."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more, got {number}")
+    return number
+
+
+def say(message: str) -> None:
+    """Tell progress."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def report(found: Mapping[str, Any]) -> None:
+    """Print what was found, and where."""
+    print(json.dumps({**found, "machine": machine()}, indent=2))
+
+
+def machine() -> str:
+    """Cores, architecture and Python."""
+    cores, kind = os.cpu_count(), platform.machine()
+    return f"{cores} cores, {kind}, Python {platform.python_version()}"
+
+
+def run(main: Callable[[], int | None]) -> None:
+    """Run a benchmark; a mistake that its maker can mend ends it with a line and exit code 2."""
+    try:
+        code = main()
+    except QianmianError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    if code:
+        raise SystemExit(code)
+
+
+def _folder(text: str) -> Path:
+    return Path(text).resolve()
