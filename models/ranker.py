@@ -116,13 +116,16 @@ class Member(nn.Module):
         return torch.where(self.leaning > 0, self.differing(x_BNF), plain_BNH)
 
     def recalled(self, own_BNH: Tensor, added_BN: Tensor | None) -> Tensor:
-        """The same, with what the memory adds to the target's logit, [B, N, H]."""
+        """The same with what the memory adds to the target, [B, N, H]."""
         if added_BN is None:
             return own_BNH
         return own_BNH + added_BN.unsqueeze(-1) * self._of_target
 
     def lean(self, own_BNH: Tensor, target_BNH: Tensor) -> Tensor:
-        """What the heads say by themselves to logits, [B, N, H]: some lean on another's target."""
+        """What the heads say by themselves to logits, [B, N, H].
+
+        Those that lean do so on the target's logit among `target_BNH`, which takes no gradient.
+        """
         target_BN1 = target_BNH[..., self.target : self.target + 1].detach()
         return own_BNH + target_BN1 * (self.leaning * self.slope)
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -76,9 +75,8 @@ class RankerLoss:
         told_BN = torch.from_numpy(self.told[batch.rows]) * (batch.weights > 0)
         labels_BNH = batch.labels.clone()
         labels_BNH[..., target] = told_BN
-        shown = batch.shown
         return [
-            _cross_entropy(logits_BNH, labels_BNH, batch.weights, self.lesson, shown),
+            _cross_entropy(logits_BNH, labels_BNH, batch, self.lesson),
             *self._of_order(logits_BNH[..., target], told_BN, new_BN, batch),
             *self._of_pages(own_BNH, logits_BNH, batch),
         ]
@@ -134,19 +132,13 @@ def _proposed(batch: Batch) -> Tensor:
     return batch.weights * torch.from_numpy(~batch.shown).float().unsqueeze(-1)
 
 
-def _cross_entropy(
-    logits_BNH: Tensor,
-    labels_BNH: Tensor,
-    weights_BN: Tensor,
-    lesson: Lesson,
-    shown: npt.NDArray[np.bool_],
-) -> Tensor:
+def _cross_entropy(logits_BNH: Tensor, labels_BNH: Tensor, batch: Batch, lesson: Lesson) -> Tensor:
     """What proposals teach weighs as much beside pages as without them."""
-    if not (lesson.by_pages.any() or shown.any()):
-        return weighted_bce(logits_BNH, labels_BNH, weights_BN)
-    taught = torch.from_numpy(lesson.teaches(shown)).float()
+    if not (lesson.by_pages.any() or batch.shown.any()):
+        return weighted_bce(logits_BNH, labels_BNH, batch.weights)
+    taught = torch.from_numpy(lesson.teaches(batch.shown)).float()
     of_pages = torch.from_numpy(lesson.by_pages).float()
     total = logits_BNH.new_zeros(())
     for heads in (1.0 - of_pages, of_pages):
-        total = total + weighted_bce(logits_BNH, labels_BNH, weights_BN, taught * heads)
+        total = total + weighted_bce(logits_BNH, labels_BNH, batch.weights, taught * heads)
     return total
