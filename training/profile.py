@@ -69,9 +69,15 @@ class ImpressionsProfile(ConfigModel):
 
 
 class TeacherProfile(ConfigModel):
-    """Knobs of the gradient-boosted trees whose chances the ranker learns."""
+    """Knobs of the gradient-boosted trees that teach the ranker."""
 
     trees: int = Field(default=200, ge=0, description="0: learn from what happened alone")
+    share: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="of their chance in what is learned; the rest: what happened",
+    )
     leaves: int = Field(default=63, ge=2, description="of a tree, at most")
     min_rows: int = Field(default=50, ge=1, description="labelled candidates of a leaf, at least")
     learning_rate: float = Field(default=0.06, gt=0, le=1)

@@ -1,9 +1,10 @@
-"""Gradient-boosted trees that teach the ranker the target: a chance instead of yes or no.
+"""Gradient-boosted trees that teach the ranker the target: a chance beside yes or no.
 
 Trees find thresholds and crosses of features that a small network finds late, and their chances say
-of every candidate what one purchase more or less cannot. The network that learns these chances
-(distillation: Hinton, Vinyals and Dean, 2015) keeps most of what the trees know, in a graph that
-holds no trees. What attention adds, which trees cannot see, is learned from what happened.
+of every candidate what one purchase more or less cannot. A network that learns the mean of chance
+and outcome (distillation: Hinton, Vinyals and Dean, 2015) keeps much of what the trees know, in a
+graph that holds no trees. What attention adds, which trees cannot see, is learned from what
+happened.
 
 Shapes: `R` rows of all groups, `F` features.
 """
@@ -31,18 +32,19 @@ def chances_told(
 ) -> Float32:
     """What the ranker is told of the target at each row, [R], in [0, 1].
 
-    Of proposals the chance by the trees that learned from them; of logged pages and of launched
+    Of proposals the trees' chance and what happened, by `share`; of logged pages and of launched
     items, from which trees do not learn, what happened. Without trees, or without a target action
     among the proposals, what happened everywhere.
     """
     told = examples.labels[:, target].copy()
     taught = np.repeat(~(examples.shown | examples.launched), np.diff(examples.starts))
-    if not profile.trees or not told[taught].any():
+    if not (profile.trees and profile.share and told[taught].any()):
         return told
     progress(f"ranker: {profile.trees} trees learn from {int(taught.sum()):,} candidates")
     features = examples.features[taught]
     trees = _fit(features, told[taught], examples.weights[taught], profile, rng)
-    told[taught] = trees.predict(features, num_threads=torch.get_num_threads())
+    chances = trees.predict(features, num_threads=torch.get_num_threads())
+    told[taught] += profile.share * (chances - told[taught])
     return told
 
 

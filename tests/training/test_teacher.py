@@ -17,7 +17,7 @@ from training.ranker_loss import RankerLoss
 from training.teacher import chances_told
 
 TARGET = 1
-SOME = TeacherProfile(trees=40, leaves=7)
+SOME = TeacherProfile(trees=40, leaves=7, share=1.0)
 
 
 def told_of(examples, profile=SOME, seed=3, said=None):
@@ -53,14 +53,22 @@ def test_pages_and_launches_are_told_as_they_happened():
     np.testing.assert_array_equal(told[rows:], happened)
 
 
-@pytest.mark.parametrize("why", ["no trees", "nothing was ordered"])
+def test_a_share_of_what_is_told_is_the_trees_and_the_rest_happened():
+    examples = proposed(np.random.default_rng(10))
+    half = told_of(examples, SOME.model_copy(update={"share": 0.5}))
+    mean = (told_of(examples) + examples.labels[:, TARGET]) / 2
+    np.testing.assert_allclose(half, mean, atol=1e-6)
+
+
+@pytest.mark.parametrize("why", ["no trees", "no share", "nothing was ordered"])
 def test_without_a_teacher_what_happened_is_told(why):
     examples, said = proposed(np.random.default_rng(5)), []
-    if why == "no trees":
-        told = told_of(examples, TeacherProfile(trees=0), said=said)
-    else:
+    profile = SOME.model_copy(
+        update={"no trees": {"trees": 0}, "no share": {"share": 0.0}}.get(why)
+    )
+    if why == "nothing was ordered":
         examples.labels[:, TARGET] = 0.0
-        told = told_of(examples, said=said)
+    told = told_of(examples, profile, said=said)
     np.testing.assert_array_equal(told, examples.labels[:, TARGET])
     assert said == []
 
