@@ -57,16 +57,16 @@ def weighted_bce(
 def listwise_softmax(logits_BG: Tensor, labels_BG: Tensor, weight_BG: Tensor) -> Tensor:
     """ListNet-style cross-entropy between the labels and the softmax over a group.
 
-    `-sum_g y_g log softmax(s + log w)_g / sum_g y_g`, averaged over groups with a positive; slots
-    of weight 0 are padding. The log weight stands in for the candidates that sampling left out.
+    `-sum_g y_g log softmax(s + log w)_g / sum_g y_g`, averaged over groups; slots of weight 0 are
+    padding. The log weight stands in for the candidates that sampling left out. Labels may be soft:
+    a group counts as much as is wanted of it, once at most, so one without a positive does not.
     """
     masked_BG = (logits_BG + weight_BG.clamp(min=1e-9).log()).masked_fill(weight_BG <= 0, -1e4)
     log_p_BG = torch.log_softmax(masked_BG, dim=1)
     labels_BG = labels_BG * (weight_BG > 0)
     total_B = labels_BG.sum(dim=1)
     loss_B = -(labels_BG * log_p_BG).sum(dim=1) / total_B.clamp(min=1.0)
-    has_B = (total_B > 0).to(loss_B.dtype)
-    return (loss_B * has_B).sum() / has_B.sum().clamp(min=1.0)
+    return loss_B.sum() / total_B.clamp(max=1.0).sum().clamp(min=1e-9)
 
 
 def shared(added_BG: Tensor, counts_BG: Tensor, values_BG: Tensor) -> Tensor:

@@ -91,8 +91,10 @@ class Member(nn.Module):
         self, x_BNF: Tensor, new_BN: Tensor | None = None, context: Context | None = None
     ) -> Tensor:
         """Logits of all heads; the target's takes no gradient from the heads that lean on it."""
-        own_BNH = self.recalled(self.own(x_BNF), self.added(x_BNF, new_BN, context))
-        return self.lean(own_BNH, own_BNH)
+        own_BNH, added_BN = self.own(x_BNF), self.added(x_BNF, new_BN, context)
+        if added_BN is not None:
+            own_BNH = own_BNH + added_BN.unsqueeze(-1) * self._of_target
+        return self.lean(own_BNH, own_BNH[..., self.target])
 
     def added(
         self, x_BNF: Tensor, new_BN: Tensor | None = None, context: Context | None = None
@@ -115,19 +117,12 @@ class Member(nn.Module):
             return plain_BNH
         return torch.where(self.leaning > 0, self.differing(x_BNF), plain_BNH)
 
-    def recalled(self, own_BNH: Tensor, added_BN: Tensor | None) -> Tensor:
-        """The same with what the memory adds to the target, [B, N, H]."""
-        if added_BN is None:
-            return own_BNH
-        return own_BNH + added_BN.unsqueeze(-1) * self._of_target
-
-    def lean(self, own_BNH: Tensor, target_BNH: Tensor) -> Tensor:
+    def lean(self, own_BNH: Tensor, target_BN: Tensor) -> Tensor:
         """What the heads say by themselves to logits, [B, N, H].
 
-        Those that lean do so on the target's logit among `target_BNH`, which takes no gradient.
+        Those that lean do so on the target's logit, [B, N], which takes no gradient from them.
         """
-        target_BN1 = target_BNH[..., self.target : self.target + 1].detach()
-        return own_BNH + target_BN1 * (self.leaning * self.slope)
+        return own_BNH + target_BN.detach().unsqueeze(-1) * (self.leaning * self.slope)
 
     def start_at(self, odds_H: Tensor) -> None:
         """Begin each head at what it says on average, before it knows of features."""

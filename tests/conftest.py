@@ -28,7 +28,7 @@ def log(tmp_path):
 
 SMALL = {
     "name": "quick",
-    "description": "The quick profile, smaller",
+    "description": "The default profile, smaller",
     "snapshots": {"every_days": 7, "count": 12},
     "two_tower": {
         "width": 16,
@@ -38,7 +38,14 @@ SMALL = {
         "uniform_negatives": 32,
         "epochs": 2,
     },
-    "ranker": {"hidden": [32], "snapshots": 2, "epochs": 6, "negatives": 24, "groups_per_batch": 8},
+    "ranker": {
+        "teacher": {"trees": 30},
+        "hidden": [32],
+        "snapshots": 2,
+        "epochs": 6,
+        "negatives": 24,
+        "groups_per_batch": 8,
+    },
 }
 
 

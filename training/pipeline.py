@@ -42,6 +42,7 @@ from qianmian.releases.schema import release_schema
 from qianmian.releases.store import ReleaseStore
 from qianmian.retrieval.sources import SourceQuotas
 from qianmian.workspace import Workspace
+from training import teacher
 from training.checkpoint import Checkpoint
 from training.export import export_ranker, export_user_tower, prove_parity, user_tower_module
 from training.history import History
@@ -119,6 +120,8 @@ def learn(
 ) -> Learned:
     """Read the history and train both models on it."""
     seed_everything(profile.seed)
+    if profile.ranker.teacher.trees:
+        teacher.library()  # what is missing is told before the towers learn
     history = read_history(dataset, repo, profile)
     run = prepare(history, profile, progress)
     examples = fit_two_tower(run, checkpoint)

@@ -73,10 +73,7 @@ class TeacherProfile(ConfigModel):
 
     trees: int = Field(default=200, ge=0, description="0: learn from what happened alone")
     share: float = Field(
-        default=0.5,
-        ge=0,
-        le=1,
-        description="of their chance in what is learned; the rest: what happened",
+        default=0.5, gt=0, le=1, description="of their chance in a label; the rest: what happened"
     )
     leaves: int = Field(default=63, ge=2, description="of a tree, at most")
     min_rows: int = Field(default=50, ge=1, description="labelled candidates of a leaf, at least")

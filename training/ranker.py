@@ -1,5 +1,7 @@
 """Trains the ranker on labelled proposals: cross-entropy for probabilities, listwise for order.
 
+Features learn soft labels of the target by a teacher (`training.teacher`), attention what happened.
+
 Where pages were logged, they teach the actions that came of them; what the place of an item did to
 its actions is estimated beforehand and stays out of the ranker (`training.places`). An action that
 pages teach leans on the target, and what it adds must outweigh a prior. The target happens without
@@ -28,7 +30,7 @@ from training.profile import RankerProfile
 from training.proposals import Examples
 from training.ranker_batch import Batch
 from training.ranker_loss import RankerLoss
-from training.teacher import chances_told
+from training.teacher import soft_labels
 
 _HOURS_PER_DAY: Final = 24.0
 _HASTE: Final = 10.0  # of slopes, against the ranker's learning rate
@@ -133,8 +135,8 @@ def _fit(
     )
     ranker.standardize.fit(torch.from_numpy(examples.features))
     odds_H = _base_rates(examples, lesson)
-    told = chances_told(examples, lesson.target, profile.teacher, rng, progress)
-    loss = RankerLoss.of(examples, profile, lesson, told)
+    soft = soft_labels(examples, lesson.target, profile.teacher, rng, progress)
+    loss = RankerLoss.of(examples, profile, lesson, soft)
     for number, member in enumerate(ranker.members, start=1):
         name = "ranker" if profile.members == 1 else f"ranker {number}/{profile.members}"
         member.start_at(odds_H)

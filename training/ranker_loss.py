@@ -2,11 +2,11 @@
 
 Features: cross-entropy for every head; listwise for the order of the target, of all that was
 proposed and of what is new to the user; of each head that pages teach its order on the page, with a
-price for the variance of what it adds to the target. Of the target they learn what a teacher tells
+price for the variance of what it adds to the target. Labels of the target are soft
 (`training.teacher`).
 
-Attention: what it adds to the target of given features, held to what happened by the same losses,
-with a price for what it says to all users alike.
+Attention: what it adds to the features' logit, which takes no gradient from it, held to what
+happened by the same losses, with a price for what it says to all users alike.
 
 Shapes: `B` groups of a batch, `N` candidates (padded), `F` features, `H` heads, `P` places, `R`
 rows of all groups.
@@ -37,17 +37,19 @@ class RankerLoss:
 
     profile: RankerProfile
     lesson: Lesson
-    told: Float32  # [R], chance of the target as the features are told it
+    soft: Float32  # [R], labels of the target as the features learn them
     chance: Tensor  # [P + 1, H], that a place is examined; empty without pages
     prior: Float64  # [H], price of the variance of what a head adds to the target
 
     @classmethod
     def of(
-        cls, examples: Examples, profile: RankerProfile, lesson: Lesson, told: Float32
+        cls, examples: Examples, profile: RankerProfile, lesson: Lesson, soft: Float32
     ) -> RankerLoss:
         """Weigh the terms by what there is to learn from."""
+        if len(soft) != len(examples.weights):
+            raise ValueError(f"expected {len(examples.weights)} soft labels, got {len(soft)}")
         prior = lesson.prior(examples, profile.impressions.prior_pages)
-        return cls(profile, lesson, told, torch.from_numpy(lesson.chance).float(), prior)
+        return cls(profile, lesson, soft, torch.from_numpy(lesson.chance).float(), prior)
 
     def of_batch(self, member: Member, x_BNF: Tensor, new_BN: Tensor, batch: Batch) -> Tensor:
         """Loss of a member that is given the batch's features standardized, and what is new."""
@@ -69,26 +71,30 @@ class RankerLoss:
     ) -> list[Tensor]:
         """Of the target without attention, and of the heads that lean on it with attention."""
         target = self.lesson.target
-        logits_BNH = member.lean(own_BNH, member.recalled(own_BNH, added_BN))
+        target_BN = own_BNH[..., target]
+        logits_BNH = member.lean(own_BNH, target_BN if added_BN is None else target_BN + added_BN)
         if len(self.chance):
             logits_BNH = acting(logits_BNH, batch.positions, self.chance)
-        told_BN = torch.from_numpy(self.told[batch.rows]) * (batch.weights > 0)
+        soft_BN = torch.from_numpy(self.soft[batch.rows]) * (batch.weights > 0)
         labels_BNH = batch.labels.clone()
-        labels_BNH[..., target] = told_BN
+        labels_BNH[..., target] = soft_BN
         return [
             _cross_entropy(logits_BNH, labels_BNH, batch, self.lesson),
-            *self._of_order(logits_BNH[..., target], told_BN, new_BN, batch),
+            *self._of_order(logits_BNH[..., target], soft_BN, new_BN, batch),
             *self._of_pages(own_BNH, logits_BNH, batch),
         ]
 
     def _of_attention(
         self, target_BN: Tensor, added_BN: Tensor, new_BN: Tensor, batch: Batch
     ) -> list[Tensor]:
-        """Of the target as features and attention say it together; proposals alone teach it."""
+        """Of the target as features and attention say it together; proposals alone teach it.
+
+        Cross-entropy weighs as much as that of one head among all.
+        """
         logits_BN, happened_BN = target_BN + added_BN, batch.labels[..., self.lesson.target]
         logits_BN1, happened_BN1 = logits_BN.unsqueeze(-1), happened_BN.unsqueeze(-1)
         return [
-            weighted_bce(logits_BN1, happened_BN1, _proposed(batch)),
+            weighted_bce(logits_BN1, happened_BN1, _proposed(batch)) / batch.labels.shape[-1],
             *self._of_order(logits_BN, happened_BN, new_BN, batch),
         ]
 

@@ -1,10 +1,12 @@
-"""Gradient-boosted trees that teach the ranker the target: a chance beside yes or no.
+"""Gradient-boosted trees that teach the ranker the target: soft labels.
 
-Trees find thresholds and crosses of features that a small network finds late, and their chances say
-of every candidate what one purchase more or less cannot. A network that learns the mean of chance
-and outcome (distillation: Hinton, Vinyals and Dean, 2015) keeps much of what the trees know, in a
-graph that holds no trees. What attention adds, which trees cannot see, is learned from what
-happened.
+Trees find thresholds and crosses of features that a small network finds late. A network that learns
+their chance beside what happened (distillation: Hinton, Vinyals and Dean, 2015) keeps much of what
+the trees know, in a graph that holds no trees. What attention adds, which trees cannot see, is
+learned from what happened alone.
+
+The chances are of the rows that the trees learned from. Where these are few, trees learn them by
+heart, and soft labels are what happened once more.
 
 Shapes: `R` rows of all groups, `F` features.
 """
@@ -23,46 +25,36 @@ from training.profile import TeacherProfile
 from training.proposals import Examples
 
 
-def chances_told(
+def soft_labels(
     examples: Examples,
     target: int,
     profile: TeacherProfile,
     rng: np.random.Generator,
     progress: Callable[[str], None],
 ) -> Float32:
-    """What the ranker is told of the target at each row, [R], in [0, 1].
+    """Soft labels of the target, [R], in [0, 1].
 
-    Of proposals the trees' chance and what happened, by `share`; of logged pages and of launched
-    items, from which trees do not learn, what happened. Without trees, or without a target action
-    among the proposals, what happened everywhere.
+    Of proposals `share` of the trees' chance and the rest of what happened; of logged pages and of
+    launched items, from which trees do not learn, what happened. Without trees, or without a target
+    action among the proposals, what happened everywhere.
+
+    Raises:
+        TrainingError: LightGBM cannot be loaded.
     """
-    told = examples.labels[:, target].copy()
+    soft = examples.labels[:, target].copy()
     taught = np.repeat(~(examples.shown | examples.launched), np.diff(examples.starts))
-    if not (profile.trees and profile.share and told[taught].any()):
-        return told
+    if not profile.trees or not soft[taught].any():
+        return soft
     progress(f"ranker: {profile.trees} trees learn from {int(taught.sum()):,} candidates")
     features = examples.features[taught]
-    trees = _fit(features, told[taught], examples.weights[taught], profile, rng)
+    trees = _fit(features, soft[taught], examples.weights[taught], profile, rng)
     chances = trees.predict(features, num_threads=torch.get_num_threads())
-    told[taught] += profile.share * (chances - told[taught])
-    return told
+    soft[taught] += profile.share * (chances - soft[taught])
+    return soft
 
 
-def _fit(
-    features_RF: Float32,
-    happened_R: Float32,
-    weights_R: Float32,
-    profile: TeacherProfile,
-    rng: np.random.Generator,
-) -> Any:
-    """Trees whose chances are unbiased: each row counts for the candidates it stands for."""
-    lgb, knobs = _lightgbm(), _knobs(profile, rng)
-    data = lgb.Dataset(features_RF, happened_R, weight=weights_R, params=knobs)
-    return lgb.train(knobs, data, profile.trees)
-
-
-def _lightgbm() -> Any:
-    """The library; a profile without trees does not need it.
+def library() -> Any:
+    """LightGBM; a profile without trees does not need it.
 
     Raises:
         TrainingError: it cannot be loaded.
@@ -76,6 +68,19 @@ def _lightgbm() -> Any:
             "in the profile"
         ) from error
     return lightgbm
+
+
+def _fit(
+    features_RF: Float32,
+    happened_R: Float32,
+    weights_R: Float32,
+    profile: TeacherProfile,
+    rng: np.random.Generator,
+) -> Any:
+    """Each row counts for the candidates it stands for."""
+    lgb, knobs = library(), _knobs(profile, rng)
+    data = lgb.Dataset(features_RF, happened_R, weight=weights_R, params=knobs)
+    return lgb.train(knobs, data, profile.trees)
 
 
 def _knobs(profile: TeacherProfile, rng: np.random.Generator) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from training.profile import TeacherProfile
 from training.proposals import Examples
 from training.ranker_batch import Batch
 from training.ranker_loss import RankerLoss
-from training.teacher import chances_told
+from training.teacher import soft_labels
 
 TARGET = 1
 SOME = TeacherProfile(trees=40, leaves=7, share=1.0)
@@ -22,7 +22,7 @@ SOME = TeacherProfile(trees=40, leaves=7, share=1.0)
 
 def told_of(examples, profile=SOME, seed=3, said=None):
     progress = (said if said is not None else []).append
-    return chances_told(examples, TARGET, profile, np.random.default_rng(seed), progress)
+    return soft_labels(examples, TARGET, profile, np.random.default_rng(seed), progress)
 
 
 def test_trees_tell_chances_that_are_nearer_the_truth_than_what_happened():
@@ -60,12 +60,10 @@ def test_a_share_of_what_is_told_is_the_trees_and_the_rest_happened():
     np.testing.assert_allclose(half, mean, atol=1e-6)
 
 
-@pytest.mark.parametrize("why", ["no trees", "no share", "nothing was ordered"])
+@pytest.mark.parametrize("why", ["no trees", "nothing was ordered"])
 def test_without_a_teacher_what_happened_is_told(why):
     examples, said = proposed(np.random.default_rng(5)), []
-    profile = SOME.model_copy(
-        update={"no trees": {"trees": 0}, "no share": {"share": 0.0}}.get(why)
-    )
+    profile = SOME.model_copy(update={"trees": 0}) if why == "no trees" else SOME
     if why == "nothing was ordered":
         examples.labels[:, TARGET] = 0.0
     told = told_of(examples, profile, said=said)
