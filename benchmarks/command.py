@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from qianmian.errors import QianmianError
+from qianmian.workspace import DEFAULT_DATASET
 
 
 def parser(name: str, doc: str | None) -> argparse.ArgumentParser:
@@ -26,19 +27,26 @@ def parser(name: str, doc: str | None) -> argparse.ArgumentParser:
     )
 
 
-def add_workspace(to: argparse.ArgumentParser, dataset: str) -> None:
+def add_workspace(to: argparse.ArgumentParser) -> None:
     """Options that say whose features and releases are used: `home` and `dataset`."""
     home = Path(os.environ.get("QIANMIAN_HOME", "var"))
     to.add_argument("--home", type=_folder, default=home.resolve(), help="of all data sets")
-    to.add_argument("--dataset", default=dataset)
+    to.add_argument("--dataset", default=DEFAULT_DATASET)
 
 
-def count(text: str) -> int:
-    """Type of an option that says how many: 1 or more."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more, got {number}")
-    return number
+def at_least(least: int) -> Callable[[str], int]:
+    """Type of an option that says how many."""
+
+    def count(text: str) -> int:
+        number = int(text)
+        if number < least:
+            raise argparse.ArgumentTypeError(f"expected {least} or more, got {number}")
+        return number
+
+    return count  # its name is in the message for what is no number
+
+
+count = at_least(1)
 
 
 def say(message: str) -> None:

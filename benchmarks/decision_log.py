@@ -132,7 +132,7 @@ def _ms(seconds: float) -> float:
 
 def _options() -> argparse.Namespace:
     parser = command.parser("decision_log", __doc__)
-    command.add_workspace(parser, "complete-journey")
+    command.add_workspace(parser)
     parser.add_argument("--venue", default="18")
     parser.add_argument("--users", type=command.count, default=500)
     parser.add_argument("--page-size", type=command.count, default=20)

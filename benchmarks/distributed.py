@@ -18,7 +18,7 @@ from dataclasses import asdict
 import numpy as np
 
 from benchmarks import command
-from qianmian.workspace import DEFAULT_DATASET, Workspace
+from qianmian.workspace import Workspace
 from training.distributed import Curve, run_on
 from training.profile import TrainingProfile, load_profile
 
@@ -65,11 +65,11 @@ def _run(workspace: Workspace, profile: TrainingProfile, workers: int, weeks: in
 
 def _options() -> argparse.Namespace:
     parser = command.parser("distributed", __doc__)
-    command.add_workspace(parser, DEFAULT_DATASET)
+    command.add_workspace(parser)
     parser.add_argument(
         "--weeks", type=command.count, default=4, help="weeks learned; one more is held out"
     )
-    parser.add_argument("--epochs", type=command.count, default=3)
+    parser.add_argument("--epochs", type=command.at_least(0), default=3)
     parser.add_argument("--seeds", nargs="+", type=int, default=[17, 18], metavar="SEED")
     return parser.parse_args()
 

@@ -245,10 +245,10 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = command.parser("loop", __doc__)
-    command.add_workspace(parser, "complete-journey")
+    command.add_workspace(parser)
     parser.add_argument("--profile", default="quick", help="training profile of every round")
     parser.add_argument(
-        "--rounds", type=command.count, default=Plan.rounds, help="weeks before the split"
+        "--rounds", type=command.at_least(0), default=Plan.rounds, help="weeks before the split"
     )
     parser.add_argument("--sessions", type=command.count, default=Plan.sessions, help="of a round")
     parser.add_argument("--venue", default=Plan.venue)
@@ -260,7 +260,7 @@ def _options() -> argparse.Namespace:
         "--parallel", type=command.count, default=Plan.parallel, help="sessions at a time"
     )
     parser.add_argument("--judged-sessions", type=command.count, default=Plan.judged_sessions)
-    parser.add_argument("--judged-users", type=command.count, default=Plan.judged_users)
+    parser.add_argument("--judged-users", type=command.at_least(0), default=Plan.judged_users)
     parser.add_argument("--max-seconds", type=float, default=Plan.max_seconds)
     parser.add_argument("--seed", type=int, default=Plan.seed)
     parser.add_argument("--scratch", type=Path, help="where the copy lies meanwhile")

@@ -30,7 +30,7 @@ from qianmian.features.ranking_features import IS_REPEAT, feature_names
 from qianmian.features.store import FeatureRepo
 from qianmian.releases.bundle import PROBABILITIES_OUTPUT, RANKER_FILE
 from qianmian.retrieval.sources import SourceQuotas
-from qianmian.workspace import DEFAULT_DATASET, Workspace
+from qianmian.workspace import Workspace
 from training.export import export_ranker, ranker_inputs
 from training.history import History
 from training.pipeline import attribute_codes
@@ -131,10 +131,10 @@ def _took(session: ort.InferenceSession, given: Inputs) -> float:
 
 def _options() -> argparse.Namespace:
     parser = command.parser("ranker_graph", __doc__)
-    command.add_workspace(parser, DEFAULT_DATASET)
+    command.add_workspace(parser)
     parser.add_argument("--profiles", nargs="+", default=["quick", "standard"], metavar="PROFILE")
     parser.add_argument("--rounds", type=command.count, default=20)
-    parser.add_argument("--repeats", type=command.count, default=100)
+    parser.add_argument("--repeats", type=command.at_least(2), default=100)
     return parser.parse_args()
 
 

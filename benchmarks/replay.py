@@ -42,7 +42,7 @@ from qianmian.stream.process import Stream
 from qianmian.stream.settings import StreamSettings
 from qianmian.stream.statistics import StatisticsPart
 from qianmian.stream.users import UserFeatures, just_after
-from qianmian.workspace import DEFAULT_DATASET, Workspace
+from qianmian.workspace import Workspace
 
 Row = dict[str, object]
 Tell = Callable[[str], None]
@@ -215,7 +215,7 @@ def _copy(workspace: Workspace, folder: Path) -> Workspace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run from the command line."""
     parser = command.parser("replay", __doc__)
-    command.add_workspace(parser, DEFAULT_DATASET)
+    command.add_workspace(parser)
     parser.add_argument("--events", type=command.count, default=100_000)
     parser.add_argument("--steps", type=command.count, default=25)
     options = parser.parse_args(argv)

@@ -232,7 +232,7 @@ def _options() -> argparse.Namespace:
     parser = command.parser("rerank", __doc__)
     parser.add_argument("--rounds", type=command.count, default=10)
     parser.add_argument(
-        "--repeats", type=command.count, default=20, help="runs of each case in a round"
+        "--repeats", type=command.at_least(2), default=20, help="runs of each case in a round"
     )
     return parser.parse_args()
 

@@ -200,7 +200,7 @@ def _cache(metrics: str) -> dict[str, float]:
 
 def _options() -> argparse.Namespace:
     parser = command.parser("serving", __doc__)
-    command.add_workspace(parser, "complete-journey")
+    command.add_workspace(parser)
     parser.add_argument("--venue", default="18", help="a venue the data set lacks becomes `all`")
     parser.add_argument("--users", type=command.count, default=1000)
     parser.add_argument("--page-size", type=command.count, default=20)

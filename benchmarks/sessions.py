@@ -179,7 +179,7 @@ def _told(visits: list[Any], count: int) -> Any:
 
 def _options() -> argparse.Namespace:
     parser = command.parser("sessions", __doc__)
-    command.add_workspace(parser, "complete-journey")
+    command.add_workspace(parser)
     parser.add_argument("--venue", default="18", help="a venue the data set lacks becomes `all`")
     parser.add_argument("--sessions", type=command.count, default=10_000)
     parser.add_argument("--pages", type=command.count, default=3, help="of a session, at most")

@@ -28,7 +28,7 @@ from benchmarks.peers.environment import peer_command
 from models.two_tower import TAG_TOKENS
 from qianmian.data.store import Dataset
 from qianmian.features.store import FeatureRepo
-from qianmian.workspace import DEFAULT_DATASET, Workspace
+from qianmian.workspace import Workspace
 from training.batches import item_batch, user_batch
 from training.history import weekly
 from training.profile import load_profile
@@ -152,7 +152,7 @@ def _columns(name: str, values: np.ndarray, table: str) -> list[tuple[dict[str, 
 
 def _options() -> argparse.Namespace:
     parser = command.parser("training", __doc__)
-    command.add_workspace(parser, DEFAULT_DATASET)
+    command.add_workspace(parser)
     parser.add_argument(
         "--weeks", type=command.count, default=4, help="the last weeks before the split"
     )

@@ -116,12 +116,12 @@ def stream(events: list[Seen], rules: TrustRules) -> tuple[set[tuple[str, str]],
 
 def _options() -> argparse.Namespace:
     parser = command.parser("trust", __doc__)
-    command.add_workspace(parser, "complete-journey")
+    command.add_workspace(parser)
     parser.add_argument(
         "--sessions", type=command.count, default=5000, help="honest simulated sessions"
     )
     parser.add_argument(
-        "--cases", type=command.count, default=40, help="planted cases of each kind"
+        "--cases", type=command.at_least(0), default=40, help="planted cases of each kind"
     )
     parser.add_argument("--seed", type=int, default=17)
     return parser.parse_args()

@@ -27,7 +27,7 @@ from typing import Any
 import httpx
 
 from benchmarks import command
-from qianmian.workspace import CONFIGS, DEFAULT_DATASET
+from qianmian.workspace import CONFIGS
 from serving.environment import free_port
 
 CLOCK = "2017-12-05T12:00:00"
@@ -221,7 +221,7 @@ def _serve(options: argparse.Namespace) -> None:
 
 def _options() -> argparse.Namespace:
     parser = command.parser("venue_changes", __doc__)
-    command.add_workspace(parser, DEFAULT_DATASET)
+    command.add_workspace(parser)
     parser.add_argument("--venue", default="18")
     parser.add_argument("--replicas", type=command.count, default=2)
     parser.add_argument("--rounds", type=command.count, default=5)

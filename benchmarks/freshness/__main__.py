@@ -32,7 +32,7 @@ from benchmarks.freshness.service import config_file, copied, started
 from benchmarks.freshness.shop import Json, Shop
 from benchmarks.redis_server import RedisServer
 from qianmian.releases.store import ReleaseStore
-from qianmian.workspace import DEFAULT_DATASET, Workspace
+from qianmian.workspace import Workspace
 from serving.environment import free_port
 
 ENGINES: Final = ("sqlite", "redis")
@@ -88,7 +88,7 @@ def _redis(folder: Path) -> Iterator[str]:
 
 def _options(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = command.parser("freshness", __doc__)
-    command.add_workspace(parser, DEFAULT_DATASET)
+    command.add_workspace(parser)
     parser.add_argument("--venue", default="18", help="whose pages are asked for")
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES))
     parser.add_argument("--service", choices=("ray", "asgi"), default="ray")

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from benchmarks import command
+from qianmian.errors import NotFoundError
 
 
 @pytest.mark.slow  # each imports all of training anew
@@ -47,15 +48,15 @@ def test_a_data_set_that_is_not_there_is_told_in_a_line(name, tmp_path):
 @pytest.mark.parametrize(
     ("name", "option"),
     [
-        ("loop", "--rounds"),
-        ("ranker_graph", "--repeats"),
+        ("ingestion", "--rounds"),
+        ("ranker_graph", "--rounds"),
         ("rerank", "--rounds"),
         ("scale", "--sizes"),
         ("serving", "--rounds"),
         ("training", "--rounds"),
     ],
 )
-def test_none_of_what_a_benchmark_repeats_is_refused(name, option):
+def test_zero_repeats_are_refused(name, option):
     asked = [sys.executable, "-m", f"benchmarks.{name}", option, "0"]
     done = subprocess.run(asked, check=False, capture_output=True, text=True)
     assert done.returncode == 2
@@ -69,3 +70,41 @@ def test_a_report_is_one_object_that_says_where_it_was_made(capsys):
     told = capsys.readouterr()
     assert told.err == "on the way\n"
     assert json.loads(told.out) == {"rows": [1], "machine": command.machine()}
+
+
+def test_how_many_has_a_least(capsys):
+    parser = command.parser("some", "What it measures.")
+    parser.add_argument("--repeats", type=command.at_least(2))
+    assert parser.parse_args(["--repeats", "2"]).repeats == 2
+    for given, told in (("1", "expected 2 or more, got 1"), ("two", "invalid count value: 'two'")):
+        with pytest.raises(SystemExit) as ended:
+            parser.parse_args(["--repeats", given])
+        assert ended.value.code == 2
+        assert told in capsys.readouterr().err
+
+
+def test_the_workspace_is_the_one_of_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("QIANMIAN_HOME", str(tmp_path))
+    parser = command.parser("some", None)
+    command.add_workspace(parser)
+    assert parser.parse_args([]).home == tmp_path.resolve()
+    monkeypatch.chdir(tmp_path)
+    assert parser.parse_args(["--home", "other"]).home == (tmp_path / "other").resolve()
+
+
+def test_a_benchmark_ends_with_the_code_that_it_gives():
+    command.run(lambda: 0)
+    command.run(lambda: None)
+    with pytest.raises(SystemExit) as ended:
+        command.run(lambda: 1)
+    assert ended.value.code == 1
+
+
+def test_a_mistake_ends_with_a_line(capsys):
+    def mistaken():
+        raise NotFoundError("case", "eary", ["early"])
+
+    with pytest.raises(SystemExit) as ended:
+        command.run(mistaken)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("error: unknown case")

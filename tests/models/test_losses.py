@@ -57,6 +57,17 @@ def test_listwise_softmax_ignores_padding_and_groups_without_positives():
     assert listwise_softmax(logits, labels, weight).item() == pytest.approx(expected, rel=1e-5)
 
 
+def test_soft_labels_count_as_much_as_is_wanted_of_a_group():
+    logits = torch.tensor([[1.0, 0.0], [0.0, 3.0], [2.0, 1.0]])
+    labels = torch.tensor([[0.3, 0.2], [0.0, 0.0], [1.5, 0.5]])
+    log_p = logits.log_softmax(dim=1)
+    of_first = -(0.6 * log_p[0, 0] + 0.4 * log_p[0, 1])
+    of_last = -(0.75 * log_p[2, 0] + 0.25 * log_p[2, 1])
+    expected = (0.5 * of_first + 1.0 * of_last) / 1.5
+    found = listwise_softmax(logits, labels, torch.ones_like(logits))
+    assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
 def test_shared_is_the_product_of_what_two_users_are_told_of_a_value():
     added = torch.tensor([[1.0, 3.0, 9.0], [0.5, 9.0, -7.0]])  # means 2 and 0.5 of value 4
     values = torch.tensor([[4, 4, 2], [4, 4, 0]])

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from qianmian.errors import TrainingError
-from tests.training.made_ranker import PROFILE, WIDTH, pages, proposed, sigmoid, trained
+from tests.training.made_ranker import DAY, PROFILE, WIDTH, pages, proposed, sigmoid, trained
 from training.lesson import Lesson
 from training.profile import TeacherProfile
 from training.proposals import Examples
@@ -77,38 +77,74 @@ def test_the_same_draw_tells_the_same():
     assert not np.array_equal(told_of(examples, seed=1), told_of(examples, seed=2))
 
 
-def test_features_listen_to_the_teacher_and_attention_to_what_happened():
-    rng = np.random.default_rng(7)
-    examples = proposed(rng)
+def attending(examples):
     examples.features[:, WIDTH - 1] = 0.0  # all are new to the user
     examples.remembered[:] = 1
     codes = np.arange(3, dtype=np.int32)[:, None]
-    ranker = trained(examples, codes=codes, interest=8, epochs=1).model
-    member, batch = ranker.members[0], Batch.of(examples, np.arange(32))
-    lesson = Lesson.of(examples, TARGET, places=10)
+    return trained(examples, codes=codes, interest=8, epochs=1).model
+
+
+def gradients(ranker, examples, groups, soft, *, labels=None):
+    """What each part of a network is told by a batch: features, attention."""
+    given = examples if labels is None else replace(examples, labels=labels)
+    places = PROFILE.impressions.places
+    loss = RankerLoss.of(given, PROFILE, Lesson.of(given, TARGET, places=places), soft)
+    batch, member = Batch.of(given, groups), ranker.members[0]
+    member.zero_grad()
+    x, new = ranker.standardize(batch.features), ranker.new(batch.features)
+    loss.of_batch(member.eval(), x, new, batch).backward()
+    return [
+        torch.cat([p.grad.flatten() for p in part.parameters()]).numpy()
+        for part in (member.plain, member.interest)
+    ]
+
+
+def test_features_listen_to_the_teacher_and_attention_to_what_happened():
+    examples = proposed(np.random.default_rng(7))
+    ranker, groups = attending(examples), np.arange(32)
     happened = examples.labels[:, TARGET]
     opposite = (1.0 - happened).astype(np.float32)
+    labels = examples.labels.copy()
+    labels[:, TARGET] = opposite
 
-    def gradients(told, labels):
-        given = examples.labels.copy()
-        given[:, TARGET] = labels
-        loss = RankerLoss.of(examples, PROFILE, lesson, told)
-        x, new = ranker.standardize(batch.features), ranker.new(batch.features)
-        given = replace(batch, labels=torch.from_numpy(given)[batch.rows])
-        member.zero_grad()
-        loss.of_batch(member.eval(), x, new, given).backward()
-        return [
-            torch.cat([p.grad.flatten() for p in part.parameters()]).numpy()
-            for part in (member.plain, member.interest)
-        ]
-
-    plain, interest = gradients(happened, happened)
-    other_plain, same_interest = gradients(opposite, happened)
+    plain, interest = gradients(ranker, examples, groups, happened)
+    other_plain, same_interest = gradients(ranker, examples, groups, opposite)
     assert not np.allclose(plain, other_plain)
     np.testing.assert_array_equal(interest, same_interest)
-    same_plain, other_interest = gradients(happened, opposite)
+    same_plain, other_interest = gradients(ranker, examples, groups, happened, labels=labels)
     np.testing.assert_array_equal(plain, same_plain)
     assert not np.allclose(interest, other_interest)
+
+
+def test_pages_tell_attention_nothing():
+    """Their clicks lean on a target that attention is a part of, and do not pull at it."""
+    rng = np.random.default_rng(11)
+    examples = Examples.join([proposed(rng, groups=64), pages(rng, groups=300)])
+    ranker, of_pages = attending(examples), np.arange(64, 96)
+    price = PROFILE.model_copy(update={"shared_weight": 0.0})
+    soft = examples.labels[:, TARGET]
+    lesson = Lesson.of(examples, TARGET, places=10)
+    assert lesson.by_pages.tolist() == [True, False]
+    member, batch = ranker.members[0], Batch.of(examples, of_pages)
+    member.zero_grad()
+    x, new = ranker.standardize(batch.features), ranker.new(batch.features)
+    RankerLoss.of(examples, price, lesson, soft).of_batch(member, x, new, batch).backward()
+    assert all(p.grad is None or not p.grad.any() for p in member.interest.parameters())
+    assert any(p.grad is not None and p.grad.any() for p in member.differing.parameters())
+
+
+def test_labels_of_other_examples_are_refused():
+    examples = proposed(np.random.default_rng(12))
+    lesson = Lesson.of(examples, TARGET, places=10)
+    with pytest.raises(ValueError, match="expected 2000 soft labels, got 5"):
+        RankerLoss.of(examples, PROFILE, lesson, np.zeros(5, dtype=np.float32))
+
+
+def test_a_rehearsal_has_a_teacher_of_its_own():
+    examples, said = proposed(np.random.default_rng(13), moments=(0.0, 40 * DAY)), []
+    trained(examples, said, teacher=SOME, epochs=1)
+    learned = [line for line in said if "trees learn" in line]
+    assert learned == [f"ranker: 40 trees learn from {n:,} candidates" for n in (1000, 2000)]
 
 
 def test_a_ranker_that_was_told_keeps_its_chances_and_its_order():
