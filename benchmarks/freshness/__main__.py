@@ -8,7 +8,7 @@ probes: an order is sent to `POST /v1/events`; from its 202 on, the shopper's pa
 until it counts the ordered item among the shopper's own. Half of the probes are shoppers with a
 year of history, half are new. Prints one JSON object:
 
-    {engine: {p50_ms, p99_ms, probes, late, load: {...}}}
+    {engine: {p50_ms, p99_ms, probes, late, load: {...}}, ..., machine}
 
 `--service asgi` measures the same app under uvicorn beside a stream process of its own, without
 Ray. `late` probes are those that no answer reflected within ten seconds; they count as that long.
