@@ -60,7 +60,7 @@ def library() -> Any:
         TrainingError: it cannot be loaded.
     """
     try:
-        import lightgbm  # noqa: PLC0415
+        import lightgbm  # noqa: PLC0415  # only profiles with trees need it
     except (ImportError, OSError) as error:
         raise TrainingError(
             f"LightGBM, whose trees teach the ranker, cannot be loaded ({error}): install the "
