@@ -3,12 +3,17 @@
     python -m benchmarks.cold_start > cold_start.json
 
 Progress goes to stderr, one JSON object to stdout. From Complete Journey every event before the
-split of a tenth of the users, and of a tenth of the items that were ordered after it, is taken out;
-both models are trained on what is left. Then `users` ranks all items for the held-out users, of
-whom nothing but their declared tags is known, and `items` ranks the held-out items, which are known
-by their attributes alone, for the others. Rows as in `qianmian evaluate --json`, with the lists'
-NDCG and its interval; `attribute_affinity` is the baseline that can rank such items: what the user
-acts on by attribute, then how popular the attribute is.
+split of a tenth of its users and of a tenth of the items ordered in it is taken out, whether they
+come back or not; both models are trained on what is left. Then
+
+- `users` ranks all items for the held-out users, of whom nothing but their declared tags is known;
+- `items` ranks the held-out items, known by their attributes alone, for the other users;
+- `among_all` ranks them among all items, as serving proposes candidates, and says which share of
+  the first 20 places and of the hits there is theirs, and which share of what was ordered.
+
+Rows as in `qianmian evaluate --json`, with the lists' NDCG and its interval; `attribute_affinity`
+is the baseline that can rank such items: what the user acts on by attribute, then how popular the
+attribute is. `--seed` draws whom and what is held out, too.
 """
 
 from __future__ import annotations
@@ -33,7 +38,7 @@ from qianmian.features.item_table import Int32
 from qianmian.features.snapshots import build, schedule
 from qianmian.features.store import FeatureRepo
 from qianmian.releases.bundle import Bundle
-from qianmian.retrieval.sources import SourceQuotas
+from qianmian.retrieval.sources import SourceQuotas, top_k
 from qianmian.workspace import DEFAULT_DATASET, Workspace
 from training.baselines import popularity
 from training.evaluate import catalogue_of, evaluate
@@ -43,16 +48,16 @@ from training.slices import ALL, Ranking
 from training.subjects import Subject, subjects_of
 from training.systems import System, baselines, models, ranked_items
 
-NAME: Final = "cold-start"
 HELD_OUT: Final = "held_out.json"
 SHARE: Final = 0.1
+K: Final = 20
 
 
 def main() -> None:
     """Make the data, train, judge and print."""
     options = _options()
     profile = load_profile(options.profile).model_copy(update={"seed": options.seed})
-    workspace, held_out = _prepared(options.home, profile)
+    workspace, held_out = prepared(options.home, profile)
     dataset, repo = Dataset.open(workspace), FeatureRepo.open(workspace)
     with trained(dataset, repo, profile, command.say) as (learned, bundle):
         history = learned.run.history
@@ -76,6 +81,9 @@ def main() -> None:
                 ],
                 _unknown(history, bundle, pool),
                 pool,
+            ),
+            "among_all": _among_all(
+                history, bundle, [s for s in subjects if s.user_id not in cold_users], pool
             ),
         }
     report = {
@@ -117,8 +125,29 @@ def _unknown(history: History, bundle: Bundle, pool: Int32) -> dict[str, System]
         "random": lambda _: Ranking(pool, chance.random(len(pool))),
         "attribute_popularity": lambda _: Ranking(pool, np.asarray(prior)),
         "attribute_affinity": attribute_affinity,
-        **models(history, bundle, pool, SourceQuotas(two_tower=500)),
+        **models(history, bundle, pool, SourceQuotas(two_tower=500)),  # of these items alone
     }
+
+
+def _among_all(
+    history: History, bundle: Bundle, subjects: list[Subject], cold: Int32
+) -> dict[str, dict[str, float]]:
+    """Shares that belong to the held-out items: of the first places, the hits, what was ordered."""
+    every = np.union1d(ranked_items(history), cold).astype(np.int32)
+    relevant = np.concatenate([s.relevant for s in subjects])
+    found = {"ordered": {"share": float(np.isin(relevant, cold).mean())}}
+    for name, system in models(history, bundle, every, SourceQuotas()).items():
+        places, hits = [], []
+        for subject in subjects:
+            ranking = system(subject)
+            items = ranking.items[top_k(ranking.scores, K)]
+            places.append(items)
+            hits.append(items[np.isin(items, subject.relevant)])
+        found[name] = {
+            "places": float(np.isin(np.concatenate(places), cold).mean()),
+            "hits": float(np.isin(np.concatenate(hits), cold).mean()),
+        }
+    return found
 
 
 def _rows(
@@ -135,16 +164,17 @@ def _rows(
     return [row.model_dump(exclude_none=True) for row in rows if row.slice == ALL]
 
 
-def _prepared(home: Path, profile: TrainingProfile) -> tuple[Workspace, dict[str, list[str]]]:
+def prepared(home: Path, profile: TrainingProfile) -> tuple[Workspace, dict[str, list[str]]]:
     """The workspace without the held-out events, and the held-out ids."""
     whole = prepare(case_of(DEFAULT_DATASET), home, profile, command.say)
-    workspace, source = Workspace(home, NAME), home / "sources" / NAME
+    name = f"cold-start-{profile.seed}"
+    workspace, source = Workspace(home, name), home / "sources" / name
     if not (workspace.data / c.IMPORT_FILE).is_file():
         command.say("taking out users and items")
         shutil.rmtree(source, ignore_errors=True)
         source.mkdir(parents=True)
-        _hold_out(Dataset.open(whole), source)
-        import_source(find_source(str(source), NAME), workspace, lambda _: None)
+        hold_out(Dataset.open(whole), source, seed=profile.seed)
+        import_source(find_source(str(source), name), workspace, lambda _: None)
     dataset = Dataset.open(workspace)
     cut = dataset.spec.split.train_end.timestamp()
     build(workspace, dataset, schedule(cut, profile.snapshots.every_days, profile.snapshots.count))
@@ -152,16 +182,17 @@ def _prepared(home: Path, profile: TrainingProfile) -> tuple[Workspace, dict[str
     return workspace, held_out
 
 
-def _hold_out(dataset: Dataset, folder: Path) -> None:
+def hold_out(dataset: Dataset, folder: Path, *, seed: int) -> None:
+    """Write the data set without any past of some users and items, and who and what they are."""
     for path in dataset.folder.glob("*.parquet"):
         shutil.copy(path, folder)
     events = pd.read_parquet(dataset.folder / c.EVENTS_FILE)
-    split, rng = dataset.spec.split, np.random.default_rng(0)
+    split, rng = dataset.spec.split, np.random.default_rng(seed)
     before = events[c.TIMESTAMP] < split.train_end
-    after = events[~before & (events[c.EVENT_TYPE] == dataset.spec.target.value)]
+    known = events[before & (events[c.EVENT_TYPE] == dataset.spec.target.value)]
     chosen = {
-        name: rng.permutation(np.sort(after[column].unique()))[
-            : int(SHARE * after[column].nunique())
+        name: rng.permutation(np.sort(known[column].unique()))[
+            : int(SHARE * known[column].nunique())
         ].tolist()
         for name, column in (("users", c.USER_ID), ("items", c.ITEM_ID))
     }

@@ -53,9 +53,6 @@ class ServeSettings(ConfigModel):
     """How ids of people are treated."""
     decision_log: DecisionLogSettings = DecisionLogSettings()
     """What is written down of each answer."""
-    signing_key_file: Path | None = None
-    """File with the secret that signs tokens; null: made once beside the releases. Replicas on
-    several machines need the same one."""
     engine: EngineSettings = SqliteEngine()
     """Where events and what follows from them are kept: every replica's common memory."""
     stream: StreamSettings = StreamSettings()

@@ -41,6 +41,15 @@ def distinct(values: npt.NDArray[_Number]) -> npt.NDArray[_Number]:
     return ordered[first]
 
 
+def act_again(actions: Actions) -> bool:
+    """Whether users act on an item again: at least one action in a hundred is such.
+
+    Nobody buys the same film twice, everybody the same milk.
+    """
+    pairs = distinct((actions.users.astype(np.int64) << 32) + actions.items)
+    return 100 * (len(actions.items) - len(pairs)) >= max(len(actions.items), 1)
+
+
 def items_by_user(actions: Actions) -> dict[int, Int32]:
     """Distinct items of each user, ascending, by user code."""
     keys = (actions.users.astype(np.int64) << 32) + (actions.items.astype(np.int64) + _OFFSET)

@@ -15,12 +15,13 @@ from qianmian.features.item_table import Int32
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """What these measures need to know of the items."""
+    """What an evaluation needs to know of the items."""
 
     ranked: Int32  # items that may stand in a list
     owners: npt.NDArray[np.int64]  # [n] users who acted on each item before the cut
     users: int  # users with any action before the cut
     attributes: Int32  # [n, A] codes, 0 unknown; A may be 0
+    again: bool = True  # whether users act on an item again
 
 
 @dataclass(slots=True)

@@ -2,8 +2,9 @@
 
 Everything before the cut may be known; the target actions after it are what a list should hold.
 `training.systems` makes the lists, `training.slices` cuts them, `training.metrics` scores each;
-here the scores of users become rows. `ci_low` and `ci_high` bound the NDCG; `ratio` is the NDCG of
-`two_stage` over the row's, with a paired bootstrap over users.
+here the scores of users become rows. Where users do not act on an item again, what a user had is
+left out of every system's list, as any shop would. `ci_low` and `ci_high` bound the NDCG; `ratio`
+is the NDCG of `two_stage` over the row's, with a paired bootstrap over users.
 
 Shapes: `S` users of a slice.
 """
@@ -20,7 +21,7 @@ import numpy.typing as npt
 
 from qianmian.features.item_table import Int32
 from qianmian.releases.manifest import MetricRow
-from training.actions import items_by_user
+from training.actions import act_again, items_by_user
 from training.beyond_accuracy import Catalogue, ListProfile
 from training.history import History
 from training.lists import ListWriter
@@ -114,6 +115,8 @@ def evaluate(
         profiles |= {(name, k): ListProfile(catalogue, k) for k in KS}
         for i, (subject, relevant) in enumerate(zip(subjects, wanted, strict=True)):
             ranking = system(subject)
+            if not catalogue.again:
+                ranking = ranking.without(subject.owned)
             places = places_of(subject, ranking, cold)
             for label, kept, held in slices_of(subject, places, relevant):
                 hits = np.isin(ranking.items[kept], held)
@@ -155,6 +158,7 @@ def catalogue_of(history: History, ranked: Int32) -> Catalogue:
         owners=np.bincount(pairs, minlength=n),
         users=len(owned),
         attributes=np.stack(codes, axis=1) if codes else empty,
+        again=act_again(history.targets),
     )
 
 

@@ -21,7 +21,7 @@ from qianmian.retrieval.sources import SourceQuotas
 from qianmian.workspace import Workspace
 from training.evaluate import catalogue_of, evaluate
 from training.history import History
-from training.reliability import calibration_rows
+from training.reliability import calibration_rows, days_after
 from training.subjects import refuse_a_known_future, subjects_of
 from training.systems import baselines, models, ranked_items
 
@@ -46,7 +46,8 @@ def judge(
     """Judge a release and its baselines.
 
     Raises:
-        ReleaseError: the release does not verify, or has seen data beyond the split.
+        ReleaseError: the release does not verify, has seen data beyond the split, or knows other
+            items than the data set.
         TrainingError: nothing came after the split, or a test event precedes a training event.
     """
     dataset, repo = Dataset.open(workspace), FeatureRepo.open(workspace)
@@ -66,10 +67,17 @@ def judge(
             f"release {manifest.id} was exported by an earlier version, whose ranker does not tell "
             "what is ordered within the horizon: train again to evaluate"
         )
+    history = History(dataset, repo, moments=(cut,), cut=cut)
+    if not np.array_equal(bundle.items.item_ids, history.catalogue.item_ids):
+        raise ReleaseError(
+            f"release {manifest.id} knows {len(bundle.items):,} items, the data set now has "
+            f"{len(history.catalogue):,}, and not the same: expected a release trained on the data "
+            "as they are; train again"
+        )
     with threadpool_limits(1, user_api="blas"):
         found = measure(
             bundle,
-            History(dataset, repo, moments=(cut,), cut=cut),
+            history,
             dataset,
             quotas=manifest.quotas,
             horizon_days=manifest.horizon_days,
@@ -114,7 +122,12 @@ def measure(
         progress=progress,
     )
     calibration = []
-    if horizon_days is not None:
+    if horizon_days is not None and (days := days_after(history, dataset)) < horizon_days:
+        progress(
+            f"calibration is not measured: {days:.1f} days follow the split, and a probability "
+            f"speaks of {horizon_days:g}"
+        )
+    elif horizon_days is not None:
         progress("measuring the calibration")
         calibration = calibration_rows(
             bundle,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from qianmian.config import ConfigModel, load_yaml
-from qianmian.errors import NotFoundError
+from qianmian.errors import ConfigError, NotFoundError
 from qianmian.retrieval.sources import SourceQuotas
 from qianmian.workspace import CONFIGS
 
@@ -15,44 +15,52 @@ PROFILES = CONFIGS / "training"
 class Snapshots(ConfigModel):
     """When features are taken: every `every_days`, `count` times, counted back from the cut."""
 
-    every_days: float = Field(default=7.0, gt=0)
-    count: int = Field(default=20, ge=2)
+    every_days: float = Field(default=7.0, gt=0, description="days from one moment to the next")
+    count: int = Field(default=20, ge=2, description="moments, counted back from the split")
 
 
 class TwoTowerProfile(ConfigModel):
     """Knobs of the two-tower model and its training."""
 
     width: int = Field(
-        default=64, ge=4, multiple_of=4, description="vector width without the bias coordinate"
+        default=64, ge=4, multiple_of=4, description="of a vector, without the bias coordinate"
     )
-    user_hidden: tuple[int, ...] = (256,)
-    item_hidden: tuple[int, ...] = (128,)
-    heads: int = Field(default=2, ge=1)
-    dropout: float = Field(default=0.1, ge=0, lt=1)
-    id_dropout: float = Field(default=0.15, ge=0, lt=1, description="ids hidden in training")
-    min_item_count: int = Field(default=3, ge=1, description="target actions for an id row")
+    user_hidden: tuple[int, ...] = Field(default=(256,), description="units of each layer")
+    item_hidden: tuple[int, ...] = Field(default=(128,), description="units of each layer")
+    heads: int = Field(default=2, ge=1, description="of attention over recent actions")
+    dropout: float = Field(default=0.1, ge=0, lt=1, description="share of units hidden")
+    id_dropout: float = Field(
+        default=0.15, ge=0, lt=1, description="share of ids hidden in training"
+    )
+    min_item_count: int = Field(
+        default=3, ge=1, description="target actions before an item has an id embedding"
+    )
     strangers: float = Field(
         default=0.05, ge=0, le=1, description="share of users also met without their past"
     )
     unseen_items: float = Field(
-        default=0.1, ge=0, lt=1, description="share of a batch's met without their past"
+        default=0.1, ge=0, lt=1, description="share of a batch's items met without their past"
     )
-    users_per_batch: int = Field(default=768, ge=2)
-    positives_per_user: int = Field(default=6, ge=1)
-    uniform_negatives: int = Field(default=2048, ge=1)
+    users_per_batch: int = Field(default=768, ge=2, description="of a step")
+    positives_per_user: int = Field(default=6, ge=1, description="of a step, at most")
+    uniform_negatives: int = Field(
+        default=2048, ge=1, description="items drawn evenly, beside those of the other users"
+    )
     epochs: int = Field(default=4, ge=1, description="passes over the weeks before the ranker's")
     replay: int = Field(default=2, ge=0, description="older weeks repeated with each new week")
-    table_lr: float = Field(default=0.08, gt=0)
-    dense_lr: float = Field(default=2e-3, gt=0)
+    table_lr: float = Field(default=0.08, gt=0, description="learning rate of embeddings")
+    dense_lr: float = Field(default=0.002, gt=0, description="learning rate of layers")
 
 
 class NeighboursProfile(ConfigModel):
     """Knobs of the item neighbours."""
 
-    items: int = Field(default=4000, ge=1, description="with the most users; memory is its square")
+    items: int = Field(
+        default=4000, ge=1, description="those with the most users; memory is the square"
+    )
     min_users: int = Field(default=2, ge=1, description="users that an item needs")
     kept: int = Field(default=100, ge=1, description="weights kept for each item")
-    regularization: float = Field(default=300.0, gt=0)
+    regularization: float = Field(default=300.0, gt=0, description="EASE's lambda")
 
 
 class ImpressionsProfile(ConfigModel):
@@ -71,13 +79,13 @@ class ImpressionsProfile(ConfigModel):
 class TeacherProfile(ConfigModel):
     """Knobs of the gradient-boosted trees that teach the ranker."""
 
-    trees: int = Field(default=200, ge=0, description="0: learn from what happened alone")
+    trees: int = Field(default=200, ge=0, description="how many; 0: no teacher")
     share: float = Field(
         default=0.5, gt=0, le=1, description="of their chance in a label; the rest: what happened"
     )
-    leaves: int = Field(default=63, ge=2, description="of a tree, at most")
+    leaves: int = Field(default=63, ge=2, description="leaves of a tree, at most")
     min_rows: int = Field(default=50, ge=1, description="labelled candidates of a leaf, at least")
-    learning_rate: float = Field(default=0.06, gt=0, le=1)
+    learning_rate: float = Field(default=0.06, gt=0, le=1, description="of each tree")
 
 
 class RankerProfile(ConfigModel):
@@ -91,8 +99,8 @@ class RankerProfile(ConfigModel):
     )
     teacher: TeacherProfile = TeacherProfile()
     members: int = Field(default=1, ge=1, le=8, description="networks whose logits are averaged")
-    hidden: tuple[int, ...] = (128, 64)
-    dropout: float = Field(default=0.1, ge=0, lt=1)
+    hidden: tuple[int, ...] = Field(default=(128, 64), description="units of each layer")
+    dropout: float = Field(default=0.1, ge=0, lt=1, description="share of units hidden")
     snapshots: int = Field(default=5, ge=1, description="moments at which candidates are proposed")
     horizon_days: float = Field(default=28.0, gt=0, description="an action within it is a hit")
     quotas: SourceQuotas = Field(
@@ -107,10 +115,12 @@ class RankerProfile(ConfigModel):
         default=0.05, ge=0, le=1, description="share of users who meet them"
     )
     negatives: int = Field(default=96, ge=1, description="kept for each user and moment")
-    epochs: int = Field(default=4, ge=1)
-    groups_per_batch: int = Field(default=64, ge=1)
-    lr: float = Field(default=1e-3, gt=0)
-    listwise_weight: float = Field(default=0.5, ge=0, description="against cross-entropy's 1")
+    epochs: int = Field(default=4, ge=1, description="passes over the candidates")
+    groups_per_batch: int = Field(default=64, ge=1, description="users of a step")
+    lr: float = Field(default=0.001, gt=0, description="learning rate")
+    listwise_weight: float = Field(
+        default=0.5, ge=0, description="of the order of all candidates, against cross-entropy's 1"
+    )
     new_weight: float = Field(
         default=0.2, ge=0, description="of the order among items new to the user alone"
     )
@@ -119,9 +129,9 @@ class RankerProfile(ConfigModel):
 class TrainingProfile(ConfigModel):
     """One training run."""
 
-    name: str
-    description: str
-    seed: int = 17
+    name: str = Field(description="as the file is called")
+    description: str = Field(description="what it is for, printed when it is used")
+    seed: int = Field(default=17, description="of every random draw")
     snapshots: Snapshots = Snapshots()
     neighbours: NeighboursProfile = NeighboursProfile()
     two_tower: TwoTowerProfile = TwoTowerProfile()
@@ -138,4 +148,9 @@ def load_profile(name: str) -> TrainingProfile:
     path = PROFILES / f"{name}.yaml"
     if not path.exists():
         raise NotFoundError("training profile", name, (p.stem for p in PROFILES.glob("*.yaml")))
-    return load_yaml(path, TrainingProfile)
+    profile = load_yaml(path, TrainingProfile)
+    if profile.name != name:  # releases and messages say the name
+        raise ConfigError(
+            f"{path}: name={profile.name!r}: expected {name!r}, as the file is called"
+        )
+    return profile

@@ -45,9 +45,9 @@ def calibration_rows(
     None where the data ends before the horizon does, and none for actions that are known of pages
     alone: what was not shown says nothing of them.
     """
-    end = history.cut + horizon_days * SECONDS_PER_DAY
-    if dataset.spec.split.test_end.timestamp() + 1.0 < end:
+    if days_after(history, dataset) < horizon_days:
         return []
+    end = history.cut + horizon_days * SECONDS_PER_DAY
     followed = _followed(history, dataset, end)
     users = history.known_users(history.cut)
     pool = bundle.pool(ranked)
@@ -67,18 +67,25 @@ def calibration_rows(
     return [row for row in rows if row.action not in without]
 
 
+def days_after(history: History, dataset: Dataset) -> float:
+    """Days from the cut to the end of the test; a second short of a day counts as the day."""
+    return (dataset.spec.split.test_end.timestamp() + 1.0 - history.cut) / SECONDS_PER_DAY
+
+
 def expected_calibration_error(
     predicted_R: npt.NDArray[np.floating], labels_R: npt.NDArray[np.bool_], bins: int = BINS
 ) -> float:
     """Mean distance between predicted and actual share over bins of equally many rows.
 
     Bins of equal mass, not of equal width: rare actions would all fall into the first one (Nixon
-    et al., "Measuring calibration in deep learning", 2019).
+    et al., "Measuring calibration in deep learning", 2019). Equal predictions may fall into two
+    bins; which of them do so is drawn, so the order of the rows does not matter.
 
     >>> expected_calibration_error(np.array([0.5, 0.5]), np.array([True, False]), bins=1)
     0.0
     """
-    order = np.argsort(predicted_R, kind="stable")
+    order = np.random.default_rng(0).permutation(len(predicted_R))
+    order = order[np.argsort(predicted_R[order], kind="stable")]
     parts = zip(
         np.array_split(predicted_R[order], bins),
         np.array_split(labels_R[order], bins),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
+from collections.abc import Sequence
 
 from qianmian.workspace import PROJECT_ROOT
 
@@ -20,10 +21,10 @@ def code_revision() -> str:
     return f"git:{commit}{changed}"
 
 
-def source_hash() -> str:
-    """Hash of the code that decides what a training run gives."""
+def source_hash(folders: Sequence[str] = _SOURCES) -> str:
+    """Hash of the code in folders of the project; by default what decides a training run."""
     digest = hashlib.sha256()
-    for folder in _SOURCES:
+    for folder in folders:
         for path in sorted((PROJECT_ROOT / folder).rglob("*.py")):
             digest.update(path.relative_to(PROJECT_ROOT).as_posix().encode())
             digest.update(path.read_bytes())

@@ -10,9 +10,10 @@ import numpy as np
 from qianmian.contracts import features as f
 from qianmian.data.store import Dataset
 from qianmian.errors import TrainingError
+from qianmian.features import snapshots
 from qianmian.features.encoding import UserEncoder
 from qianmian.features.item_table import Int32
-from qianmian.features.snapshots import schedule
+from qianmian.features.snapshot_files import show
 from qianmian.features.store import FeatureRepo
 from training.baselines import counts
 from training.batches import ItemCodes
@@ -39,9 +40,13 @@ class Run:
 
 
 def read_history(dataset: Dataset, repo: FeatureRepo, profile: TrainingProfile) -> History:
-    """The history up to the split, at the moments of the profile that lie within the data."""
+    """The history up to the split, at the moments of the profile that lie within the data.
+
+    Raises `TrainingError` for data that is too short, and for moments whose features were not built
+    from it: their users would look as if they had never done anything.
+    """
     cut = dataset.spec.split.train_end.timestamp()
-    moments = schedule(cut, profile.snapshots.every_days, profile.snapshots.count)
+    moments = snapshots.schedule(cut, profile.snapshots.every_days, profile.snapshots.count)
     history = History(dataset, repo, moments=moments, cut=cut)
     first = float(history.targets.at[0])
     history.moments = tuple(m for m in history.moments if m > first)
@@ -50,6 +55,12 @@ def read_history(dataset: Dataset, repo: FeatureRepo, profile: TrainingProfile) 
             f"the data before {dataset.spec.split.train_end:%Y-%m-%d} spans less than two moments "
             f"of {profile.snapshots.every_days:g} days; set snapshots.every_days lower in the "
             "training profile"
+        )
+    if missing := snapshots.missing(repo.workspace, dataset, history.moments):
+        raise TrainingError(
+            f"features of {len(missing)} of the profile's {len(history.moments)} moments are not "
+            f"built from the data as they are, the first of {show(missing[0])}: "
+            f"run `qianmian features build --profile {profile.name}` and train again"
         )
     return history
 

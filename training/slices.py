@@ -43,6 +43,11 @@ class Ranking:
     items: Int32  # [R] item indices
     scores: npt.NDArray[np.floating]  # [R]
 
+    def without(self, items: Int32) -> Ranking:
+        """The others."""
+        kept = ~_member(self.items, items)
+        return Ranking(self.items[kept], self.scores[kept])
+
 
 def places_of(subject: Subject, ranking: Ranking, cold: Bools) -> dict[str, npt.NDArray[np.intp]]:
     """Positions in `ranking` of the first places of each slice of items, best first.

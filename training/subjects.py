@@ -55,16 +55,17 @@ def refuse_a_known_future(dataset: Dataset) -> None:
     Raises:
         TrainingError: one does not, or events without a time leave it open.
     """
+    if unknown := dataset.imputed_times():
+        raise TrainingError(
+            f"the split of the data set cannot be judged: {unknown:,} events without a time leave "
+            "open whether a test event precedes a training event; give every event its time and "
+            "import again"
+        )
     if dataset.spec.split.by == "time":
         return
     train = dataset.train_events([c.TIMESTAMP])[c.TIMESTAMP]
     test = dataset.test_events([c.TIMESTAMP])[c.TIMESTAMP]
     remedy = "set split.by: time in dataset.yaml, or correct the column split of the events"
-    if train.isna().any() or test.isna().any():
-        raise TrainingError(
-            "the split of the data set cannot be judged: events without a time leave open whether "
-            f"a test event precedes a training event; {remedy}"
-        )
     if len(train) and len(test) and test.min() < train.max():
         raise TrainingError(
             f"a test event of {test.min():%Y-%m-%d %H:%M} precedes a training event of "

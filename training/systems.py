@@ -18,9 +18,10 @@ from qianmian.releases.bundle import Bundle
 from qianmian.retrieval.neighbours import popularity_prior
 from qianmian.retrieval.sources import SourceQuotas
 from training.baselines import PersonalFrequency, counts, popularity
+from training.ease import MOST_USERS, tuned
 from training.history import History
-from training.neighbours import fit_item_knn
-from training.profile import NeighboursProfile
+from training.item_knn import fit_item_knn
+from training.neighbours import had_by_users
 from training.slices import Ranking
 from training.subjects import Subject
 
@@ -28,8 +29,13 @@ System = Callable[[Subject], Ranking]
 
 TWO_STAGE: Final = "two_stage"
 TWO_TOWER: Final = "two_tower"
+EASE: Final = "ease"
+EASE_NEW: Final = "ease_new"
 #: What every evaluation runs beside the models.
-BASELINES: Final = ("popularity_all_time", "popularity", "personal_frequency", "item_knn", "ease")
+BASELINES: Final = (
+    *("popularity_all_time", "popularity", "personal_frequency", "item_knn"),
+    *(EASE, EASE_NEW),
+)
 SYSTEMS: Final = (*BASELINES, TWO_TOWER, TWO_STAGE)
 
 
@@ -45,25 +51,30 @@ def baselines(history: History, bundle: Bundle, ranked: Int32) -> dict[str, Syst
     total, recent = counts(history.targets, n), popularity(history.targets, n, cut)
     personal = PersonalFrequency(history.targets, n, cut)
     knn = fit_item_knn(
-        history.targets,
-        users=len(history.user_ids),
-        items=n,
-        moment=cut,
-        profile=NeighboursProfile(),
+        had_by_users(history.targets, users=len(history.user_ids), items=n, moment=cut)
     )
-    prior = popularity_prior(bundle.items)
     tiny = recent / (recent.max() + 1.0) * 1e-6  # orders what no neighbour speaks for
-
-    def ease(subject: Subject) -> Ranking:
-        spoken = bundle.neighbours.scores(subject.state.ledger) + prior
-        return Ranking(ranked, spoken[ranked])
-
     return {
         "popularity_all_time": lambda _: Ranking(ranked, total[ranked]),
         "popularity": lambda _: Ranking(ranked, recent[ranked]),
         "personal_frequency": lambda s: Ranking(ranked, personal.scores(s.code)[ranked]),
         "item_knn": lambda s: Ranking(ranked, (knn.scores(s.state.ledger) + tiny)[ranked]),
-        "ease": ease,
+        **_ease(history, bundle, ranked),
+    }
+
+
+def _ease(history: History, bundle: Bundle, ranked: Int32) -> dict[str, System]:
+    """EASE with every item; for more users than it can be made for, the release's own weights."""
+    prior, users = popularity_prior(bundle.items), len(history.user_ids)
+    if users > MOST_USERS:
+        kept = bundle.neighbours
+        return {EASE: lambda s: Ranking(ranked, (kept.scores(s.state.ledger) + prior)[ranked])}
+    of_all, of_new = tuned(
+        history.targets, users=users, items=len(history.catalogue), cut=history.cut
+    )
+    return {
+        EASE: lambda s: Ranking(ranked, (of_all.scores(s.code) + prior)[ranked]),
+        EASE_NEW: lambda s: Ranking(ranked, (of_new.scores(s.code) + prior)[ranked]),
     }
 
 

@@ -132,18 +132,19 @@ class TwoTowerTrainer:
 
     @torch.no_grad()
     def loss(self, week: Week) -> float:
-        """Loss of a week's users against fixed negatives, nothing hidden, nothing learned."""
+        """What training minimizes, of a week's users; fixed negatives, nothing hidden."""
         self._model.eval()
-        catalogue = len(week.share)
         rng = np.random.default_rng(0)
-        uniform = rng.integers(0, catalogue, self._profile.uniform_negatives)
+        uniform = rng.integers(0, len(week.share), self._profile.uniform_negatives)
         rows = np.arange(min(len(week.positives), USER_CHUNK))
-        items = np.unique(np.concatenate([*(week.positives[row] for row in rows), uniform]))
+        in_batch = np.concatenate([week.positives[row] for row in rows])
+        items = np.unique(np.concatenate([in_batch, uniform]))
         batch = user_batch(week.inputs, rows, week.codes)
         batch.update(item_batch(items, week.item_dense, week.codes))
         users_UD, items_ID = self._model(batch)
-        even = torch.zeros(len(items))
-        return float(sampled_softmax(users_UD @ items_ID.T, _membership(week, rows, items), even))
+        expected = self._expected(week, items, len(in_batch))
+        own = _membership(week, rows, items)
+        return float(sampled_softmax(users_UD @ items_ID.T, own, expected.log()))
 
     def _step(self, week: Week, rows: np.ndarray) -> float:
         profile, rng = self._profile, self._rng
@@ -153,13 +154,10 @@ class TwoTowerTrainer:
             else p
             for row in rows
         ]
-        catalogue = len(week.share)
-        uniform = rng.integers(0, catalogue, profile.uniform_negatives)
+        uniform = rng.integers(0, len(week.share), profile.uniform_negatives)
         in_batch = np.concatenate(chosen)
         items = np.unique(np.concatenate([in_batch, uniform]))
-        expected = (
-            len(in_batch) * week.share[items] + profile.uniform_negatives / catalogue
-        ).clamp(max=1.0)
+        expected = self._expected(week, items, len(in_batch))
         batch = user_batch(week.inputs, rows, week.codes)
         batch.update(item_batch(items, week.item_dense, week.codes))
         hide(batch, profile, rng)
@@ -172,6 +170,11 @@ class TwoTowerTrainer:
         nn.utils.clip_grad_norm_(self._optimizer.param_groups[0]["params"], 5.0)
         self._optimizer.step()
         return float(loss.detach())
+
+    def _expected(self, week: Week, items: np.ndarray, in_batch: int) -> Tensor:
+        """How often each item is expected among the negatives of a step, at most once, [I]."""
+        uniform = self._profile.uniform_negatives / len(week.share)
+        return (in_batch * week.share[items] + uniform).clamp(max=1.0)
 
     @torch.no_grad()
     def user_vectors(self, inputs: Inputs, size: int, codes: ItemCodes) -> Float32:

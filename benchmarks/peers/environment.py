@@ -13,12 +13,17 @@ PEERS: Final = PROJECT_ROOT / "var" / "peers"
 _SCRIPTS: Final = PROJECT_ROOT / "benchmarks" / "peers"
 
 
+def peers_are_there() -> None:
+    """Check that the peers' environment was made; raises `DataError` with the command."""
+    if not PEERS.is_dir():
+        raise DataError(f"{PEERS}: missing; run `benchmarks/peers/install.sh`")
+
+
 def peer_command(script: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
     """Command and environment of a script of this folder.
 
     Raises `DataError` when the peers' environment was not made.
     """
-    if not PEERS.is_dir():
-        raise DataError(f"{PEERS}: missing; run `benchmarks/peers/install.sh`")
+    peers_are_there()
     env = {**os.environ, "PYTHONPATH": str(PEERS)}
     return [sys.executable, str(_SCRIPTS / script), *arguments], env

@@ -12,11 +12,13 @@ import hashlib
 import json
 import time
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
+from benchmarks.peers.environment import peers_are_there
 from benchmarks.quality import peers, sequence
 from benchmarks.quality.cases import Case, Progress, pool_of
 from benchmarks.trained import trained
@@ -82,6 +84,8 @@ def _run(
         spent = time.monotonic() - began
         progress(f"{case.name}, seed {profile.seed} [{spent:6.1f} s] {message}")
 
+    if with_sequence:
+        peers_are_there()  # what is missing is told before anything learns
     dataset, repo = Dataset.open(workspace), FeatureRepo.open(workspace)
     refuse_a_known_future(dataset)
     with trained(dataset, repo, profile, told) as (learned, bundle):
@@ -143,7 +147,9 @@ def _systems(
     return {**found, **models(history, bundle, ranked, quotas)}
 
 
-_DECIDING = ("trained.py", "quality/seeds.py", "quality/peers.py")
+#: What decides a result: code, and versions of what computes.
+_SOURCES: Final = ("models", "training", "qianmian", "benchmarks/quality", "benchmarks/peers")
+_LIBRARIES: Final = ("implicit", "lightgbm", "numpy", "onnxruntime", "torch", "torchrec")
 _FACTS, _NDCG = "facts.json", "ndcg.npz"
 
 
@@ -177,14 +183,14 @@ def _key(name: str) -> Key:
 def _fingerprint(
     case: Case, workspace: Workspace, profile: TrainingProfile, *, with_sequence: bool
 ) -> str:
-    here = PROJECT_ROOT / "benchmarks"
+    of_peers = PROJECT_ROOT / "benchmarks" / "peers" / "requirements.txt"
     parts = [
         case.name,
         (workspace.data / c.IMPORT_FILE).read_text(encoding="utf-8"),
         (workspace.data / c.DATASET_FILE).read_text(encoding="utf-8"),
         profile.model_dump_json(),
-        source_hash(),
-        str(with_sequence),
-        *((here / name).read_text(encoding="utf-8") for name in _DECIDING),
+        source_hash(_SOURCES),
+        of_peers.read_text(encoding="utf-8") if with_sequence else "",
+        *(f"{name} {version(name)}" for name in _LIBRARIES),
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

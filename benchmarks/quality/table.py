@@ -22,6 +22,7 @@ NAMES: Final = {
     "personal_frequency": "personal frequency (half-life 84 days)",
     "item_knn": "item-kNN",
     "ease": "EASE",
+    "ease_new": "EASE, regularized for what is new",
     "ials": "iALS, 128 factors",
     "sasrec": "SASRec",
     "lambdarank": "LightGBM lambdarank",

@@ -130,7 +130,7 @@ def _gate(workspace: Workspace, config: Path | None) -> Iterator[Treat | None]:
 @app.command("list")
 def list_(ctx: typer.Context, as_json: AsJson = False) -> None:
     """List the imported data sets."""
-    from qianmian.data.install import read_record
+    from qianmian.data.record import read_record
 
     root = CliState.of(ctx).root
     records = {

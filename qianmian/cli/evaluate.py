@@ -25,11 +25,12 @@ def evaluate(
 ) -> None:
     """Measure a release against its baselines: repeats, new items, cold users and segments apart.
 
-    The whole catalogue is ranked for every user with a target action after the split. Rows in the
-    JSON file: system, slice, k, recall, ndcg, mrr, map, ci_low and ci_high (of the NDCG), users;
-    ratio, ratio_low, ratio_high (NDCG of two_stage over the row's, paired over users); for the
-    slice `all` also coverage, gini, novelty, diversity. Rows in the lists: system, user_id,
-    item_id, rank, score. Data in which a test event precedes a training event is refused.
+    All items with a target action before the split are ranked, for every user with one after it.
+    Rows in the JSON file: system, slice, k, recall, ndcg, mrr, map, ci_low and ci_high (of the
+    NDCG), users; ratio, ratio_low, ratio_high (NDCG of two_stage over the row's, paired over
+    users); for the slice `all` also coverage, gini, novelty, diversity. Rows in the lists: system,
+    user_id, item_id, rank, score. Data in which a test event precedes a training event, or events
+    have no time, is refused.
     """
     workspace = CliState.of(ctx).workspace
     for name, path in (("--json", json), ("--lists", lists)):

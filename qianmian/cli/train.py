@@ -22,7 +22,8 @@ def train(
 ) -> None:
     """Train two-tower and ranker, prove parity, evaluate, publish a release.
 
-    Needs the data set and its features: `qianmian data import`, `qianmian features build`.
+    Needs the data set and its features: `qianmian data import`, and `qianmian features build` with
+    the same profile.
     The release is published, not yet served: `qianmian release promote latest` makes it live.
     A run that was killed goes on where it was when the same command is given again.
     """

@@ -9,7 +9,8 @@ import pyarrow as pa
 from qianmian.data import complete_journey
 from qianmian.data.checks import sound_or_refused
 from qianmian.data.folder import Folder, read_folder
-from qianmian.data.install import ImportRecord, install
+from qianmian.data.install import install
+from qianmian.data.record import ImportRecord
 from qianmian.data.source import Source, complete_journey_spec
 from qianmian.workspace import Workspace
 

@@ -16,46 +16,18 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from qianmian.config import dump_yaml
 from qianmian.contracts import columns as c
+from qianmian.data.record import ImportRecord, read_record
 from qianmian.data.source import Source
 from qianmian.data.spec import DatasetSpec
-from qianmian.data.summary import Summary
 from qianmian.data.tables import Tables
 from qianmian.errors import DataError
 from qianmian.workspace import Workspace
 
 _NEW, _OLD = ".data-new", ".data-old"
 _ROWS_PER_GROUP = 131_072  # a time filter skips whole groups
-
-
-class ImportRecord(BaseModel):
-    """What `import.json` holds: where the data came from and how to know it again."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    fingerprint: str
-    """SHA-256 over the source's files and everything else that decides the result."""
-    source: str
-    """What was imported, as it was named."""
-    summary: Summary
-    """What was stored, in numbers."""
-
-
-def read_record(workspace: Workspace) -> ImportRecord | None:
-    """Return the record of the data set that is there, or None.
-
-    Raises `DataError` when the record cannot be read.
-    """
-    path = workspace.data / c.IMPORT_FILE
-    try:
-        return ImportRecord.model_validate_json(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except ValidationError as error:
-        raise DataError(f"{path}: not an import record; import again with --force") from error
 
 
 def already_there(workspace: Workspace, source: Source) -> ImportRecord | None:

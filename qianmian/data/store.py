@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from qianmian.config import load_yaml
 from qianmian.contracts import columns as c
 from qianmian.data.archive import Archive
+from qianmian.data.record import record_in
 from qianmian.data.spec import DatasetSpec, Split
 from qianmian.errors import DataError, FieldError, NotFoundError
 from qianmian.trust.flags import NOTHING_UNTRUSTED, TRUST_COLUMNS, Untrusted, untrusted
@@ -67,6 +68,13 @@ class Dataset:
         moved = "" if split == imported else split.model_dump_json()
         logged = manifest.digest(end)
         return moved + (logged and logged + load_rules(self.spec.name).model_dump_json())
+
+    def imputed_times(self) -> int:
+        """Return how many imported events had no time, and were given one by their split.
+
+        Raises `DataError` when the record of the import cannot be read.
+        """
+        return record_in(self.folder).summary.imputed_timestamps
 
     def untrusted(self) -> Untrusted:
         """Return the archived events that are implausible: `events` leaves them out.

@@ -124,6 +124,20 @@ def build(
     return BuildReport(tuple(usable), written=len(missing), kept=kept)
 
 
+def missing(workspace: Workspace, dataset: Dataset, moments: Sequence[float]) -> list[float]:
+    """Moments (epoch seconds) that `build` would still write something for, ascending.
+
+    All of them where nothing was built, or from other data than there are now.
+    """
+    stamp = _Stamp.read(workspace.features)
+    fingerprint = _fingerprint(_origin(workspace), dataset.since_import())
+    if stamp is None or stamp.fingerprint != fingerprint:
+        return sorted(moments)
+    usable = _usable(moments, stamp.first_event)
+    found = _missing(workspace.features, FeatureSchema.load(workspace.features), usable)
+    return sorted({moment for _, moment in found} - {EPOCH})
+
+
 def _write_all(
     folder: Path,
     inputs: FeatureInputs,

@@ -39,3 +39,11 @@ def test_export_writes_one_parquet_file_of_the_period(home: Path, tmp_path: Path
     table = pq.read_table(to)
     assert table["recommendation_id"].to_pylist() == ["r1", "r1", "r2", "r2"]
     assert table["arms"][0].as_py() == [{"layer": "l", "experiment": "e", "arm": "a"}]
+
+
+def test_another_folder_is_read_when_it_is_named(home: Path, tmp_path: Path) -> None:
+    moved = Workspace(home, "shop").decisions.rename(tmp_path / "elsewhere")
+    said = run(home, "decisions", "tail", "-n", "1", "--folder", str(moved))
+    assert json.loads(said)["recommendation_id"] == "r2"
+    to = tmp_path / "all.parquet"
+    assert "6 rows" in run(home, "decisions", "export", str(to), "--folder", str(moved))

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.actions import Actions, distinct, items_by_user
+from training.actions import Actions, act_again, distinct, items_by_user
 
 NUMBERS = st.lists(st.integers(-50, 50))
 
@@ -24,3 +24,14 @@ def test_each_user_has_the_items_acted_on(pairs: list[tuple[int, int]]) -> None:
     assert {user: kept.tolist() for user, kept in found.items()} == {
         user: sorted(kept) for user, kept in expected.items()
     }
+
+
+def test_one_in_a_hundred_is_again() -> None:
+    def orders(items: list[int]) -> Actions:
+        size = len(items)
+        codes = np.zeros(size, dtype=np.int32)
+        return Actions(codes, np.array(items, dtype=np.int32), np.arange(size, dtype=float))
+
+    assert act_again(orders([*range(99), 0]))
+    assert not act_again(orders([*range(100), 0]))
+    assert not act_again(orders([]))

@@ -48,3 +48,9 @@ def test_a_constant_share_is_calibrated_over_all():
     assert expected_calibration_error(np.full(40_000, 0.05), labels) < 0.01
     off = expected_calibration_error(np.full(40_000, 0.08), labels)
     assert off == pytest.approx(0.03, abs=4e-3)
+
+
+def test_the_order_of_equal_predictions_does_not_matter():
+    predicted, actual = np.full(2000, 0.5), np.arange(2000) < 1000
+    assert expected_calibration_error(predicted, actual, bins=20) < 0.06
+    assert expected_calibration_error(predicted, np.ones(2000, bool), bins=20) == 0.5

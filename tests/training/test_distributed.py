@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 
-import numpy as np
 import pytest
 
 pytestmark = [
@@ -56,8 +55,10 @@ def test_two_sharded_workers_follow_the_loss_of_one(small_shop, tmp_path):
     profile = {**SMALL, "two_tower": {**SMALL["two_tower"], "epochs": 6}}
     one = _together(1, small_shop, profile, tmp_path)
     two = _together(2, small_shop, profile, tmp_path)
-    assert one["held_out"][-1] < one["held_out"][0]
-    np.testing.assert_allclose(two["held_out"], one["held_out"], rtol=0.1)
+    assert two["held_out"][0] == pytest.approx(one["held_out"][0], rel=1e-4)
+    fall = one["held_out"][0] - one["held_out"][-1]
+    assert fall > 0.1 * one["held_out"][0]
+    assert two["held_out"][-1] == pytest.approx(one["held_out"][-1], abs=0.3 * fall)
     sharded = [rows for rows in two["placement"].values() if sum(rows) > 0]
     assert all(len(rows) == 2 for rows in sharded)
     assert sum(rows[0] for rows in sharded) > 0

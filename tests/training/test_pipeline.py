@@ -24,6 +24,7 @@ def test_the_manifest_says_what_was_proven(parts):
         "personal_frequency",
         "item_knn",
         "ease",
+        "ease_new",
         "two_tower",
         "two_stage",
     }
@@ -143,6 +144,20 @@ def test_too_short_a_history_is_refused_with_the_remedy(parts):
         ranker_moments(history, load_profile("quick"))
 
 
+def test_moments_without_features_are_refused_with_the_command(small_shop, parts):
+    from training.profile import TrainingProfile
+    from training.run import read_history
+
+    dataset, repo, *_ = parts
+    longer = {"name": "mine", "description": "more moments than were built"}
+    profile = TrainingProfile(**longer, snapshots={"every_days": 3.5, "count": 6})
+    expected = (
+        r"features of \d of the profile's 6 moments.*`qianmian features build --profile mine`"
+    )
+    with pytest.raises(TrainingError, match=expected):
+        read_history(dataset, repo, profile)
+
+
 def test_nothing_but_clicks_trains_too(clicks_only):
     from qianmian.releases.bundle import Bundle
     from qianmian.releases.store import ReleaseStore
@@ -260,3 +275,25 @@ def test_a_split_of_its_own_keeps_test_rows_out_of_training(tmp_path):
     assert set(held_out_items(history, dataset)) == test_users
     with pytest.raises(TrainingError, match="precedes a training event"):
         refuse_a_known_future(dataset)
+
+
+@pytest.mark.parametrize("undated", [["train", "test"], ["test"]])
+def test_events_without_a_time_cannot_be_judged(tmp_path, undated):
+    import pandas as pd
+
+    from qianmian.data.importing import import_source
+    from qianmian.data.source import find_source
+    from qianmian.data.store import Dataset
+    from qianmian.workspace import Workspace
+    from tests.small_shop import write_shop
+    from training.subjects import refuse_a_known_future
+
+    source = write_shop(tmp_path / "source", events_only=True)
+    events = pd.read_parquet(source / "events.parquet")
+    events["split"] = np.where(np.arange(len(events)) % 5 == 0, "test", "train")
+    events.loc[events["split"].isin(undated), "timestamp"] = pd.NaT
+    events.to_parquet(source / "events.parquet")
+    workspace = Workspace(tmp_path, "undated")
+    import_source(find_source(str(source), "undated"), workspace, lambda _: None)
+    with pytest.raises(TrainingError, match=r"[\d,]+ events without a time leave open"):
+        refuse_a_known_future(Dataset.open(workspace))

@@ -1,0 +1,50 @@
+"""Training profiles: those that are shipped, and docs/reference/training-profiles.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from qianmian.errors import ConfigError, NotFoundError
+from qianmian.workspace import PROJECT_ROOT
+from training import profile as profiles
+from training.profile import PROFILES, TrainingProfile, load_profile
+
+TEXT = (PROJECT_ROOT / "docs" / "reference" / "training-profiles.md").read_text(encoding="utf-8")
+
+
+def rows(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """One row of the reference for each key, in the order of the file."""
+    for name, field in model.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel) and not field.description:
+            yield from rows(inner, f"{prefix}{name}.")
+        else:
+            yield f"| `{prefix}{name}` | {default(field)} | {field.description} |"
+
+
+def default(field) -> str:
+    value = field.get_default()
+    if field.is_required():
+        return "required"
+    if isinstance(value, BaseModel):
+        return "`{" + ", ".join(f"{k}: {v}" for k, v in value.model_dump().items()) + "}`"
+    return f"[{', '.join(map(str, value))}]" if isinstance(value, tuple) else f"{value:g}"
+
+
+def test_every_key_stands_in_the_reference_with_its_default() -> None:
+    assert [row for row in rows(TrainingProfile) if row not in TEXT] == []
+    shipped = [path.stem for path in PROFILES.glob("*.yaml")]
+    assert [name for name in shipped if f"| `{name}` |" not in TEXT] == []
+
+
+def test_a_file_and_its_profile_have_one_name(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(profiles, "PROFILES", tmp_path)
+    (tmp_path / "mine.yaml").write_text("name: full\ndescription: a copy\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"mine\.yaml: name='full': expected 'mine'"):
+        load_profile("mine")
+    with pytest.raises(NotFoundError, match="did you mean 'mine'"):
+        load_profile("mien")
