@@ -31,33 +31,17 @@ from training.actions import Actions, act_again, items_by_user
 from training.metrics import ndcg_at
 from training.neighbours import had_by_users
 
-#: Users whose matrix is inverted, at most: its eigenvectors take 200 MB.
+#: Users whose matrix is decomposed, at most: its eigenvectors take 200 MB.
 MOST_USERS: Final = 5_000
-#: Regularizations to choose from.
+#: Regularizations to choose from, and the one where nothing happened that could choose.
 REGULARIZATIONS: Final = (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
+DEFAULT: Final = 100.0
 #: The last days before the cut choose, by the NDCG@20 of so many users.
 HELD_OUT_DAYS: Final = 28
 ASKED: Final = 300
 
 _K = 20
 _BLOCK = 2048  # items at a time
-
-
-class Ease:
-    """Scores of every item for the users it was learned from."""
-
-    def __init__(self, had_Un: sp.csr_array, inverse_UU: Float32, over_p_n: Float32) -> None:
-        self._had, self._by_item = had_Un, had_Un.T.tocsr()
-        self._inverse, self._over_p = inverse_UU, over_p_n
-
-    def scores(self, user: int) -> Float32:
-        """How much what a user has speaks for each item, float32 [n]; zeros for a stranger (-1)."""
-        if user < 0:
-            return np.zeros(len(self._over_p), dtype=np.float32)
-        scores: Float32 = -(self._by_item @ self._inverse[user]) * self._over_p
-        a, b = self._had.indptr[user : user + 2]
-        scores[self._had.indices[a:b]] += self._had.data[a:b]
-        return scores
 
 
 class Tuned(NamedTuple):
@@ -67,52 +51,102 @@ class Tuned(NamedTuple):
     of_new: Ease
 
 
+class Ease:
+    """Scores of every item for the users it was learned from."""
+
+    def __init__(self, had: Had, regularization: float, taken_n: Float32) -> None:
+        """`taken_n` is the diagonal of `Xᵀ M X`."""
+        self.regularization = regularization
+        self._had = had
+        self._inverse_of = 1.0 / (had.values + regularization)
+        self._over_p = regularization / np.maximum(1.0 - taken_n, np.finfo(np.float32).eps)
+
+    def scores(self, user: int) -> Float32:
+        """How much what a user has speaks for each item, float32 [n]; zeros for a stranger (-1)."""
+        had = self._had
+        scores = np.zeros(had.items)
+        row = had.rows[user] if user >= 0 else -1
+        if row >= 0:
+            of_users = (had.vectors[row] * self._inverse_of) @ had.vectors.T
+            scores -= (had.by_item @ of_users) * self._over_p
+            a, b = had.by_user.indptr[row : row + 2]
+            scores[had.by_user.indices[a:b]] += had.by_user.data[a:b]
+        return scores.astype(np.float32)
+
+
+class Had:
+    """What each user has of each item, and the eigenvectors of `XXᵀ`: all that no λ changes.
+
+    Users without anything take no part.
+    """
+
+    def __init__(self, had_Un: sp.csr_array) -> None:
+        some = np.flatnonzero(np.diff(had_Un.indptr))
+        self.items = had_Un.shape[1]
+        self.rows = np.full(had_Un.shape[0] + 1, -1)  # the last one is a stranger's
+        self.rows[some] = np.arange(len(some))
+        self.by_user = had_Un[some]
+        self.by_item = self.by_user.T.tocsr()
+        gram = torch.from_numpy((self.by_user @ self.by_user.T).toarray().astype(np.float64))
+        values, vectors = torch.linalg.eigh(gram)
+        self.values = np.maximum(values.numpy(), 0.0)
+        self.vectors = vectors.numpy()  # [U, U], a column each
+
+    def learned(self, regularizations: Sequence[float]) -> list[Ease]:
+        """EASE at each regularization."""
+        taken_Ln = self._taken(1.0 / (self.values + np.array(regularizations)[:, None]))
+        pairs = zip(regularizations, taken_Ln, strict=True)
+        return [Ease(self, regularization, taken_n) for regularization, taken_n in pairs]
+
+    def _taken(self, inverses_LU: npt.NDArray[np.float64]) -> Float32:
+        """Diagonals of `Xᵀ M X`, float32 [L, n]. An item of one user needs no product."""
+        inverses, vectors = inverses_LU.astype(np.float32), self.vectors.astype(np.float32)
+        columns = self.by_user.tocsc()
+        owners = np.diff(columns.indptr)
+        taken = np.zeros((len(inverses), self.items), dtype=np.float32)
+        single, shared = np.flatnonzero(owners == 1), np.flatnonzero(owners > 1)
+        first_row = columns.indptr[single]
+        of_user = inverses @ (vectors**2).T  # [L, U]
+        taken[:, single] = of_user[:, columns.indices[first_row]] * columns.data[first_row] ** 2
+        for first in range(0, len(shared), _BLOCK):
+            items = shared[first : first + _BLOCK]
+            taken[:, items] = inverses @ _product(vectors.T, columns[:, items].toarray()) ** 2
+        return taken
+
+
 def tuned(targets: Actions, *, users: int, items: int, cut: float) -> Tuned:
-    """Learn from the target actions before `cut` (epoch seconds); its last weeks choose λ."""
+    """Learn from the target actions before `cut` (epoch seconds); its last weeks choose λ.
+
+    They choose among all items, without what a system may add for popularity.
+    """
     before = cut - HELD_OUT_DAYS * SECONDS_PER_DAY
+    chosen = _chosen(targets, users=users, items=items, before=before, cut=cut)
+    had = Had(had_by_users(targets, users=users, items=items, moment=cut))
+    return Tuned(*had.learned(chosen))
+
+
+def _chosen(
+    targets: Actions, *, users: int, items: int, before: float, cut: float
+) -> tuple[float, float]:
+    """The regularizations that rank what happened in [before, cut) best: all of it, what is new."""
     relevant = items_by_user(targets.between(before, cut))
     asked = np.random.default_rng(0).permutation(sorted(relevant))[:ASKED].tolist()
+    if not asked:
+        return DEFAULT, DEFAULT
     had = had_by_users(targets, users=users, items=items, moment=before)
     ndcg_L2 = np.array(
         [
             np.sum([_all_new(model.scores(u), relevant[u], _row(had, u)) for u in asked], axis=0)
-            for model in learn(had, REGULARIZATIONS)
+            for model in Had(had).learned(REGULARIZATIONS)
         ]
     )
     if not act_again(targets):
         ndcg_L2[:, 0] = ndcg_L2[:, 1]  # what a user had is in no list
-    best = [REGULARIZATIONS[i] for i in np.argmax(ndcg_L2, axis=0)]
-    return Tuned(*learn(had_by_users(targets, users=users, items=items, moment=cut), best))
+    of_all, of_new = np.argmax(ndcg_L2, axis=0)
+    return REGULARIZATIONS[of_all], REGULARIZATIONS[of_new]
 
 
-def learn(had_Un: sp.csr_array, regularizations: Sequence[float]) -> list[Ease]:
-    """EASE of what each user has of each item (float32), once for each regularization."""
-    gram = torch.from_numpy((had_Un @ had_Un.T).toarray().astype(np.float64))
-    values, vectors = (part.numpy() for part in torch.linalg.eigh(gram))
-    inverses_LU = 1.0 / (np.maximum(values, 0.0)[None, :] + np.array(regularizations)[:, None])
-    taken_Ln = _taken(had_Un.tocsc(), vectors.astype(np.float32), inverses_LU.astype(np.float32))
-    free_Ln = np.maximum(1.0 - taken_Ln, np.finfo(np.float32).eps)
-    return [
-        Ease(had_Un, ((vectors * of_U) @ vectors.T).astype(np.float32), regularization / free_n)
-        for regularization, of_U, free_n in zip(regularizations, inverses_LU, free_Ln, strict=True)
-    ]
-
-
-def _taken(had: sp.csc_array, vectors_UU: Float32, inverses_LU: Float32) -> Float32:
-    """Diagonals of `Xᵀ M X`, float32 [L, n]. An item of one user needs no product."""
-    owners = np.diff(had.indptr)
-    taken = np.zeros((len(inverses_LU), had.shape[1]), dtype=np.float32)
-    single, shared = np.flatnonzero(owners == 1), np.flatnonzero(owners > 1)
-    user, much = had.indices[had.indptr[single]], had.data[had.indptr[single]]
-    taken[:, single] = (inverses_LU @ (vectors_UU**2).T)[:, user] * much**2
-    for first in range(0, len(shared), _BLOCK):
-        items = shared[first : first + _BLOCK]
-        along = _product(vectors_UU.T, had[:, items].toarray())
-        taken[:, items] = inverses_LU @ along**2
-    return taken
-
-
-def _product(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> Float32:
+def _product(a: Float32, b: Float32) -> Float32:
     """Of two matrices by torch, whose threads do not depend on what NumPy is limited to."""
     product: Float32 = (torch.from_numpy(np.ascontiguousarray(a)) @ torch.from_numpy(b)).numpy()
     return product

@@ -3,8 +3,9 @@
 Everything before the cut may be known; the target actions after it are what a list should hold.
 `training.systems` makes the lists, `training.slices` cuts them, `training.metrics` scores each;
 here the scores of users become rows. Where users do not act on an item again, what a user had is
-left out of every system's list, as any shop would. `ci_low` and `ci_high` bound the NDCG; `ratio`
-is the NDCG of `two_stage` over the row's, with a paired bootstrap over users.
+left out of every system's list and of what is relevant (a venue says `bought_within_days`).
+`ci_low` and `ci_high` bound the NDCG; `ratio` is the NDCG of `two_stage` over the row's, with a
+paired bootstrap over users.
 
 Shapes: `S` users of a slice.
 """
@@ -12,7 +13,7 @@ Shapes: `S` users of a slice.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -101,7 +102,8 @@ def evaluate(
     progress: Callable[[str], None] = lambda _: None,
 ) -> Evaluation:
     """Score every system's list for every subject; optionally write every list as Parquet."""
-    subjects = list(subjects)
+    subjects = list(subjects) if catalogue.again else list(map(_without_owned, subjects))
+    subjects = [subject for subject in subjects if len(subject.relevant)]
     cold = catalogue.owners < COLD_ITEM_USERS
     wanted = [relevant_in(subject, cold) for subject in subjects]
     writer = ListWriter(lists, item_ids) if lists else None
@@ -144,6 +146,10 @@ def evaluate(
         members={label: np.array(rows) for label, rows in members.items()},
         profiles=profiles,
     )
+
+
+def _without_owned(subject: Subject) -> Subject:
+    return replace(subject, relevant=np.setdiff1d(subject.relevant, subject.owned))
 
 
 def catalogue_of(history: History, ranked: Int32) -> Catalogue:

@@ -46,7 +46,7 @@ class History:
         self.tag_kinds = dict(repo.schema.tag_kinds)
         columns = [c.USER_ID, c.ITEM_ID, c.EVENT_TYPE, c.TIMESTAMP]
         events = dataset.train_events(columns)
-        events = events[events[c.TIMESTAMP] < pd.Timestamp(cut, unit="s", tz="UTC")]
+        events = events[events[c.TIMESTAMP] < _timestamp(cut)]
         self.catalogue = self._catalogue(dataset, events)
         users, items = events[c.USER_ID], events[c.ITEM_ID]
         self.user_ids: npt.NDArray[np.object_] = users.cat.categories.to_numpy(dtype=object)
@@ -135,8 +135,12 @@ class History:
 
     @staticmethod
     def _entity_rows(key: str, ids: npt.NDArray[np.object_], moment: float) -> pd.DataFrame:
-        at = pd.Timestamp(moment, unit="s", tz="UTC")
-        return pd.DataFrame({key: ids.astype(str), f.EVENT_TIMESTAMP: at})
+        return pd.DataFrame({key: ids.astype(str), f.EVENT_TIMESTAMP: _timestamp(moment)})
+
+
+def _timestamp(moment: float) -> pd.Timestamp:
+    """A moment (epoch seconds) to the microsecond, as snapshots are named."""
+    return pd.Timestamp(round(moment * 1e6), unit="us", tz="UTC")
 
 
 def weekly(moments: Sequence[float], cut: float) -> Iterator[tuple[float, float]]:

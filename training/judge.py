@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 from qianmian.contracts.events import EventType
 from qianmian.data.store import Dataset
 from qianmian.errors import ReleaseError, TrainingError
+from qianmian.features import snapshots
 from qianmian.features.store import FeatureRepo
 from qianmian.releases.bundle import Bundle
 from qianmian.releases.manifest import CalibrationRow, MetricRow
@@ -47,7 +48,7 @@ def judge(
 
     Raises:
         ReleaseError: the release does not verify, has seen data beyond the split, or knows other
-            items than the data set.
+            items than the data set; or the features of the split are not built.
         TrainingError: nothing came after the split, or a test event precedes a training event.
     """
     dataset, repo = Dataset.open(workspace), FeatureRepo.open(workspace)
@@ -66,6 +67,11 @@ def judge(
         raise ReleaseError(
             f"release {manifest.id} was exported by an earlier version, whose ranker does not tell "
             "what is ordered within the horizon: train again to evaluate"
+        )
+    if snapshots.missing(workspace, [cut]):
+        raise ReleaseError(
+            f"the features of the split at {dataset.spec.split.train_end:%Y-%m-%d %H:%M} are not "
+            "built: run `qianmian features build` and evaluate again"
         )
     history = History(dataset, repo, moments=(cut,), cut=cut)
     if not np.array_equal(bundle.items.item_ids, history.catalogue.item_ids):
@@ -124,7 +130,7 @@ def measure(
     calibration = []
     if horizon_days is not None and (days := days_after(history, dataset)) < horizon_days:
         progress(
-            f"calibration is not measured: {days:.1f} days follow the split, and a probability "
+            f"calibration is not measured: {days:.2f} days follow the split, and a probability "
             f"speaks of {horizon_days:g}"
         )
     elif horizon_days is not None:

@@ -71,9 +71,13 @@ class ImpressionsProfile(ConfigModel):
     max_pages: int = Field(default=200_000, ge=1, description="the newest of them are learned")
     max_weight: float = Field(default=10.0, ge=1, description="1 / propensity is clipped there")
     prior_pages: float = Field(
-        default=2000.0, ge=0, description="that say clicks want what the target wants"
+        default=2000.0,
+        ge=0,
+        description="pages that weigh as much as ordering clicks like the target",
     )
-    places: int = Field(default=100, ge=1, description="places with a bias of their own")
+    places: int = Field(
+        default=100, ge=1, description="places of a page whose own share of clicks is learned"
+    )
 
 
 class TeacherProfile(ConfigModel):

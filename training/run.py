@@ -56,10 +56,10 @@ def read_history(dataset: Dataset, repo: FeatureRepo, profile: TrainingProfile) 
             f"of {profile.snapshots.every_days:g} days; set snapshots.every_days lower in the "
             "training profile"
         )
-    if missing := snapshots.missing(repo.workspace, dataset, history.moments):
+    if missing := snapshots.missing(repo.workspace, history.moments):
         raise TrainingError(
             f"features of {len(missing)} of the profile's {len(history.moments)} moments are not "
-            f"built from the data as they are, the first of {show(missing[0])}: "
+            f"built, the first of {show(missing[0])}: "
             f"run `qianmian features build --profile {profile.name}` and train again"
         )
     return history

@@ -17,6 +17,7 @@ from qianmian.features.item_table import Int32
 from qianmian.releases.bundle import Bundle
 from qianmian.retrieval.neighbours import popularity_prior
 from qianmian.retrieval.sources import SourceQuotas
+from training.actions import distinct
 from training.baselines import PersonalFrequency, counts, popularity
 from training.ease import MOST_USERS, tuned
 from training.history import History
@@ -66,7 +67,7 @@ def baselines(history: History, bundle: Bundle, ranked: Int32) -> dict[str, Syst
 def _ease(history: History, bundle: Bundle, ranked: Int32) -> dict[str, System]:
     """EASE with every item; for more users than it can be made for, the release's own weights."""
     prior, users = popularity_prior(bundle.items), len(history.user_ids)
-    if users > MOST_USERS:
+    if len(distinct(history.targets.users)) > MOST_USERS:
         kept = bundle.neighbours
         return {EASE: lambda s: Ranking(ranked, (kept.scores(s.state.ledger) + prior)[ranked])}
     of_all, of_new = tuned(

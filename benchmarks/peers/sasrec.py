@@ -5,13 +5,15 @@ Writes LISTS: user_id, item_id, score, the best items of each user, items acted 
 
 The library learns from the last actions of each user alone. So a history comes as several
 sequences, each as long as it reads, the newest one asked for what follows; an item stands once in a
-moment. It is trained until the loss on what came last for a tenth of the users stops falling.
+moment. It is trained until the loss on what came last for a tenth of the users stops falling, or
+for MINUTES, and the best weights are kept.
 """
 
 from __future__ import annotations
 
 import importlib
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,13 +39,18 @@ def main(actions: str, users: str, lists: str, seed: int) -> None:
         session_max_len=LENGTH,
         loss="sampled_softmax",
         n_negatives=64,
-        batch_size=128,
+        batch_size=32,
         lr=1e-3,
         recommend_torch_device="cpu",
         get_val_mask_func=last_of_some,
         get_trainer_func=trainer,
+        get_trainer_func_kwargs={"place": str(Path(lists).parent)},
     )
     model.fit(data)
+    fitted = model.fit_trainer
+    model.load_weights_from_checkpoint(fitted.checkpoint_callback.best_model_path)
+    best = float(fitted.checkpoint_callback.best_model_score)
+    print(f"SASRec: {fitted.current_epoch} epochs, best held-out loss {best:.3f}")
     wanted = pd.read_parquet(users)["user_id"].to_numpy() * SEQUENCES
     found = model.recommend(
         users=wanted, dataset=data, k=DEPTH, filter_viewed=False, on_unsupported_targets="ignore"
@@ -64,23 +71,25 @@ def sequences(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def last_of_some(interactions: pd.DataFrame) -> np.ndarray:
-    """Mask of the actions that judge the loss, by the library's own numbers of users."""
+    """Mask of the actions that judge the loss; the library gives users by our numbers."""
     last = ~interactions.duplicated("user_id", keep="last")
     mask: np.ndarray = (last & (interactions["user_id"] % (HELD_OUT * SEQUENCES) == 0)).to_numpy()
     return mask
 
 
-def trainer() -> Any:
-    """A trainer that stops when the loss does not fall any more."""
+def trainer(place: str) -> Any:
+    """A trainer that stops when the loss does not fall any more, and keeps the best in `place`."""
     lightning = importlib.import_module("pytorch_lightning")
-    stopping = importlib.import_module("pytorch_lightning.callbacks").EarlyStopping
+    callbacks = importlib.import_module("pytorch_lightning.callbacks")
     return lightning.Trainer(
         accelerator="cpu",
         max_epochs=EPOCHS,
         max_time={"minutes": MINUTES},
-        callbacks=[stopping(monitor="val_loss", patience=PATIENCE, verbose=True)],
+        callbacks=[
+            callbacks.EarlyStopping(monitor="val_loss", patience=PATIENCE),
+            callbacks.ModelCheckpoint(dirpath=place, monitor="val_loss"),
+        ],
         logger=False,
-        enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
     )

@@ -149,7 +149,8 @@ def _systems(
 
 #: What decides a result: code, and versions of what computes.
 _SOURCES: Final = ("models", "training", "qianmian", "benchmarks/quality", "benchmarks/peers")
-_LIBRARIES: Final = ("implicit", "lightgbm", "numpy", "onnxruntime", "torch", "torchrec")
+_TRAINED: Final = PROJECT_ROOT / "benchmarks" / "trained.py"
+_LIBRARIES: Final = ("implicit", "lightgbm", "numpy", "onnxruntime", "scipy", "torch", "torchrec")
 _FACTS, _NDCG = "facts.json", "ndcg.npz"
 
 
@@ -190,6 +191,7 @@ def _fingerprint(
         (workspace.data / c.DATASET_FILE).read_text(encoding="utf-8"),
         profile.model_dump_json(),
         source_hash(_SOURCES),
+        _TRAINED.read_text(encoding="utf-8"),
         of_peers.read_text(encoding="utf-8") if with_sequence else "",
         *(f"{name} {version(name)}" for name in _LIBRARIES),
     ]

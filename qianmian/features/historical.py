@@ -48,7 +48,7 @@ def historical_features(
             f.EVENT_TIMESTAMP: rows[f.EVENT_TIMESTAMP].to_numpy(),
         }
     )
-    asked[f.EVENT_TIMESTAMP] = asked[f.EVENT_TIMESTAMP].astype("datetime64[us, UTC]")
+    asked[f.EVENT_TIMESTAMP] = asked[f.EVENT_TIMESTAMP].dt.round("us").astype("datetime64[us, UTC]")
     pair = asked.groupby([key, f.EVENT_TIMESTAMP], sort=False).ngroup().to_numpy()
     distinct = asked.drop_duplicates(ignore_index=True)
     distinct = distinct.assign(**{_ROW: np.arange(len(distinct))})

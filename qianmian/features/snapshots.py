@@ -124,14 +124,14 @@ def build(
     return BuildReport(tuple(usable), written=len(missing), kept=kept)
 
 
-def missing(workspace: Workspace, dataset: Dataset, moments: Sequence[float]) -> list[float]:
-    """Moments (epoch seconds) that `build` would still write something for, ascending.
+def missing(workspace: Workspace, moments: Sequence[float]) -> list[float]:
+    """Moments (epoch seconds) of which there is no snapshot of every view, ascending.
 
-    All of them where nothing was built, or from other data than there are now.
+    All of them where nothing was built, or from another import. Events that were archived since the
+    last build do not count: a service that runs brings some every hour.
     """
     stamp = _Stamp.read(workspace.features)
-    fingerprint = _fingerprint(_origin(workspace), dataset.since_import())
-    if stamp is None or stamp.fingerprint != fingerprint:
+    if stamp is None or _origin(workspace) not in {stamp.origin, stamp.fingerprint}:
         return sorted(moments)
     usable = _usable(moments, stamp.first_event)
     found = _missing(workspace.features, FeatureSchema.load(workspace.features), usable)

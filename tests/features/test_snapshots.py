@@ -37,13 +37,13 @@ def test_a_second_build_writes_nothing(shop):
 def test_what_is_missing(bare):
     workspace = bare()
     dataset = Dataset.open(workspace)
-    assert snapshots.missing(workspace, dataset, DAYS) == DAYS
+    assert snapshots.missing(workspace, DAYS) == DAYS
     snapshots.build(workspace, dataset, DAYS[1:])
-    assert snapshots.missing(workspace, dataset, DAYS[1:]) == []
-    assert snapshots.missing(workspace, dataset, DAYS) == DAYS[:1]
+    assert snapshots.missing(workspace, DAYS[1:]) == []
+    assert snapshots.missing(workspace, DAYS) == DAYS[:1]
     about = workspace.data / "dataset.yaml"
     about.write_text(about.read_text() + "# other data\n")
-    assert snapshots.missing(workspace, dataset, DAYS[1:]) == DAYS[1:]
+    assert snapshots.missing(workspace, DAYS[1:]) == DAYS[1:]
 
 
 def test_a_killed_build_goes_on_where_it_stood(bare):

@@ -27,11 +27,13 @@ def test_each_user_has_the_items_acted_on(pairs: list[tuple[int, int]]) -> None:
 
 
 def test_one_in_a_hundred_is_again() -> None:
-    def orders(items: list[int]) -> Actions:
+    def orders(items: list[int], *, later: bool = True) -> Actions:
         size = len(items)
         codes = np.zeros(size, dtype=np.int32)
-        return Actions(codes, np.array(items, dtype=np.int32), np.arange(size, dtype=float))
+        at = np.arange(size, dtype=float) if later else np.zeros(size)
+        return Actions(codes, np.array(items, dtype=np.int32), at)
 
     assert act_again(orders([*range(99), 0]))
     assert not act_again(orders([*range(100), 0]))
+    assert not act_again(orders([0, 0, 0], later=False))  # two lines of one order
     assert not act_again(orders([]))

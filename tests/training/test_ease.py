@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from training.actions import Actions
-from training.ease import REGULARIZATIONS, learn, tuned
+from training.ease import DEFAULT, Had, tuned
 
 LAMBDA = 2.0
 had_by_few = st.integers(1, 7).flatmap(
@@ -25,32 +25,45 @@ def test_scores_are_those_of_the_inverse_of_items_by_items(had: np.ndarray) -> N
     inverse = np.linalg.inv(had.T.astype(float) @ had + LAMBDA * np.eye(had.shape[1]))
     weights = -inverse / inverse.diagonal()[None, :]
     np.fill_diagonal(weights, 0.0)
-    _, model = learn(sp.csr_array(had), [7.0, LAMBDA])
+    _, model = Had(sp.csr_array(had)).learned([7.0, LAMBDA])
     for user, row in enumerate(had):
         assert model.scores(user) == pytest.approx(row @ weights, abs=2e-4)
 
 
 def test_a_stranger_has_no_scores() -> None:
-    (model,) = learn(sp.csr_array(np.eye(3, 5, dtype=np.float32)), [LAMBDA])
+    (model,) = Had(sp.csr_array(np.eye(3, 5, dtype=np.float32))).learned([LAMBDA])
     assert model.scores(-1).tolist() == [0.0] * 5
+    assert model.scores(2).tolist() != [0.0] * 5
 
 
-def test_the_last_weeks_choose_the_regularization() -> None:
-    """Who buys the same again is served by a small one, who buys what others do by a large one."""
-    day, cut = 86_400.0, 100 * 86_400.0
+DAY = 86_400.0
+CUT = 100 * DAY
+
+
+def actions(rows: list[tuple[int, int, float]]) -> Actions:
+    rows = sorted(rows, key=lambda row: row[2])
+    code, item, at = (np.array(column) for column in zip(*rows, strict=True))
+    return Actions(code.astype(np.int32), item.astype(np.int32), at)
+
+
+@pytest.mark.parametrize("again", [True, False], ids=["again", "new"])
+def test_the_last_weeks_choose_the_regularization(again) -> None:
+    """Who takes the same again is served by a small one, who follows the others by a large one."""
     rng = np.random.default_rng(5)
-    users, taste = 60, rng.integers(0, 3, 60)
+    users, groups, width = 120, 4, 15
     rows = []
     for user in range(users):
-        own = rng.choice(20, 6, replace=False) + 20 * taste[user]
-        rows += [(user, item, cut - 60 * day) for item in own]
-        rows += [(user, item, cut - 5 * day) for item in own[:3]]  # again
-        rows += [(user, 20 * taste[user] + k, cut - 5 * day) for k in range(2)]  # what others have
-    rows.sort(key=lambda row: row[2])
-    code, item, at = (np.array(column) for column in zip(*rows, strict=True))
-    targets = Actions(code.astype(np.int32), item.astype(np.int32), at)
-    found = tuned(targets, users=users, items=60, cut=cut)
-    assert len(found) == 2
-    best = {user: found.of_all.scores(user).argmax() // 20 for user in range(users)}
-    assert list(best.values()) == taste.tolist()
-    assert tuple(sorted(REGULARIZATIONS)) == REGULARIZATIONS
+        own = width * (user % groups) + rng.permutation(width)
+        rows += [(user, item, CUT - 60 * DAY) for item in own[:5]]
+        rows += [(user, item, CUT - 5 * DAY) for item in (own[:4] if again else own[5:9])]
+    found = tuned(actions(rows), users=users, items=groups * width, cut=CUT)
+    assert (found.of_all.regularization < 100.0) is again
+    best = [found.of_new.scores(user).argmax() // width for user in range(users)]
+    assert best == [user % groups for user in range(users)]
+
+
+def test_quiet_last_weeks_choose_nothing() -> None:
+    found = tuned(actions([(0, 1, 5 * DAY), (1, 1, 6 * DAY)]), users=3, items=4, cut=CUT)
+    assert (found.of_all.regularization, found.of_new.regularization) == (DEFAULT, DEFAULT)
+    assert np.isfinite(found.of_all.scores(0)).all()
+    assert not found.of_all.scores(2).any()

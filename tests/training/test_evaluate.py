@@ -75,7 +75,8 @@ def test_every_slice_has_its_users_lists_and_relevant_items():
 
 
 def test_what_nobody_takes_twice_is_in_no_list():
-    """Items 0 and 1 are taken out of the first list, so the relevant item 6 stands fifth."""
+    """Items 0 and 1 leave the first list and what is relevant: item 6 stands fifth of one."""
     judged = found(again=False)
-    assert of(judged, "all")["again"] == pytest.approx(gain(5) / gain(1, 2))
+    assert of(judged, "all")["again"] == pytest.approx(gain(5))
+    assert "repeat" not in judged.members
     assert of(judged, "all")["stranger"] == of(found(), "all")["stranger"]

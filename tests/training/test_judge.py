@@ -148,6 +148,14 @@ def test_a_release_that_knows_other_items_is_not_evaluated(small_shop, monkeypat
         judging.judge(small_shop, "live")
 
 
+def test_a_split_without_features_is_not_evaluated(small_shop, monkeypatch):
+    from training import judge as judging
+
+    monkeypatch.setattr(judging.snapshots, "missing", lambda _, moments: list(moments))
+    with pytest.raises(ReleaseError, match="run `qianmian features build` and evaluate again"):
+        judging.judge(small_shop, "live")
+
+
 def test_too_short_a_test_says_that_calibration_is_not_measured(parts):
     from qianmian.retrieval.sources import SourceQuotas
     from training.judge import measure
@@ -158,7 +166,7 @@ def test_too_short_a_test_says_that_calibration_is_not_measured(parts):
         bundle, history, dataset, quotas=SourceQuotas(), horizon_days=28.0, progress=said.append
     )
     assert found.calibration == []
-    assert any("14.0 days follow the split, and a probability speaks of 28" in t for t in said)
+    assert any("14.00 days follow the split, and a probability speaks of 28" in t for t in said)
 
 
 def test_a_release_whose_ranker_tells_no_horizon_is_not_evaluated(small_shop, parts, monkeypatch):
