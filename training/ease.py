@@ -16,7 +16,7 @@ Shapes: `U` users, `n` items of the catalogue, `L` regularizations.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -31,7 +31,7 @@ from training.actions import Actions, act_again, items_by_user
 from training.metrics import ndcg_at
 from training.neighbours import had_by_users
 
-#: Users whose matrix is decomposed, at most: its eigenvectors take 200 MB.
+#: Users whose matrix is decomposed, at most: about a gigabyte is taken meanwhile.
 MOST_USERS: Final = 5_000
 #: Regularizations to choose from, and the one where nothing happened that could choose.
 REGULARIZATIONS: Final = (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
@@ -39,6 +39,8 @@ DEFAULT: Final = 100.0
 #: The last days before the cut choose, by the NDCG@20 of so many users.
 HELD_OUT_DAYS: Final = 28
 ASKED: Final = 300
+
+Floating = npt.NDArray[np.floating]
 
 _K = 20
 _BLOCK = 2048  # items at a time
@@ -58,20 +60,20 @@ class Ease:
         """`taken_n` is the diagonal of `Xᵀ M X`."""
         self.regularization = regularization
         self._had = had
-        self._inverse_of = 1.0 / (had.values + regularization)
+        of_values = 1.0 / (had.values + regularization)
+        self._inverse_UU = _product(had.vectors * of_values, had.vectors.T).astype(np.float32)
         self._over_p = regularization / np.maximum(1.0 - taken_n, np.finfo(np.float32).eps)
 
     def scores(self, user: int) -> Float32:
         """How much what a user has speaks for each item, float32 [n]; zeros for a stranger (-1)."""
         had = self._had
-        scores = np.zeros(had.items)
         row = had.rows[user] if user >= 0 else -1
-        if row >= 0:
-            of_users = (had.vectors[row] * self._inverse_of) @ had.vectors.T
-            scores -= (had.by_item @ of_users) * self._over_p
-            a, b = had.by_user.indptr[row : row + 2]
-            scores[had.by_user.indices[a:b]] += had.by_user.data[a:b]
-        return scores.astype(np.float32)
+        if row < 0:
+            return np.zeros(had.items, dtype=np.float32)
+        scores: Float32 = -(had.by_item @ self._inverse_UU[row]) * self._over_p
+        a, b = had.by_user.indptr[row : row + 2]
+        scores[had.by_user.indices[a:b]] += had.by_user.data[a:b]
+        return scores
 
 
 class Had:
@@ -83,7 +85,7 @@ class Had:
     def __init__(self, had_Un: sp.csr_array) -> None:
         some = np.flatnonzero(np.diff(had_Un.indptr))
         self.items = had_Un.shape[1]
-        self.rows = np.full(had_Un.shape[0] + 1, -1)  # the last one is a stranger's
+        self.rows = np.full(had_Un.shape[0], -1)
         self.rows[some] = np.arange(len(some))
         self.by_user = had_Un[some]
         self.by_item = self.by_user.T.tocsr()
@@ -92,11 +94,11 @@ class Had:
         self.values = np.maximum(values.numpy(), 0.0)
         self.vectors = vectors.numpy()  # [U, U], a column each
 
-    def learned(self, regularizations: Sequence[float]) -> list[Ease]:
-        """EASE at each regularization."""
+    def learned(self, regularizations: Sequence[float]) -> Iterator[Ease]:
+        """EASE at each regularization, one after the other: each holds a matrix of its own."""
         taken_Ln = self._taken(1.0 / (self.values + np.array(regularizations)[:, None]))
         pairs = zip(regularizations, taken_Ln, strict=True)
-        return [Ease(self, regularization, taken_n) for regularization, taken_n in pairs]
+        return (Ease(self, regularization, taken_n) for regularization, taken_n in pairs)
 
     def _taken(self, inverses_LU: npt.NDArray[np.float64]) -> Float32:
         """Diagonals of `Xᵀ M X`, float32 [L, n]. An item of one user needs no product."""
@@ -146,9 +148,10 @@ def _chosen(
     return REGULARIZATIONS[of_all], REGULARIZATIONS[of_new]
 
 
-def _product(a: Float32, b: Float32) -> Float32:
+def _product(a: Floating, b: Floating) -> Floating:
     """Of two matrices by torch, whose threads do not depend on what NumPy is limited to."""
-    product: Float32 = (torch.from_numpy(np.ascontiguousarray(a)) @ torch.from_numpy(b)).numpy()
+    left, right = (torch.from_numpy(np.ascontiguousarray(side)) for side in (a, b))
+    product: Floating = (left @ right).numpy()
     return product
 
 
