@@ -1,4 +1,4 @@
-"""Judges ranked lists: global split in time, the whole catalogue (or a venue's pool) ranked.
+"""Judges ranked lists: global split in time, all trained items (or those of a venue's pool) ranked.
 
 Everything before the cut may be known; the target actions after it are what a list should hold.
 `training.systems` makes the lists, `training.slices` cuts them, `training.metrics` scores each;

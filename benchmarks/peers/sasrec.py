@@ -47,10 +47,12 @@ def main(actions: str, users: str, lists: str, seed: int) -> None:
         get_trainer_func_kwargs={"place": str(Path(lists).parent)},
     )
     model.fit(data)
-    fitted = model.fit_trainer
-    model.load_weights_from_checkpoint(fitted.checkpoint_callback.best_model_path)
-    best = float(fitted.checkpoint_callback.best_model_score)
-    print(f"SASRec: {fitted.current_epoch} epochs, best held-out loss {best:.3f}")
+    kept = model.fit_trainer.checkpoint_callback
+    if not kept.best_model_path:
+        sys.exit(f"SASRec: not one epoch within {MINUTES} minutes; free the cores and try again")
+    model.load_weights_from_checkpoint(kept.best_model_path)
+    best = float(kept.best_model_score)
+    print(f"SASRec: {model.fit_trainer.current_epoch} epochs, best held-out loss {best:.3f}")
     wanted = pd.read_parquet(users)["user_id"].to_numpy() * SEQUENCES
     found = model.recommend(
         users=wanted, dataset=data, k=DEPTH, filter_viewed=False, on_unsupported_targets="ignore"

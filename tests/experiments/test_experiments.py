@@ -15,7 +15,7 @@ from qianmian.experiments.assignment import BUCKETS, bucket
 from qianmian.experiments.params import SourceOverrides
 from qianmian.experiments.schema import ExperimentFile
 from qianmian.retrieval.sources import SourceQuotas
-from qianmian.workspace import CONFIGS
+from qianmian.workspace import CONFIGS, PROJECT_ROOT
 
 BASE = FeedParams()
 
@@ -191,3 +191,10 @@ def test_shipped_experiment_holds_everybody() -> None:
     experiments = load_experiments(CONFIGS / "experiments", "complete-journey", BASE)
     arms = {experiments.assign(f"{n}", None)[0].name for n in range(50)}
     assert arms == {"control", "discovery"}
+
+
+@pytest.mark.parametrize("page", ["how-to/run-an-experiment.md", "reference/api.md"])
+def test_documents_name_the_defaults_of_the_sources(page):
+    text = (PROJECT_ROOT / "docs" / page).read_text(encoding="utf-8").replace("`", "")
+    said = ", ".join(f"{name} {quota}" for name, quota in SourceQuotas().model_dump().items())
+    assert said in " ".join(text.split())
