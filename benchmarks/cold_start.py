@@ -11,9 +11,10 @@ come back or not; both models are trained on what is left. Then
 - `among_all` ranks them among all items, as serving proposes candidates, and says which share of
   the first 20 places and of the hits there is theirs, and which share of what was ordered.
 
-Rows as in `qianmian evaluate --json`, with the lists' NDCG and its interval; `attribute_affinity`
-is the baseline that can rank such items: what the user acts on by attribute, then how popular the
-attribute is. `--seed` draws whom and what is held out, too.
+Rows as in `qianmian evaluate --json`, with the lists' NDCG and its interval. Two baselines can
+rank such items: `attribute_affinity`, what the user acts on by attribute, then how popular the
+attribute is; and `taste`, by which the source `unseen` proposes. `--seed` draws whom and what is
+held out, too.
 """
 
 from __future__ import annotations
@@ -111,7 +112,7 @@ def _unknown(history: History, bundle: Bundle, pool: Int32) -> dict[str, System]
     columns = {n: history.catalogue.attributes[n].codes for n in history.affinity_columns}
     by_value = {n: np.bincount(codes, weights=popular) for n, codes in columns.items()}
     prior = sum((by_value[n] / by_value[n].max())[codes[pool]] for n, codes in columns.items())
-    chance = np.random.default_rng(0)
+    chance, families = np.random.default_rng(0), bundle.features.families
 
     def attribute_affinity(subject: Subject) -> Ranking:
         scores = 1e-3 * np.asarray(prior)
@@ -125,7 +126,10 @@ def _unknown(history: History, bundle: Bundle, pool: Int32) -> dict[str, System]
         "random": lambda _: Ranking(pool, chance.random(len(pool))),
         "attribute_popularity": lambda _: Ranking(pool, np.asarray(prior)),
         "attribute_affinity": attribute_affinity,
-        **models(history, bundle, pool, SourceQuotas(two_tower=500)),  # of these items alone
+        "taste": lambda s: Ranking(pool, families.taste(families.affinities(s.state), pool)),
+        **models(
+            history, bundle, pool, SourceQuotas(two_tower=500, unseen=500)
+        ),  # of these items alone
     }
 
 

@@ -61,7 +61,9 @@ def launches(
     met = vectors.copy()
     dense = torch.from_numpy(item_dense(blank, moment))
     met[launched] = run.trainer.item_vectors(dense, codes)[launched]
-    before = [states[row].of_items(others) for row in visitors]
+    features = RankingFeatures(blank, met, run.encoder.affinity_columns, moment)
+    families = features.families
+    before = [families.recounted(states[row].of_items(others)) for row in visitors]
     inputs = run.encoder.encode(((state, moment) for state in before), len(before))
     user_vectors = run.trainer.user_vectors(inputs, len(before), codes)
     examples = examples_at(
@@ -71,10 +73,11 @@ def launches(
             blank,
             met,
             Neighbours.none(len(items)),
+            families,
             ScoreScale.of(vectors, items.first_seen_at > 0),
             launched,
         ),
-        features=RankingFeatures(blank, met, run.encoder.affinity_columns, moment),
+        features=features,
         labels=labels,
         profile=profile,
         rng=run.rng,

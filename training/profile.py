@@ -108,16 +108,16 @@ class RankerProfile(ConfigModel):
     snapshots: int = Field(default=5, ge=1, description="moments at which candidates are proposed")
     horizon_days: float = Field(default=28.0, gt=0, description="an action within it is a hit")
     quotas: SourceQuotas = Field(
-        default=SourceQuotas(repeat=160, neighbours=120, two_tower=150, trending=80, new=20),
+        default=SourceQuotas(
+            repeat=160, neighbours=120, two_tower=150, trending=80, new=20, unseen=100
+        ),
         description="proposed for training; wider than in serving, to draw negatives from",
     )
     impressions: ImpressionsProfile = ImpressionsProfile()
     launched_items: float = Field(
         default=0.1, ge=0, le=1, description="share of items met as if nobody had acted on them"
     )
-    launch_users: float = Field(
-        default=0.05, ge=0, le=1, description="share of users who meet them"
-    )
+    launch_users: float = Field(default=0.1, ge=0, le=1, description="share of users who meet them")
     negatives: int = Field(default=96, ge=1, description="kept for each user and moment")
     epochs: int = Field(default=4, ge=1, description="passes over the candidates")
     groups_per_batch: int = Field(default=64, ge=1, description="users of a step")

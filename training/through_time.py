@@ -154,6 +154,7 @@ def proposals(run: Run, moment: float) -> Examples:
     inputs = run.encoder.encode(((state, moment) for state in states), len(states))
     inputs[USER_ROW][len(known) :] = 0  # nobody had an id row for them then
     user_vectors = run.trainer.user_vectors(inputs, len(states), codes)
+    features = RankingFeatures(items, vectors, run.encoder.affinity_columns, moment)
     proposed = examples_at(
         zip(users.tolist(), states, user_vectors, strict=True),
         moment=moment,
@@ -161,10 +162,11 @@ def proposals(run: Run, moment: float) -> Examples:
             items,
             vectors,
             neighbours_at(run, moment),
+            features.families,
             ScoreScale.of(vectors, items.first_seen_at > 0),
             seen_items(history, moment),
         ),
-        features=RankingFeatures(items, vectors, run.encoder.affinity_columns, moment),
+        features=features,
         labels=labels,
         profile=profile,
         rng=run.rng,
@@ -209,6 +211,7 @@ def shown(run: Run, moment: float, pages: Exposures) -> Examples:
     states = list(history.states_of(f.RANKER_SERVICE, users, moment))
     inputs = run.encoder.encode(((state, moment) for state in states), len(states))
     user_vectors = run.trainer.user_vectors(inputs, len(states), codes)
+    features = RankingFeatures(items, vectors, run.encoder.affinity_columns, moment)
     return shown_examples(
         pages,
         {state.user_id: (state, v) for state, v in zip(states, user_vectors, strict=True)},
@@ -216,10 +219,11 @@ def shown(run: Run, moment: float, pages: Exposures) -> Examples:
             items,
             vectors,
             neighbours_at(run, moment),
+            features.families,
             ScoreScale.of(vectors, items.first_seen_at > 0),
             np.union1d(seen_items(history, moment), pages.items),
         ),
-        features=RankingFeatures(items, vectors, run.encoder.affinity_columns, moment),
+        features=features,
         profile=run.profile.ranker,
     )
 

@@ -19,12 +19,13 @@ import numpy.typing as npt
 
 from qianmian.contracts import features as f
 from qianmian.features.encoding import ITEM_DENSE_FEATURES, item_dense, log_days, squash
+from qianmian.features.families import Families, family_kinds
 from qianmian.features.item_table import Float32, Float64, Int32, ItemTable
 from qianmian.features.user_state import SECONDS_PER_DAY, Affinity, UserState
 from qianmian.retrieval.sources import SOURCES, Candidates
 
 #: Raised whenever a column, or what a user remembers, comes to mean something else under its name.
-REVISION: Final = 4
+REVISION: Final = 5
 
 #: Above 0 for items that the user did the target action on before.
 IS_REPEAT: Final = "is_repeat"
@@ -63,6 +64,7 @@ _CROSS_FEATURES: Final = (
     "similarity_recent_mean",
     "similarity_ledger",  # cosine with the decayed mean of what was bought
     "price_to_user_mean",
+    "taste",  # log1p of how much the user's past says for the families of the item
     *(f"source_{name}" for name in SOURCES),
 )
 
@@ -76,14 +78,15 @@ _AFFINITY_KINDS: Final = (
 )
 
 
-def affinity_features(column: str) -> tuple[str, ...]:
-    """Names of the features of one affinity column."""
-    return tuple(f"{column}_affinity_{kind}" for kind in _AFFINITY_KINDS)
+def affinity_features(kind: str) -> tuple[str, ...]:
+    """Names of the features of one kind of families (`qianmian.features.families`)."""
+    return tuple(f"{kind}_affinity_{name}" for name in _AFFINITY_KINDS)
 
 
 def feature_names(affinity_columns: tuple[str, ...]) -> tuple[str, ...]:
     """Names of the ranking features in column order."""
-    affinity = (name for column in affinity_columns for name in affinity_features(column))
+    kinds = family_kinds(affinity_columns)
+    affinity = (name for kind in kinds for name in affinity_features(kind))
     return (*_USER_FEATURES, *_ITEM_FEATURES, *_LEDGER_FEATURES, *_CROSS_FEATURES, *affinity)
 
 
@@ -98,10 +101,8 @@ class Preference:
     last_at: Float64  # [K]
 
     @classmethod
-    def of(cls, affinity: Affinity | None) -> Preference | None:
-        """Lay out an affinity; None where there is nothing in it."""
-        if affinity is None or not len(affinity.codes):
-            return None
+    def of(cls, affinity: Affinity) -> Preference:
+        """Lay out an affinity that holds something."""
         order = np.argsort(affinity.codes)
         weights = affinity.weights[order]
         total = max(float(affinity.weights.sum()), 1e-9)
@@ -142,6 +143,7 @@ class _PreparedUser:
     shares: Float32  # [M, H] square roots of the shares of the decayed counts
     in_last: Float32  # [M, V + 1] shares of the last visits, log1p of visits ago
     directions: Float32  # [D, L + 2] unit vectors of the recent items, their mean, the taste
+    affinities: dict[str, Affinity]
     preferences: dict[str, Preference]
 
 
@@ -158,7 +160,6 @@ class RankingFeatures:
         """`now` (epoch seconds) dates the item ages: the moment the statistics refer to."""
         self.names = feature_names(affinity_columns)
         self._items = items
-        self._affinity_columns = affinity_columns
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
         self._unit = (vectors / np.maximum(norms, 1e-9)).astype(np.float32)
         self._item_rows = item_dense(items, now)
@@ -167,7 +168,8 @@ class RankingFeatures:
         self._log_price = np.log(np.maximum(price, _LEAST_PRICE))
         self._priced = (price > 0).astype(np.float32)
         self._log_ranks = np.log1p(np.arange(_USUAL_CANDIDATES)).astype(np.float32)
-        self._codes = {name: items.attributes[name].codes for name in affinity_columns}
+        self.families = Families.of(items, affinity_columns)
+        self._seen = items.first_seen_at > 0
         self._start = np.cumsum(
             [0]
             + [
@@ -182,6 +184,7 @@ class RankingFeatures:
         price = self._items.statistic(f.PAID_PRICE)[rows]
         self._log_price[rows] = np.log(np.maximum(price, _LEAST_PRICE))
         self._priced[rows] = price > 0
+        self._seen[rows] = self._items.first_seen_at[rows] > 0
 
     def compute(self, user: UserState, candidates: Candidates, now: float) -> Float32:
         """Features of a user's candidates at `now` (epoch seconds), float32 [N, F]."""
@@ -194,6 +197,7 @@ class RankingFeatures:
         mean = recent.sum(axis=0) / max(len(recent), 1)
         taste = ledger.decayed[:, _TASTE_HALF_LIFE] @ self._unit[ledger.items]
         taste /= max(float(np.linalg.norm(taste)), 1e-9)
+        affinities = self.families.affinities(user)
         total = np.maximum(ledger.decayed.sum(axis=0, keepdims=True), 1e-9)
         return _PreparedUser(
             state=user,
@@ -204,11 +208,8 @@ class RankingFeatures:
             shares=np.sqrt(ledger.decayed / total),
             in_last=_in_last(ledger.visits),
             directions=np.ascontiguousarray(np.vstack([recent, mean, taste]).T),
-            preferences={
-                name: preference
-                for name in self._affinity_columns
-                if (preference := Preference.of(user.affinity.get(name))) is not None
-            },
+            affinities=affinities,
+            preferences={kind: Preference.of(held) for kind, held in affinities.items()},
         )
 
     def _rows(self, user: _PreparedUser, candidates: Candidates, now: float) -> Float32:
@@ -222,12 +223,11 @@ class RankingFeatures:
         self._cross(out[:, d:e], user, candidates)
         width = len(_AFFINITY_KINDS)
         own = np.expm1(out[:, c + _OWN])
-        for i, name in enumerate(self._affinity_columns):
-            preference = user.preferences.get(name)
+        for i, (kind, codes) in enumerate(self.families.codes.items()):
+            preference = user.preferences.get(kind)
             if preference is not None:
                 start = e + i * width
-                codes = self._codes[name][items]
-                out[:, start : start + width] = preference.rows(codes, own, now)
+                out[:, start : start + width] = preference.rows(codes[items], own, now)
         return out
 
     def _ledger(self, out: Float32, user: _PreparedUser, items: Int32, now: float) -> None:
@@ -276,7 +276,10 @@ class RankingFeatures:
         mean = float(user.state.activity[_MEAN_PRICE])
         if mean > 0:
             out[:, 6] = (self._log_price[items] - math.log(mean)) * self._priced[items]
-        out[np.arange(len(items)), 7 + candidates.source] = 1.0
+        out[:, 7] = np.log1p(self.families.taste(user.affinities, items))
+        out[np.arange(len(items)), 8 + candidates.source] = 1.0
+        unseen = np.flatnonzero(~self._seen[items])
+        out[unseen[:, None], _OF_TOWERS] = 0.0
 
     def _log_rank(self, count: int) -> Float32:
         """log1p of 0, 1, ... count - 1."""
@@ -287,6 +290,16 @@ class RankingFeatures:
 
 
 _USUAL_CANDIDATES: Final = 1024
+#: Cross features that stand on the items' vectors: those of an item that nobody acted on yet are
+#: what its attributes were taught by others, and trusted too much where these are many.
+_OF_TOWERS: Final = [
+    _CROSS_FEATURES.index(name)
+    for name in (
+        "retrieval_score",
+        "retrieval_rank",
+        *("similarity_recent_max", "similarity_recent_mean", "similarity_ledger"),
+    )
+]
 _LEAST_PRICE: Final = 0.01  # of what is compared by its logarithm
 _H: Final = len(f.LEDGER_HALF_LIVES_DAYS)
 _BOUGHT: Final = slice(0, 2)

@@ -121,7 +121,8 @@ class Bundle:
 
     def pool(self, indices: Int32 | None = None) -> Pool:
         """Lay out the items that a venue may show; None means the whole catalogue."""
-        return Pool.build(self.items, self.vectors, self.neighbours, self.scale, indices)
+        families = self.features.families
+        return Pool.build(self.items, self.vectors, self.neighbours, families, self.scale, indices)
 
     def user_state(self, user_id: str, row: Mapping[str, object] | None) -> UserState:
         """Read a user from Feast's online row; None stands for a user of whom nothing is known."""

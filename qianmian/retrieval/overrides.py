@@ -25,6 +25,8 @@ class SourceOverrides(ConfigModel):
     """Items that many act on now."""
     new: Quota | None = None
     """Items that appeared last."""
+    unseen: Quota | None = None
+    """Items that nobody acted on yet, by what the shopper likes of their attributes."""
 
     def apply(self, quotas: SourceQuotas) -> SourceQuotas:
         """Return the quotas with these changes."""

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
+from qianmian.features.families import Families
 from qianmian.features.item_table import Float32, Int32, ItemTable
 from qianmian.features.user_state import UserState
 from qianmian.retrieval.neighbours import Neighbours, popularity_prior
@@ -30,10 +31,11 @@ REPEAT: Final = "repeat"
 NEIGHBOURS: Final = "neighbours"
 TRENDING: Final = "trending"
 NEW: Final = "new"
+UNSEEN: Final = "unseen"
 FALLBACK: Final = "fallback"
 
 #: All sources, in the order in which they claim an item that several propose.
-SOURCES: Final = (REPEAT, NEIGHBOURS, TWO_TOWER, TRENDING, NEW, FALLBACK)
+SOURCES: Final = (REPEAT, NEIGHBOURS, TWO_TOWER, TRENDING, NEW, UNSEEN, FALLBACK)
 #: A quota cannot be larger.
 LONGEST: Final = 2000
 SOURCE_CODE: Final = {name: code for code, name in enumerate(SOURCES)}
@@ -49,6 +51,7 @@ class SourceQuotas(BaseModel):
     two_tower: int = Field(default=60, ge=0, le=LONGEST)
     trending: int = Field(default=50, ge=0, le=LONGEST)
     new: int = Field(default=10, ge=0, le=LONGEST)
+    unseen: int = Field(default=10, ge=0, le=LONGEST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +78,19 @@ class Pool:
     """The items a venue may show, laid out for one matrix product and one sum over neighbours.
 
     `items` is int32 [P], ascending; `vectors` float32 [P, D] contiguous; `trending` and `new` are
-    int32 item indices in the order of those sources; `member` is a bool mask over the catalogue;
-    `prior` is float32 [P], the popularity that the neighbour source adds.
+    int32 item indices in the order of those sources, `unseen` those without any event, ascending;
+    `member` is a bool mask over the catalogue; `prior` is float32 [P], the popularity that the
+    neighbour source adds.
     """
 
     items: Int32
     vectors: Float32
     trending: Int32
     new: Int32
+    unseen: Int32
     member: npt.NDArray[np.bool_] = field(repr=False)
     neighbours: Neighbours = field(repr=False)
+    families: Families = field(repr=False)
     scale: ScoreScale = field(repr=False)
     prior: Float32 = field(repr=False)
 
@@ -94,6 +100,7 @@ class Pool:
         table: ItemTable,
         vectors: Float32,
         neighbours: Neighbours,
+        families: Families,
         scale: ScoreScale,
         indices: Int32 | None = None,
     ) -> Pool:
@@ -108,8 +115,10 @@ class Pool:
             vectors=vectors if whole else np.ascontiguousarray(vectors[items]),
             trending=_descending(items, table.popularity[items]),
             new=_descending(items, table.first_seen_at[items]),
+            unseen=items[table.first_seen_at[items] <= 0],
             member=member,
             neighbours=neighbours,
+            families=families,
             scale=scale,
             prior=popularity_prior(table)[items],
         )
@@ -124,6 +133,7 @@ class Pool:
             self,
             trending=_descending(self.items, table.popularity[self.items]),
             new=_descending(self.items, table.first_seen_at[self.items]),
+            unseen=self.items[table.first_seen_at[self.items] <= 0],
             prior=popularity_prior(table)[self.items],
         )
 
@@ -173,10 +183,10 @@ def propose_scored(
 ) -> Candidates:
     """As `propose`, where the items' retrieval scores [P] are there: of many users at once."""
     spoken = pool.neighbours.scores(user.ledger)[pool.items]
-    trending, new = pool.trending, pool.new
+    trending, new, unseen = pool.trending, pool.new, pool.unseen
     closed = None
     if allowed is not None:
-        trending, new = trending[allowed[trending]], new[allowed[new]]
+        trending, new, unseen = (some[allowed[some]] for some in (trending, new, unseen))
         closed = np.flatnonzero(~allowed[pool.items])
     member = pool.member if allowed is None else allowed
     proposals = (
@@ -185,6 +195,7 @@ def propose_scored(
         (TWO_TOWER, _nearest(scores, pool, quotas.two_tower, closed)),
         (TRENDING, trending[: quotas.trending]),
         (NEW, new[: quotas.new]),
+        (UNSEEN, _unseen(user, scores, unseen, pool, quotas.unseen)),
     )
     items, source = merge(proposals)
     places = np.searchsorted(pool.items, items)
@@ -233,6 +244,15 @@ def _neighbours(
     scores[np.searchsorted(pool.items, owned)] = -np.inf
     best = top_k(scores, min(quota, len(scores) - len(owned)))
     return pool.items[best[scores[best] > 0]]
+
+
+def _unseen(user: UserState, scores: Float32, unseen: Int32, pool: Pool, quota: int) -> Int32:
+    """Items that nobody acted on yet, by the user's taste; where it says nothing, by score."""
+    if not quota or not len(unseen):
+        return unseen[:0]
+    taste = pool.families.taste(pool.families.affinities(user), unseen)
+    order = np.lexsort((-scores[np.searchsorted(pool.items, unseen)], -taste))
+    return unseen[order[:quota]]
 
 
 _HALF_LIFE = 2  # 84 days, the strongest single half-life on retail data

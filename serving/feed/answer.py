@@ -26,6 +26,7 @@ from qianmian.retrieval.sources import (
     SOURCES,
     TRENDING,
     TWO_TOWER,
+    UNSEEN,
 )
 from qianmian.venues import Phase, Venue
 from serving.feed.eligibility import Eligible
@@ -46,6 +47,7 @@ REASONS: Final = {
     TWO_TOWER: "fits_your_taste",
     TRENDING: "many_choose_it_now",
     NEW: "just_arrived",
+    UNSEEN: "nobody_has_it_yet",
     FALLBACK: "popular_in_this_venue",
     PINNED: "chosen_by_this_venue",
     SPONSORED: "paid_for",

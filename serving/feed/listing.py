@@ -27,7 +27,7 @@ from serving.feed.shelf import Shelf
 _NOTHING: Final = dict.fromkeys(SourceQuotas.model_fields, 0)
 #: Sources of the kinds that live from one source alone.
 _OF_KIND: Final = {
-    BlockKind.NEW_ARRIVALS: SourceQuotas(**{**_NOTHING, "new": 300}),
+    BlockKind.NEW_ARRIVALS: SourceQuotas(**{**_NOTHING, "new": 200, "unseen": 100}),
     BlockKind.BUY_AGAIN: SourceQuotas(**{**_NOTHING, "repeat": LONGEST}),
     BlockKind.BEST_SELLERS: SourceQuotas(**_NOTHING),
 }

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from qianmian.contracts import features as f
-from qianmian.features.user_state import UserState
+from qianmian.features.families import Families
+from qianmian.features.user_state import Affinity, UserState
 from qianmian.retrieval.neighbours import Neighbours
 from qianmian.retrieval.scale import ScoreScale
-from qianmian.retrieval.sources import NEIGHBOURS, SOURCE_CODE, Pool, SourceQuotas, propose
+from qianmian.retrieval.sources import (
+    NEIGHBOURS,
+    SOURCE_CODE,
+    UNSEEN,
+    Pool,
+    SourceQuotas,
+    propose,
+)
 from tests.serving.tiny import ITEMS, item_table
 
 TABLE = item_table()
-ONLY_NEIGHBOURS = SourceQuotas(repeat=0, neighbours=5, two_tower=0, trending=0, new=0)
+ONLY_NEIGHBOURS = SourceQuotas(repeat=0, neighbours=5, two_tower=0, trending=0, new=0, unseen=0)
 
 
 def owner_of(item: int) -> UserState:
@@ -47,7 +57,7 @@ def pool(indices: list[int] | None = None) -> Pool:
     chosen = None if indices is None else np.array(indices, dtype=np.int32)
     vectors = np.zeros((ITEMS, 4), dtype=np.float32)
     scale = ScoreScale.of(vectors, np.ones(ITEMS, dtype=np.bool_))
-    return Pool.build(TABLE, vectors, chain(), scale, chosen)
+    return Pool.build(TABLE, vectors, chain(), Families.of(TABLE, ()), scale, chosen)
 
 
 def test_neighbours_propose_what_goes_with_what_the_user_has_but_not_that_itself() -> None:
@@ -64,7 +74,48 @@ def test_neighbours_outside_the_pool_are_not_proposed() -> None:
 
 
 def test_own_items_keep_their_neighbour_score_when_another_source_proposes_them() -> None:
-    quotas = SourceQuotas(repeat=5, neighbours=0, two_tower=0, trending=0, new=0)
+    quotas = SourceQuotas(repeat=5, neighbours=0, two_tower=0, trending=0, new=0, unseen=0)
     found = propose(owner_of(3), np.zeros(4, np.float32), pool(), quotas)
     assert found.items.tolist() == [3]
     assert found.neighbour.tolist() == [90.0]
+
+
+def test_unseen_items_are_proposed_by_the_taste_for_their_families_then_by_score() -> None:
+    """Nobody acted on 4, 5, 6 and 9; who has 3 has the category of 6 and 9, and the brand of 7."""
+    unseen = np.array([4, 5, 6, 9], dtype=np.int32)
+    table = TABLE.unseen(unseen)
+    vectors = np.zeros((ITEMS, 4), dtype=np.float32)
+    vectors[[5, 9], 0] = 1.0
+    scale = ScoreScale.of(vectors, table.first_seen_at > 0)
+    families = Families.of(table, ("category", "brand"))
+    laid = Pool.build(table, vectors, chain(), families, scale)
+    quotas = SourceQuotas(repeat=0, neighbours=0, two_tower=0, trending=0, new=0, unseen=3)
+    owner = owner_of(3)
+    liked = replace(
+        owner,
+        affinity={
+            "category": Affinity(
+                codes=table.attributes["category"].codes[[3]],
+                weights=np.ones(1, np.float32),
+                last_at=np.full(1, 1_000.0),
+            )
+        },
+    )
+    vector = np.array([1.0, 0.0, 0.0, 0.0], dtype=np.float32)
+    found = propose(liked, vector, laid, quotas)
+    assert found.items.tolist() == [9, 6, 5]
+    assert (found.source == SOURCE_CODE[UNSEEN]).all()
+    allowed = np.ones(ITEMS, dtype=np.bool_)
+    allowed[9] = False
+    assert propose(liked, vector, laid, quotas, allowed).items.tolist() == [6, 5, 4]
+
+
+def test_an_item_is_unseen_until_its_first_event() -> None:
+    table = TABLE.unseen(np.array([4, 5], dtype=np.int32))
+    vectors = np.zeros((ITEMS, 4), dtype=np.float32)
+    scale = ScoreScale.of(vectors, table.first_seen_at > 0)
+    laid = Pool.build(table, vectors, chain(), Families.of(table, ()), scale)
+    assert laid.unseen.tolist() == [4, 5]
+    row, when = np.array([4], dtype=np.int32), np.array([2_000.0])
+    table.update_statistics(row, table.statistics[row], when, when)
+    assert laid.reordered(table).unseen.tolist() == [5]

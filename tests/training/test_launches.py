@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from qianmian.contracts import features as f
+from qianmian.features.families import Families
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"
@@ -59,6 +60,26 @@ def test_nothing_is_known_of_a_launched_item_but_its_attributes(met):
 def test_nobody_has_a_launched_item(met):
     run, _, examples = met
     assert not columns(run, examples, "is_repeat", "bought_count", "source_repeat").any()
+
+
+def test_preferences_do_not_remember_what_was_launched(met):
+    """A user who acted on launched items of a category alone has no preference for it."""
+    run, states, examples = met
+    families = Families.of(run.history.catalogue, run.encoder.affinity_columns)
+    launched = np.unique(examples.items) - 1
+    others = np.ones(len(run.history.catalogue), dtype=np.bool_)
+    others[launched] = False
+    found = columns(run, examples, "category_affinity_weight")[:, 0]
+    changed = 0
+    for group, state in enumerate(states):
+        rows = slice(examples.starts[group], examples.starts[group + 1])
+        codes = families.codes["category"][examples.items[rows] - 1]
+        left = families.recounted(state.of_items(others)).affinity["category"]
+        weights = dict(zip(left.codes.tolist(), left.weights.tolist(), strict=True))
+        wanted = np.log1p([weights.get(code, 0.0) for code in codes.tolist()])
+        np.testing.assert_allclose(found[rows], wanted, rtol=1e-5)
+        changed += len(left.codes) < len(state.affinity["category"].codes)
+    assert changed
 
 
 def test_every_user_is_labelled_with_what_followed_of_the_launched_items(met):
