@@ -126,10 +126,8 @@ def _unknown(history: History, bundle: Bundle, pool: Int32) -> dict[str, System]
         "random": lambda _: Ranking(pool, chance.random(len(pool))),
         "attribute_popularity": lambda _: Ranking(pool, np.asarray(prior)),
         "attribute_affinity": attribute_affinity,
-        "taste": lambda s: Ranking(pool, families.taste(families.affinities(s.state), pool)),
-        **models(
-            history, bundle, pool, SourceQuotas(two_tower=500, unseen=500)
-        ),  # of these items alone
+        "taste": lambda s: Ranking(pool, families.taste(s.state.ledger, pool)),
+        **models(history, bundle, pool, SourceQuotas.only(unseen=1000)),  # of these items alone
     }
 
 

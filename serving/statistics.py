@@ -2,7 +2,8 @@
 
 The stream computes the statistics of items with new events; the listener brings them here. They go
 into the resident item tables in place, so ranking sees them at the next request; what is made of
-them (prices, conditions, the orders trending, new and plain popularity) follows every few seconds.
+them (prices, conditions, the orders trending, new and plain popularity, which items are unseen)
+follows every few seconds.
 A release that is loaded later takes over all that is newer than its own.
 """
 

@@ -2,8 +2,9 @@
 
 A sale brings items that no event tells of, while what retrieval proposes of the past are items that
 were acted on. So for some users of a moment a few items lose their past: statistics, id row,
-neighbours, their place in what the user had. What is left are their attributes, the user's taste
-for these, and what followed (whole items held out, as cold start is measured).
+neighbours, their place in what the user had and likes. What is left are their attributes, the
+user's taste for these by other items, and what followed (whole items held out, as cold start is
+measured). Only the source `unseen` proposes them.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from qianmian.features.ranking_features import RankingFeatures
 from qianmian.features.user_state import UserState
 from qianmian.retrieval.neighbours import Neighbours
 from qianmian.retrieval.scale import ScoreScale
-from qianmian.retrieval.sources import Pool
+from qianmian.retrieval.sources import Pool, SourceQuotas
 from training.draw import draw
 from training.proposals import Examples, examples_at
 from training.run import Run, codes_at
@@ -48,12 +49,13 @@ def launches(
         labels: what followed, as `labels_after` gives it.
     """
     profile = run.profile.ranker
-    seen = np.flatnonzero(items.first_seen_at > 0)
+    seen = np.flatnonzero(items.acted_on)
     drawn = partial(draw, seed=run.profile.seed, moment=moment)
     chosen = drawn(len(seen), profile.launched_items, what="launched items")
     visitors = drawn(len(users), profile.launch_users, what="visitors of launches")
-    if not (chosen and visitors and items.attributes and profile.quotas.two_tower):
+    if not (chosen and visitors and items.attributes and profile.quotas.unseen):
         return None
+    taken = SourceQuotas.only(unseen=profile.quotas.unseen)
     launched = seen[chosen].astype(np.int32)
     others = np.ones(len(items), dtype=np.bool_)
     others[launched] = False
@@ -63,7 +65,7 @@ def launches(
     met[launched] = run.trainer.item_vectors(dense, codes)[launched]
     features = RankingFeatures(blank, met, run.encoder.affinity_columns, moment)
     families = features.families
-    before = [families.recounted(states[row].of_items(others)) for row in visitors]
+    before = [families.without(states[row], others) for row in visitors]
     inputs = run.encoder.encode(((state, moment) for state in before), len(before))
     user_vectors = run.trainer.user_vectors(inputs, len(before), codes)
     examples = examples_at(
@@ -74,12 +76,12 @@ def launches(
             met,
             Neighbours.none(len(items)),
             families,
-            ScoreScale.of(vectors, items.first_seen_at > 0),
+            ScoreScale.of(vectors, items.acted_on),
             launched,
         ),
         features=features,
         labels=labels,
-        profile=profile,
+        profile=profile.model_copy(update={"quotas": taken}),
         rng=run.rng,
     )
     return replace(examples, launched=np.ones(len(examples.launched), dtype=np.bool_))

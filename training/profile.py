@@ -109,7 +109,7 @@ class RankerProfile(ConfigModel):
     horizon_days: float = Field(default=28.0, gt=0, description="an action within it is a hit")
     quotas: SourceQuotas = Field(
         default=SourceQuotas(
-            repeat=160, neighbours=120, two_tower=150, trending=80, new=20, unseen=100
+            repeat=160, neighbours=120, two_tower=150, trending=80, new=20, unseen=250
         ),
         description="proposed for training; wider than in serving, to draw negatives from",
     )

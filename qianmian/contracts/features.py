@@ -112,6 +112,8 @@ def ledger_decayed(half_life_days: int) -> str:
 # first, at most AFFINITY_LENGTH.
 AFFINITY_LENGTH: Final = 96
 AFFINITY_HALF_LIFE_DAYS: Final = 84
+#: Kinds of families of items (`qianmian.features.families`) beside those of each affinity column.
+JOINED_FAMILIES: Final = ("akin", "alike")
 
 
 def affinity_values(column: str) -> str:

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 
 from qianmian.config import ConfigModel
 from qianmian.config.time_zone import TimeZone
+from qianmian.contracts import features as f
 from qianmian.contracts.events import EventType
 from qianmian.contracts.names import DATASET_NAME_PATTERN, DATASET_NAME_RULE
 
@@ -58,10 +59,23 @@ class TagColumns(ConfigModel):
         return (*self.categorical, *self.numeric, *self.multi)
 
 
+def _no_kind_of_families(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Ranking features are named after affinity columns and after kinds of families."""
+    for name in names:
+        if name in f.JOINED_FAMILIES:
+            raise ValueError(
+                f"expected another name than {name}: features of families are called so"
+            )
+    return names
+
+
+AffinityNames = Annotated[tuple[str, ...], AfterValidator(_no_kind_of_families)]
+
+
 class ItemColumns(TagColumns):
     """Columns of items, and those by whose values a user's preferences are kept."""
 
-    affinity: tuple[str, ...] = ()
+    affinity: AffinityNames = ()
     """Categorical columns for which each user's preferred values are tracked."""
 
 
@@ -110,7 +124,7 @@ class DatasetSpec(ConfigModel):
 class DeclaredItemColumns(TagColumns):
     """Columns of items as declared; affinity columns are chosen where none are named."""
 
-    affinity: tuple[str, ...] | None = None
+    affinity: AffinityNames | None = None
     """Categorical columns for which each user's preferred values are tracked."""
 
 

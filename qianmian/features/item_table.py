@@ -144,6 +144,11 @@ class ItemTable:
         """Distinct users with a target action in the middle window, float32 [n]."""
         return self.statistic(f.target_users(f.WINDOWS_DAYS[1]))
 
+    @property
+    def acted_on(self) -> npt.NDArray[np.bool_]:
+        """Whether anybody did the target action on each item yet, bool [n]."""
+        return self.statistic(f.TARGET_COUNT_TOTAL) > 0
+
     def save(self, path: Path) -> None:
         """Write the table as Parquet, one row an item in index order."""
         frame = pd.DataFrame({c.ITEM_ID: self.item_ids, c.TITLE: self.titles})

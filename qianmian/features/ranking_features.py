@@ -69,7 +69,7 @@ _CROSS_FEATURES: Final = (
 )
 
 
-_AFFINITY_KINDS: Final = (
+_OF_AFFINITY: Final = (
     "weight",
     "share",
     "days_since",
@@ -80,7 +80,7 @@ _AFFINITY_KINDS: Final = (
 
 def affinity_features(kind: str) -> tuple[str, ...]:
     """Names of the features of one kind of families (`qianmian.features.families`)."""
-    return tuple(f"{kind}_affinity_{name}" for name in _AFFINITY_KINDS)
+    return tuple(f"{kind}_affinity_{name}" for name in _OF_AFFINITY)
 
 
 def feature_names(affinity_columns: tuple[str, ...]) -> tuple[str, ...]:
@@ -92,7 +92,7 @@ def feature_names(affinity_columns: tuple[str, ...]) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Preference:
-    """A user's preference for the values of one attribute, laid out to look codes up."""
+    """A user's preference for the families of one kind, laid out to look codes up."""
 
     codes: Int32  # [K], ascending
     weight: Float32  # [K] log1p of the decayed count
@@ -121,7 +121,7 @@ class Preference:
         """
         place = np.minimum(np.searchsorted(self.codes, codes), len(self.codes) - 1)
         known = (self.codes[place] == codes) & (codes > 0)
-        table = np.empty((len(self.codes), len(_AFFINITY_KINDS)), dtype=np.float32)
+        table = np.empty((len(self.codes), len(_OF_AFFINITY)), dtype=np.float32)
         table[:, 0], table[:, 1] = self.weight, self.share
         table[:, 2], table[:, 3] = log_days(now - self.last_at), 1.0
         table[:, 4] = 1.0 / (self.total + _SMOOTHING)
@@ -143,7 +143,6 @@ class _PreparedUser:
     shares: Float32  # [M, H] square roots of the shares of the decayed counts
     in_last: Float32  # [M, V + 1] shares of the last visits, log1p of visits ago
     directions: Float32  # [D, L + 2] unit vectors of the recent items, their mean, the taste
-    affinities: dict[str, Affinity]
     preferences: dict[str, Preference]
 
 
@@ -169,7 +168,7 @@ class RankingFeatures:
         self._priced = (price > 0).astype(np.float32)
         self._log_ranks = np.log1p(np.arange(_USUAL_CANDIDATES)).astype(np.float32)
         self.families = Families.of(items, affinity_columns)
-        self._seen = items.first_seen_at > 0
+        self._acted_on = items.acted_on
         self._start = np.cumsum(
             [0]
             + [
@@ -184,7 +183,7 @@ class RankingFeatures:
         price = self._items.statistic(f.PAID_PRICE)[rows]
         self._log_price[rows] = np.log(np.maximum(price, _LEAST_PRICE))
         self._priced[rows] = price > 0
-        self._seen[rows] = self._items.first_seen_at[rows] > 0
+        self._acted_on[rows] = self._items.acted_on[rows]
 
     def compute(self, user: UserState, candidates: Candidates, now: float) -> Float32:
         """Features of a user's candidates at `now` (epoch seconds), float32 [N, F]."""
@@ -197,7 +196,6 @@ class RankingFeatures:
         mean = recent.sum(axis=0) / max(len(recent), 1)
         taste = ledger.decayed[:, _TASTE_HALF_LIFE] @ self._unit[ledger.items]
         taste /= max(float(np.linalg.norm(taste)), 1e-9)
-        affinities = self.families.affinities(user)
         total = np.maximum(ledger.decayed.sum(axis=0, keepdims=True), 1e-9)
         return _PreparedUser(
             state=user,
@@ -208,8 +206,9 @@ class RankingFeatures:
             shares=np.sqrt(ledger.decayed / total),
             in_last=_in_last(ledger.visits),
             directions=np.ascontiguousarray(np.vstack([recent, mean, taste]).T),
-            affinities=affinities,
-            preferences={kind: Preference.of(held) for kind, held in affinities.items()},
+            preferences={
+                kind: Preference.of(held) for kind, held in self.families.affinities(user).items()
+            },
         )
 
     def _rows(self, user: _PreparedUser, candidates: Candidates, now: float) -> Float32:
@@ -221,7 +220,7 @@ class RankingFeatures:
         out[:, b:c] = self._item_rows[items]
         self._ledger(out[:, c:d], user, items, now)
         self._cross(out[:, d:e], user, candidates)
-        width = len(_AFFINITY_KINDS)
+        width = len(_OF_AFFINITY)
         own = np.expm1(out[:, c + _OWN])
         for i, (kind, codes) in enumerate(self.families.codes.items()):
             preference = user.preferences.get(kind)
@@ -276,10 +275,11 @@ class RankingFeatures:
         mean = float(user.state.activity[_MEAN_PRICE])
         if mean > 0:
             out[:, 6] = (self._log_price[items] - math.log(mean)) * self._priced[items]
-        out[:, 7] = np.log1p(self.families.taste(user.affinities, items))
+        out[:, 7] = np.log1p(self.families.taste(user.state.ledger, items))
         out[np.arange(len(items)), 8 + candidates.source] = 1.0
-        unseen = np.flatnonzero(~self._seen[items])
+        unseen = np.flatnonzero(~self._acted_on[items])
         out[unseen[:, None], _OF_TOWERS] = 0.0
+        out[unseen, 1] = np.log1p(len(items))  # behind all that have a rank
 
     def _log_rank(self, count: int) -> Float32:
         """log1p of 0, 1, ... count - 1."""
@@ -293,12 +293,9 @@ _USUAL_CANDIDATES: Final = 1024
 #: Cross features that stand on the items' vectors: those of an item that nobody acted on yet are
 #: what its attributes were taught by others, and trusted too much where these are many.
 _OF_TOWERS: Final = [
-    _CROSS_FEATURES.index(name)
-    for name in (
-        "retrieval_score",
-        "retrieval_rank",
-        *("similarity_recent_max", "similarity_recent_mean", "similarity_ledger"),
-    )
+    number
+    for number, name in enumerate(_CROSS_FEATURES)
+    if name.startswith(("retrieval_", "similarity_"))
 ]
 _LEAST_PRICE: Final = 0.01  # of what is compared by its logarithm
 _H: Final = len(f.LEDGER_HALF_LIVES_DAYS)

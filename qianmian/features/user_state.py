@@ -26,7 +26,7 @@ Row = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Affinity:
-    """Preference for the values of one attribute, strongest first."""
+    """Preference for the values of one attribute, as features tell it strongest first."""
 
     codes: Int32  # [K] attribute codes, unknown values left out
     weights: Float32  # [K] decayed counts

@@ -110,7 +110,7 @@ class Bundle:
             items=items,
             vectors=vectors,
             neighbours=Neighbours.load(folder / NEIGHBOURS_FILE),
-            scale=ScoreScale.of(vectors, items.first_seen_at > 0),
+            scale=ScoreScale.of(vectors, items.acted_on),
             encoder=encoder,
             features=RankingFeatures(items, vectors, encoder.affinity_columns, as_of),
             user_tower=_session(folder / USER_TOWER_FILE, provider, threads),

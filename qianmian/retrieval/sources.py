@@ -35,7 +35,7 @@ UNSEEN: Final = "unseen"
 FALLBACK: Final = "fallback"
 
 #: All sources, in the order in which they claim an item that several propose.
-SOURCES: Final = (REPEAT, NEIGHBOURS, TWO_TOWER, TRENDING, NEW, UNSEEN, FALLBACK)
+SOURCES: Final = (REPEAT, NEIGHBOURS, UNSEEN, TWO_TOWER, TRENDING, NEW, FALLBACK)
 #: A quota cannot be larger.
 LONGEST: Final = 2000
 SOURCE_CODE: Final = {name: code for code, name in enumerate(SOURCES)}
@@ -52,6 +52,11 @@ class SourceQuotas(BaseModel):
     trending: int = Field(default=50, ge=0, le=LONGEST)
     new: int = Field(default=10, ge=0, le=LONGEST)
     unseen: int = Field(default=10, ge=0, le=LONGEST)
+
+    @classmethod
+    def only(cls, **quotas: int) -> SourceQuotas:
+        """These sources and no other."""
+        return cls(**dict.fromkeys(cls.model_fields, 0) | quotas)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +83,16 @@ class Pool:
     """The items a venue may show, laid out for one matrix product and one sum over neighbours.
 
     `items` is int32 [P], ascending; `vectors` float32 [P, D] contiguous; `trending` and `new` are
-    int32 item indices in the order of those sources, `unseen` those without any event, ascending;
-    `member` is a bool mask over the catalogue; `prior` is float32 [P], the popularity that the
-    neighbour source adds.
+    int32 item indices in the order of those sources; `unseen` the places in `items` of those that
+    nobody did the target action on yet; `member` is a bool mask over the catalogue; `prior` is
+    float32 [P], the popularity that the neighbour source adds.
     """
 
     items: Int32
     vectors: Float32
     trending: Int32
     new: Int32
-    unseen: Int32
+    unseen: Places
     member: npt.NDArray[np.bool_] = field(repr=False)
     neighbours: Neighbours = field(repr=False)
     families: Families = field(repr=False)
@@ -115,7 +120,7 @@ class Pool:
             vectors=vectors if whole else np.ascontiguousarray(vectors[items]),
             trending=_descending(items, table.popularity[items]),
             new=_descending(items, table.first_seen_at[items]),
-            unseen=items[table.first_seen_at[items] <= 0],
+            unseen=np.flatnonzero(~table.acted_on[items]),
             member=member,
             neighbours=neighbours,
             families=families,
@@ -133,7 +138,7 @@ class Pool:
             self,
             trending=_descending(self.items, table.popularity[self.items]),
             new=_descending(self.items, table.first_seen_at[self.items]),
-            unseen=self.items[table.first_seen_at[self.items] <= 0],
+            unseen=np.flatnonzero(~table.acted_on[self.items]),
             prior=popularity_prior(table)[self.items],
         )
 
@@ -186,16 +191,17 @@ def propose_scored(
     trending, new, unseen = pool.trending, pool.new, pool.unseen
     closed = None
     if allowed is not None:
-        trending, new, unseen = (some[allowed[some]] for some in (trending, new, unseen))
+        trending, new = trending[allowed[trending]], new[allowed[new]]
+        unseen = unseen[allowed[pool.items[unseen]]]
         closed = np.flatnonzero(~allowed[pool.items])
     member = pool.member if allowed is None else allowed
     proposals = (
         (REPEAT, _repeat(user, member)[: quotas.repeat]),
         (NEIGHBOURS, _neighbours(user, spoken, pool, quotas.neighbours, closed)),
+        (UNSEEN, _unseen(user, scores, unseen, pool, quotas.unseen)),
         (TWO_TOWER, _nearest(scores, pool, quotas.two_tower, closed)),
         (TRENDING, trending[: quotas.trending]),
         (NEW, new[: quotas.new]),
-        (UNSEEN, _unseen(user, scores, unseen, pool, quotas.unseen)),
     )
     items, source = merge(proposals)
     places = np.searchsorted(pool.items, items)
@@ -246,13 +252,16 @@ def _neighbours(
     return pool.items[best[scores[best] > 0]]
 
 
-def _unseen(user: UserState, scores: Float32, unseen: Int32, pool: Pool, quota: int) -> Int32:
-    """Items that nobody acted on yet, by the user's taste; where it says nothing, by score."""
-    if not quota or not len(unseen):
-        return unseen[:0]
-    taste = pool.families.taste(pool.families.affinities(user), unseen)
-    order = np.lexsort((-scores[np.searchsorted(pool.items, unseen)], -taste))
-    return unseen[order[:quota]]
+def _unseen(user: UserState, scores: Float32, places: Places, pool: Pool, quota: int) -> Int32:
+    """Items at these places by the user's taste; where it says nothing, by their score."""
+    if not quota or not len(places):
+        return pool.items[:0]
+    items = pool.items[places]
+    taste = pool.families.taste(user.ledger, items)
+    return items[top_k(taste + _TIE * scores[places], min(quota, len(items)))]
+
+
+_TIE: Final = np.float32(1e-4)  # of a score in standard deviations against taste
 
 
 _HALF_LIFE = 2  # 84 days, the strongest single half-life on retail data

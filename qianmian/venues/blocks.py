@@ -22,7 +22,7 @@ class BlockKind(StrEnum):
     BEST_SELLERS = "best_sellers"
     """The venue's most popular items, in that order, for everybody alike (榜单)."""
     NEW_ARRIVALS = "new_arrivals"
-    """What appeared last, ranked for the shopper (新品)."""
+    """What appeared last or nobody acted on yet, ranked for the shopper (新品)."""
     COUPONS = "coupons"
     """Items with a coupon of the venue, ranked for the shopper (领券)."""
     BUY_AGAIN = "buy_again"

@@ -178,7 +178,8 @@ def _fresh(items: Int32, exploration: Exploration, now: float, release: Resident
     table = release.bundle.items
     fresh = np.zeros(len(items), dtype=np.bool_)
     if exploration.new_within_days is not None:
-        fresh |= table.first_seen_at[items] > now - exploration.new_within_days * SECONDS_PER_DAY
+        first = table.first_seen_at[items]
+        fresh |= (first <= 0) | (first > now - exploration.new_within_days * SECONDS_PER_DAY)
     if exploration.impressions_below is not None:
         fresh |= table.statistic(f.IMPRESSION_COUNT)[items] < exploration.impressions_below
     return fresh

@@ -24,12 +24,11 @@ from serving.feed.filters import BLOCK_FILTER
 from serving.feed.scoring import Ranking
 from serving.feed.shelf import Shelf
 
-_NOTHING: Final = dict.fromkeys(SourceQuotas.model_fields, 0)
-#: Sources of the kinds that live from one source alone.
+#: Sources of the kinds that live from some sources alone.
 _OF_KIND: Final = {
-    BlockKind.NEW_ARRIVALS: SourceQuotas(**{**_NOTHING, "new": 200, "unseen": 100}),
-    BlockKind.BUY_AGAIN: SourceQuotas(**{**_NOTHING, "repeat": LONGEST}),
-    BlockKind.BEST_SELLERS: SourceQuotas(**_NOTHING),
+    BlockKind.NEW_ARRIVALS: SourceQuotas.only(new=200, unseen=100),
+    BlockKind.BUY_AGAIN: SourceQuotas.only(repeat=LONGEST),
+    BlockKind.BEST_SELLERS: SourceQuotas.only(),
 }
 #: Kinds that end with their candidates: the rest of the pool is not what they promise.
 _ENDING: Final = frozenset({BlockKind.NEW_ARRIVALS, BlockKind.BUY_AGAIN})

@@ -52,16 +52,30 @@ def owner_of(items: dict[str, float], affinity: dict[str, float]) -> UserState:
     )
 
 
-def test_a_family_shares_every_value_and_an_item_without_one_has_none() -> None:
+def test_a_family_shares_every_value_and_an_item_without_a_preferred_one_has_none() -> None:
     families = Families.of(TABLE, AFFINITY)
     akin, alike = families.codes[AKIN], families.codes[ALIKE]
     assert akin[0] == akin[1] == akin[2] != akin[3]
     assert alike[0] == alike[1] != alike[2]
     assert akin[4] == alike[4] == 0  # its brand is unknown
-    assert families.sizes[AKIN].tolist() == [3, 3, 3, 1, 0, 1]
-    assert families.sizes[ALIKE].tolist() == [2, 2, 1, 1, 0, 1]
-    assert families.sizes["category"].tolist() == [5, 5, 5, 5, 5, 1]
+    sizes = {kind: families.roots[kind][codes] for kind, codes in families.codes.items()}
+    assert sizes[AKIN] == pytest.approx([3**-0.5] * 3 + [1.0, 0.0, 1.0])
+    assert sizes[ALIKE] == pytest.approx([2**-0.5] * 2 + [1.0, 1.0, 0.0, 1.0])
+    assert sizes["category"] == pytest.approx([5**-0.5] * 5 + [1.0])
     assert tuple(families.codes) == family_kinds(AFFINITY)
+
+
+def test_an_unknown_value_that_no_preference_is_kept_for_is_a_value() -> None:
+    families = Families.of(TABLE, ("category",))
+    assert families.codes[ALIKE].all()  # e has a category
+    assert len(set(families.codes[ALIKE].tolist())) == 5
+
+
+def test_a_catalogue_without_attributes_has_no_families() -> None:
+    bare = ItemTable.from_profile(pd.DataFrame({"item_id": ["a", "b"]}), ())
+    families = Families.of(bare, ())
+    assert not any(codes.any() for codes in families.codes.values())
+    assert not families.taste(owner_of({"a": 1.0}, {}).ledger, np.arange(2, dtype=np.int32)).any()
 
 
 def test_affinities_of_families_sum_up_what_the_ledger_holds_of_them() -> None:
@@ -77,24 +91,28 @@ def test_affinities_of_families_sum_up_what_the_ledger_holds_of_them() -> None:
 
 def test_taste_adds_what_was_done_in_each_family_by_the_root_of_its_size() -> None:
     families = Families.of(TABLE, AFFINITY)
-    user = owner_of({"a": 2.0}, {"yoghurt": 2.0})
-    said = families.taste(families.affinities(user), np.arange(6, dtype=np.int32))
-    category, akin, alike = 2 / 5**0.5, 2 / 3**0.5, 2 / 2**0.5
+    said = families.taste(owner_of({"a": 2.0}, {}).ledger, np.arange(6, dtype=np.int32))
+    category, brand, akin, alike = (2 / size**0.5 for size in (5, 4, 3, 2))
+    with_brand = category + brand + akin
     assert said == pytest.approx(
-        [category + akin + alike] * 2 + [category + akin, category, category, 0.0]
+        [with_brand + alike] * 2 + [with_brand, category, category, brand], rel=1e-6
     )
-    assert not families.taste({}, np.arange(6, dtype=np.int32)).any()
+    assert not families.taste(owner_of({}, {}).ledger, np.arange(6, dtype=np.int32)).any()
 
 
-def test_recounted_preferences_are_those_of_the_ledger_strongest_first() -> None:
+def test_preferences_lose_what_the_ledger_loses_on_their_own_scale() -> None:
     families = Families.of(TABLE, AFFINITY)
-    user = owner_of({"a": 1.0, "f": 4.0, "b": 1.5}, {"yoghurt": 9.0, "pan": 1.0})
-    counted = families.recounted(user).affinity
+    user = owner_of({"a": 1.0, "f": 4.0, "b": 3.0}, {"yoghurt": 20.0, "pan": 8.0})
+    others = np.ones(6, dtype=np.bool_)
+    others[1] = False
+    left = families.without(user, others)
     texts = TABLE.attributes["category"].texts
-    assert [texts[code] for code in counted["category"].codes] == ["pan", "yoghurt"]
-    assert counted["category"].weights.tolist() == [4.0, 2.5]
-    assert set(counted) == {"category"}
-    assert not len(families.recounted(owner_of({}, {"pan": 1.0})).affinity["category"].codes)
+    assert [texts[code] for code in left.affinity["category"].codes] == ["pan", "yoghurt"]
+    assert left.affinity["category"].weights.tolist() == [8.0, 5.0]
+    assert left.ledger.items.tolist() == [0, 5]
+    others[0] = False
+    gone = families.without(user, others).affinity["category"]
+    assert [texts[code] for code in gone.codes] == ["pan"]
 
 
 def test_what_the_towers_say_counts_from_the_first_event_on() -> None:
@@ -118,9 +136,11 @@ def test_what_the_towers_say_counts_from_the_first_event_on() -> None:
     user = owner_of({"a": 2.0}, {"yoghurt": 2.0})
     names = feature_names(AFFINITY)
     towers = [names.index(n) for n in ("retrieval_score", "similarity_ledger")]
+    rank = names.index("retrieval_rank")
     before = features.compute(user, candidates, NOW)
     assert before[0, towers].all()
     assert not before[1:, towers].any()
+    assert before[1:, rank] == pytest.approx(np.full(5, np.log1p(6)))
     taste = before[:, names.index("taste")]
     assert (taste[:3] > taste[3:].max()).all()
     rows = np.array([1], dtype=np.int32)

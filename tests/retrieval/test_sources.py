@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from qianmian.contracts import features as f
 from qianmian.features.families import Families
-from qianmian.features.user_state import Affinity, UserState
+from qianmian.features.user_state import UserState
 from qianmian.retrieval.neighbours import Neighbours
 from qianmian.retrieval.scale import ScoreScale
 from qianmian.retrieval.sources import (
@@ -90,32 +88,23 @@ def test_unseen_items_are_proposed_by_the_taste_for_their_families_then_by_score
     families = Families.of(table, ("category", "brand"))
     laid = Pool.build(table, vectors, chain(), families, scale)
     quotas = SourceQuotas(repeat=0, neighbours=0, two_tower=0, trending=0, new=0, unseen=3)
-    owner = owner_of(3)
-    liked = replace(
-        owner,
-        affinity={
-            "category": Affinity(
-                codes=table.attributes["category"].codes[[3]],
-                weights=np.ones(1, np.float32),
-                last_at=np.full(1, 1_000.0),
-            )
-        },
-    )
     vector = np.array([1.0, 0.0, 0.0, 0.0], dtype=np.float32)
-    found = propose(liked, vector, laid, quotas)
+    found = propose(owner_of(3), vector, laid, quotas)
     assert found.items.tolist() == [9, 6, 5]
     assert (found.source == SOURCE_CODE[UNSEEN]).all()
     allowed = np.ones(ITEMS, dtype=np.bool_)
     allowed[9] = False
-    assert propose(liked, vector, laid, quotas, allowed).items.tolist() == [6, 5, 4]
+    assert propose(owner_of(3), vector, laid, quotas, allowed).items.tolist() == [6, 5, 4]
 
 
-def test_an_item_is_unseen_until_its_first_event() -> None:
+def test_an_item_is_unseen_until_the_first_target_action() -> None:
     table = TABLE.unseen(np.array([4, 5], dtype=np.int32))
     vectors = np.zeros((ITEMS, 4), dtype=np.float32)
     scale = ScoreScale.of(vectors, table.first_seen_at > 0)
     laid = Pool.build(table, vectors, chain(), Families.of(table, ()), scale)
-    assert laid.unseen.tolist() == [4, 5]
+    assert laid.items[laid.unseen].tolist() == [4, 5]
     row, when = np.array([4], dtype=np.int32), np.array([2_000.0])
-    table.update_statistics(row, table.statistics[row], when, when)
-    assert laid.reordered(table).unseen.tolist() == [5]
+    table.update_statistics(row, np.zeros_like(table.statistics[row]), when, when)
+    assert laid.reordered(table).unseen.tolist() == [4, 5]  # it was shown to somebody
+    table.update_statistics(row, np.ones_like(table.statistics[row]), when, when)
+    assert laid.items[laid.reordered(table).unseen].tolist() == [5]

@@ -55,6 +55,7 @@ def item_table() -> ItemTable:
     statistics["item_id"] = profile["item_id"]
     for days in f.WINDOWS_DAYS:
         statistics[f.target_users(days)] = np.arange(ITEMS, dtype=float)
+    statistics[f.TARGET_COUNT_TOTAL] = 1.0
     statistics[f.PAID_PRICE] = np.where(np.arange(ITEMS) == 7, 0.0, 1.0 + np.arange(ITEMS) / 10)
     statistics[f.BASE_PRICE] = 2.0 + np.arange(ITEMS) / 10
     statistics[f.DISCOUNT] = 0.25

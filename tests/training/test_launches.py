@@ -53,7 +53,8 @@ def test_nothing_is_known_of_a_launched_item_but_its_attributes(met):
     run, _, examples = met
     of_items = columns(run, examples, *(f"item_{name}" for name in ITEM_DENSE_FEATURES))
     np.testing.assert_array_equal(of_items, np.tile(unseen_dense(), (len(of_items), 1)))
-    assert not columns(run, examples, "neighbour_score", "source_neighbours").any()
+    assert not columns(run, examples, "neighbour_score", "source_two_tower").any()
+    assert columns(run, examples, "source_unseen").all()
     assert columns(run, examples, "category_affinity_known").any()
 
 
@@ -74,7 +75,7 @@ def test_preferences_do_not_remember_what_was_launched(met):
     for group, state in enumerate(states):
         rows = slice(examples.starts[group], examples.starts[group + 1])
         codes = families.codes["category"][examples.items[rows] - 1]
-        left = families.recounted(state.of_items(others)).affinity["category"]
+        left = families.without(state, others).affinity["category"]
         weights = dict(zip(left.codes.tolist(), left.weights.tolist(), strict=True))
         wanted = np.log1p([weights.get(code, 0.0) for code in codes.tolist()])
         np.testing.assert_allclose(found[rows], wanted, rtol=1e-5)
