@@ -220,6 +220,14 @@ def test_a_declaration_must_fit_the_tables(run, tmp_path, declaration, key, prob
     assert remedy in fault["remedy"]
 
 
+def test_an_affinity_column_is_not_called_like_a_kind_of_families(run, tmp_path):
+    folder = write_tables(tmp_path / "d", small_tables(), "items: {affinity: [alike]}\n")
+    done = run("data", "check", folder)
+    assert done.exit_code == 2
+    assert "items.affinity" in done.output
+    assert "expected another name than alike" in done.output
+
+
 def test_a_folder_without_events(run, tmp_path):
     (tmp_path / "events.csv").write_text("user_id\n")
     told = faults(run, tmp_path)

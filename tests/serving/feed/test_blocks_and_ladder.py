@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from qianmian.contracts.api import RECOMMEND_REQUEST
+from qianmian.features.ranking_features import RankingFeatures
 from qianmian.releases.bundle import Bundle
 from qianmian.venues import Block, Venue
 from qianmian.venues.blocks import BlockKind
@@ -73,6 +74,20 @@ def test_new_arrivals_and_buy_again_end_with_their_candidates(
     assert ids(block_of(feed, world, release.bundle, Block("", 10, BlockKind.BUY_AGAIN), "x")) == []
     new = block_of(feed, world, release.bundle, Block("", 10, BlockKind.NEW_ARRIVALS))
     assert {item["source"] for item in new["blocks"][0]["items"]} == {"new"}
+
+
+def test_new_arrivals_hold_what_nobody_acted_on_yet(
+    feed: Feed, world: World, release: ResidentRelease
+) -> None:
+    launched = np.array([3, 40], dtype=np.int32)
+    table = release.bundle.items.unseen(launched)
+    features = RankingFeatures(table, release.bundle.vectors, (), tiny.END.timestamp())
+    bundle = replace(release.bundle, items=table, features=features)
+    answer = block_of(feed, world, bundle, Block("", 10, BlockKind.NEW_ARRIVALS))
+    source_of = {item["item_id"]: item["source"] for item in answer["blocks"][0]["items"]}
+    assert {i for i, source in source_of.items() if source == "unseen"} == {"i003", "i040"}
+    reasons = {i["reason"] for i in answer["blocks"][0]["items"] if i["source"] == "unseen"}
+    assert reasons == {"nobody_has_it_yet"}
 
 
 def test_coupon_block_holds_what_has_a_coupon(
