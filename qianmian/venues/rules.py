@@ -150,7 +150,7 @@ class Exploration(ConfigModel):
     first_position: Position = 4
     """First slot that may explore."""
     new_within_days: Annotated[float, Field(gt=0, le=3650)] | None = 30.0
-    """Candidates appeared in the shop within this time ..."""
+    """Candidates appeared in the shop within this time, or have no event yet ..."""
     impressions_below: Annotated[int, Field(ge=1)] | None = 50
     """... or have fewer logged impressions in 28 days."""
     max_gap: Annotated[float, Field(ge=0, le=1)] = 0.2

@@ -174,7 +174,7 @@ def _seed(query: Query, plan: BlockPlan) -> int:
 
 
 def _fresh(items: Int32, exploration: Exploration, now: float, release: ResidentRelease) -> Mask:
-    """Return which items are new to the shop or hardly shown yet."""
+    """Return which items are new to the shop, those without an event too, or hardly shown yet."""
     table = release.bundle.items
     fresh = np.zeros(len(items), dtype=np.bool_)
     if exploration.new_within_days is not None:

@@ -16,6 +16,7 @@ from qianmian.venues.blocks import BlockKind
 from qianmian.venues.conditions import Condition
 from qianmian.venues.fallback import FallbackFile
 from qianmian.venues.pool import PoolFile
+from qianmian.venues.rules import BlockRules, Exploration
 from serving.feed.journey import Feed
 from serving.feed.metrics import FeedMetrics
 from serving.feed.resident import Goods, ResidentRelease, World
@@ -76,18 +77,41 @@ def test_new_arrivals_and_buy_again_end_with_their_candidates(
     assert {item["source"] for item in new["blocks"][0]["items"]} == {"new"}
 
 
+def launching(release: ResidentRelease, *numbers: int) -> Bundle:
+    """The release as if nobody had acted on these items."""
+    table = release.bundle.items.unseen(np.array(numbers, dtype=np.int32))
+    features = RankingFeatures(table, release.bundle.vectors, (), tiny.END.timestamp())
+    return replace(release.bundle, items=table, features=features)
+
+
 def test_new_arrivals_hold_what_nobody_acted_on_yet(
     feed: Feed, world: World, release: ResidentRelease
 ) -> None:
-    launched = np.array([3, 40], dtype=np.int32)
-    table = release.bundle.items.unseen(launched)
-    features = RankingFeatures(table, release.bundle.vectors, (), tiny.END.timestamp())
-    bundle = replace(release.bundle, items=table, features=features)
-    answer = block_of(feed, world, bundle, Block("", 10, BlockKind.NEW_ARRIVALS))
-    source_of = {item["item_id"]: item["source"] for item in answer["blocks"][0]["items"]}
-    assert {i for i, source in source_of.items() if source == "unseen"} == {"i003", "i040"}
-    reasons = {i["reason"] for i in answer["blocks"][0]["items"] if i["source"] == "unseen"}
-    assert reasons == {"nobody_has_it_yet"}
+    block = Block("", 10, BlockKind.NEW_ARRIVALS)
+    answer = block_of(feed, world, launching(release, 3, 40), block)
+    unseen = [item for item in answer["blocks"][0]["items"] if item["source"] == "unseen"]
+    assert {item["item_id"] for item in unseen} == {"i003", "i040"}
+    assert {item["reason"] for item in unseen} == {"nobody_has_it_yet"}
+
+
+def test_exploration_of_what_is_new_shows_what_nobody_acted_on_yet(
+    feed: Feed, world: World, release: ResidentRelease
+) -> None:
+    explored = Exploration(share=0.5, new_within_days=0.1, impressions_below=None, max_gap=1.0)
+    block = Block("", 10, rules=BlockRules(exploration=explored))
+
+    def drawn(bundle: Bundle) -> set[str]:
+        made = opened(world, bundle, blocks={"main": block})
+        pages = [ask(feed, made, session_id=f"s{n}")["blocks"][0]["items"] for n in range(30)]
+        return {
+            i["item_id"]
+            for page in pages
+            for i in page
+            if "exploration" in i["explain"]["moved_by"]
+        }
+
+    assert drawn(release.bundle) == set()  # all of it appeared at least a day ago
+    assert drawn(launching(release, 0, 1)) == {"i000", "i001"}
 
 
 def test_coupon_block_holds_what_has_a_coupon(
