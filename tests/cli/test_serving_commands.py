@@ -3,6 +3,7 @@
 import json
 
 import httpx
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -127,11 +128,22 @@ def test_recommend_names_a_user_id_that_cannot_be(tmp_path, user):
     assert "expected 1 to 256 characters" in refused.output
 
 
-@pytest.mark.parametrize("option", ["--json", "--lists"])
+@pytest.mark.parametrize("option", ["--json", "--calibration", "--lists"])
 def test_evaluate_refuses_a_folder_before_it_works(tmp_path, option):
     refused = run(tmp_path, "evaluate", option, str(tmp_path))
     assert refused.exit_code == 2
     assert f"{option}={str(tmp_path)!r}: expected a file" in refused.output
+
+
+def test_evaluate_writes_metrics_calibration_and_lists(small_shop, tmp_path):
+    metrics, calibration, lists = (tmp_path / name for name in ("m.json", "c.json", "l.parquet"))
+    files = ("--json", metrics, "--calibration", calibration, "--lists", lists)
+    done = run(small_shop.root, "evaluate", *map(str, files), dataset="small-shop")
+    assert done.exit_code == 0, done.output
+    assert {row["system"] for row in json.loads(metrics.read_text())} >= {"two_stage", "ease"}
+    assert "calibration is not measured" in done.stderr, "its test period is too short"
+    assert json.loads(calibration.read_text()) == []
+    assert set(pq.read_schema(lists).names) == {"system", "user_id", "item_id", "rank", "score"}
 
 
 @pytest.mark.parametrize("known", [[], [{"id": "anna", "events": 3}]])
