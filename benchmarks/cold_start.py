@@ -46,7 +46,7 @@ from training.evaluate import catalogue_of, evaluate
 from training.history import History
 from training.profile import TrainingProfile, load_profile
 from training.slices import ALL, Ranking
-from training.subjects import Subject, subjects_of
+from training.subjects import Subject, refuse_a_known_future, subjects_of
 from training.systems import System, baselines, models, ranked_items
 
 HELD_OUT: Final = "held_out.json"
@@ -60,6 +60,7 @@ def main() -> None:
     profile = load_profile(options.profile).model_copy(update={"seed": options.seed})
     workspace, held_out = prepared(options.home, profile)
     dataset, repo = Dataset.open(workspace), FeatureRepo.open(workspace)
+    refuse_a_known_future(dataset)
     with trained(dataset, repo, profile, command.say) as (learned, bundle):
         history = learned.run.history
         cold = history.catalogue.indices_of(held_out["items"])

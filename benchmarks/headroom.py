@@ -47,14 +47,13 @@ from training.evaluate import Evaluation, catalogue_of, evaluate
 from training.history import History
 from training.metrics import Interval, Resampled
 from training.profile import TrainingProfile, load_profile
-from training.slices import Ranking
-from training.subjects import Subject, subjects_of
-from training.systems import TWO_STAGE, System, models, ranked_items
+from training.slices import ALL, NEW, REPEAT, Ranking
+from training.subjects import Subject, refuse_a_known_future, subjects_of
+from training.systems import TWO_STAGE, System, models, proposing, ranked_items
 
 AFTER_DAYS: Final = 56
 FOLDS: Final = 5
 OBJECTIVES: Final = ("binary", "lambdarank")
-SLICES: Final = ("all", "repeat", "new")
 K: Final = 20
 
 
@@ -73,6 +72,7 @@ def main() -> None:
 def measured(case: Case, workspace: Workspace, profile: TrainingProfile) -> dict[str, Any]:
     """Train, ask, learn from the judged weeks: NDCG of every system, and over lambdarank's."""
     dataset, repo = Dataset.open(workspace), FeatureRepo.open(workspace)
+    refuse_a_known_future(dataset)
     with trained(dataset, repo, profile, command.say) as (learned, bundle):
         history, quotas = learned.run.history, SourceQuotas()
         pool = pool_of(case, dataset, history.catalogue)
@@ -127,10 +127,9 @@ def _asked(
     quotas: SourceQuotas,
     past: dict[str, System],
 ) -> list[Asked]:
-    pool, cut, found = bundle.pool(ranked), history.cut, []
+    proposed, cut, found = proposing(history, bundle, ranked, quotas), history.cut, []
     for subject in subjects:
-        vector = bundle.user_vector(subject.state, cut)
-        candidates = bundle.propose(subject.state, vector, pool, quotas)
+        candidates = proposed(subject)
         scores = {name: system(subject).scores for name, system in past.items()}
         rows = bundle.describe(subject.state, candidates, cut)
         known = np.column_stack([rows, *scores.values()]).astype(np.float32)
@@ -234,22 +233,29 @@ _TREES: Final = {
 
 
 def _ndcg(evaluation: Evaluation, systems: dict[str, System]) -> dict[str, dict[str, float]]:
+    slices = _slices(evaluation)
     return {
-        name: {label: float(evaluation.ndcg(name, label, K).mean()) for label in SLICES}
+        name: {label: float(evaluation.ndcg(name, label, K).mean()) for label in slices}
         for name in systems
     }
 
 
+def _slices(evaluation: Evaluation) -> list[str]:
+    """Those of interest that there are: where nobody acts on an item again, nothing is repeated."""
+    return [label for label in (ALL, REPEAT, NEW) if label in evaluation.members]
+
+
 def _ratios(evaluation: Evaluation, systems: dict[str, System]) -> dict[str, Any]:
     rng = np.random.default_rng(0)
-    drawn = {label: Resampled.draw(len(evaluation.members[label]), rng) for label in SLICES}
+    slices = _slices(evaluation)
+    drawn = {label: Resampled.draw(len(evaluation.members[label]), rng) for label in slices}
 
     def over(name: str, label: str) -> Interval:
         rival = evaluation.ndcg(peers.LAMBDARANK, label, K)
         return drawn[label].ratio(evaluation.ndcg(name, label, K), rival)
 
     return {
-        name: {label: over(name, label)._asdict() for label in SLICES}
+        name: {label: over(name, label)._asdict() for label in slices}
         for name in systems
         if name != peers.LAMBDARANK
     }

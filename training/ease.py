@@ -9,14 +9,16 @@ users learned from are
     X B = X - (M X) diag(1 / p),    p = (1 - diag(Xᵀ M X)) / λ
 
 and no weight of an item is left out. With the eigenvectors of `XXᵀ` every λ costs next to nothing
-more, so the held-out last weeks may choose it.
+more, so the held-out last weeks may choose it, together with how much popularity adds.
 
-Shapes: `U` users, `n` items of the catalogue, `L` regularizations.
+Shapes: `U` users, `n` items of the catalogue, `L` regularizations, `C` choices.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -26,16 +28,20 @@ import torch
 
 from qianmian.features.item_table import Float32, Int32
 from qianmian.features.user_state import SECONDS_PER_DAY
+from qianmian.retrieval.neighbours import POPULARITY_WEIGHT
 from qianmian.retrieval.sources import top_k
-from training.actions import Actions, act_again, items_by_user
+from training.actions import Actions, act_again, distinct, items_by_user
+from training.baselines import RECENT_DAYS
 from training.metrics import ndcg_at
 from training.neighbours import had_by_users
 
 #: Users whose matrix is decomposed, at most: about a gigabyte is taken meanwhile.
 MOST_USERS: Final = 5_000
-#: Regularizations to choose from, and the one where nothing happened that could choose.
+#: Regularizations to choose from, and what each unit of log1p(users in 28 days) adds to a score.
 REGULARIZATIONS: Final = (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
-DEFAULT: Final = 100.0
+POPULARITY_WEIGHTS: Final = (0.03, POPULARITY_WEIGHT, 0.3, 1.0)
+#: What holds where nothing happened that could choose.
+DEFAULT: Final = (100.0, POPULARITY_WEIGHT)
 #: The last days before the cut choose, by the NDCG@20 of so many users.
 HELD_OUT_DAYS: Final = 28
 ASKED: Final = 300
@@ -47,10 +53,22 @@ _BLOCK = 2048  # items at a time
 
 
 class Tuned(NamedTuple):
-    """EASE at the regularization that ranks all items best, and at the one for what is new."""
+    """EASE as it ranks all items best, and as it ranks best what is new to a user."""
 
-    of_all: Ease
-    of_new: Ease
+    of_all: WithPopularity
+    of_new: WithPopularity
+
+
+@dataclass(frozen=True, slots=True)
+class WithPopularity:
+    """EASE, and what popularity adds before anything is known of a user."""
+
+    ease: Ease
+    prior: Float32  # [n]
+
+    def scores(self, user: int) -> Float32:
+        """Scores of every item, float32 [n]; the prior alone for a stranger (-1)."""
+        return self.ease.scores(user) + self.prior
 
 
 class Ease:
@@ -117,35 +135,48 @@ class Had:
 
 
 def tuned(targets: Actions, *, users: int, items: int, cut: float) -> Tuned:
-    """Learn from the target actions before `cut` (epoch seconds); its last weeks choose λ.
-
-    They choose among all items, without what a system may add for popularity.
-    """
+    """Learn from the target actions before `cut` (epoch seconds); its last weeks choose how."""
     before = cut - HELD_OUT_DAYS * SECONDS_PER_DAY
     chosen = _chosen(targets, users=users, items=items, before=before, cut=cut)
     had = Had(had_by_users(targets, users=users, items=items, moment=cut))
-    return Tuned(*had.learned(chosen))
+    learned = had.learned([regularization for regularization, _ in chosen])
+    popular = _popular(targets, items, cut)
+    pairs = zip(learned, chosen, strict=True)
+    return Tuned(*(WithPopularity(ease, weight * popular) for ease, (_, weight) in pairs))
+
+
+Choice = tuple[float, float]  # regularization, weight of popularity
 
 
 def _chosen(
     targets: Actions, *, users: int, items: int, before: float, cut: float
-) -> tuple[float, float]:
-    """The regularizations that rank what happened in [before, cut) best: all of it, what is new."""
+) -> tuple[Choice, Choice]:
+    """What ranks the actions of [before, cut) best: all of them, and what is new to the user."""
     relevant = items_by_user(targets.between(before, cut))
     asked = np.random.default_rng(0).permutation(sorted(relevant))[:ASKED].tolist()
     if not asked:
         return DEFAULT, DEFAULT
     had = had_by_users(targets, users=users, items=items, moment=before)
-    ndcg_L2 = np.array(
-        [
-            np.sum([_all_new(model.scores(u), relevant[u], _row(had, u)) for u in asked], axis=0)
-            for model in Had(had).learned(REGULARIZATIONS)
-        ]
-    )
+    priors = np.multiply.outer(POPULARITY_WEIGHTS, _popular(targets, items, before))
+    ndcg_C2 = np.zeros((len(REGULARIZATIONS) * len(priors), 2))
+    for i, model in enumerate(Had(had).learned(REGULARIZATIONS)):
+        for user in asked:
+            spoken, owned = model.scores(user), _row(had, user)
+            for j, prior in enumerate(priors):
+                found = _all_new(spoken + prior.astype(np.float32), relevant[user], owned)
+                ndcg_C2[i * len(priors) + j] += found
     if not act_again(targets):
-        ndcg_L2[:, 0] = ndcg_L2[:, 1]  # what a user had is in no list
-    of_all, of_new = np.argmax(ndcg_L2, axis=0)
-    return REGULARIZATIONS[of_all], REGULARIZATIONS[of_new]
+        ndcg_C2[:, 0] = ndcg_C2[:, 1]  # what a user had is in no list
+    choices = list(itertools.product(REGULARIZATIONS, POPULARITY_WEIGHTS))
+    of_all, of_new = np.argmax(ndcg_C2, axis=0).tolist()
+    return choices[of_all], choices[of_new]
+
+
+def _popular(targets: Actions, items: int, moment: float) -> Float32:
+    """log1p of the distinct users of each item in the four weeks before a moment, float32 [n]."""
+    recent = targets.between(moment - RECENT_DAYS * SECONDS_PER_DAY, moment)
+    pairs = distinct(recent.users.astype(np.int64) * items + recent.items)
+    return np.log1p(np.bincount(pairs % items, minlength=items)).astype(np.float32)
 
 
 def _product(a: Floating, b: Floating) -> Floating:

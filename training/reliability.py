@@ -8,7 +8,7 @@ Shapes: `R` candidates of all users.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -43,12 +43,13 @@ def calibration_rows(
     """Rows for each action over all users and over each segment.
 
     None where the data ends before the horizon does, and none for actions that are known of pages
-    alone: what was not shown says nothing of them.
+    alone: what was not shown says nothing of them. What is held against the events are the actions
+    of the bundle, whatever others the data have since.
     """
     if days_after(history, dataset) < horizon_days:
         return []
     end = history.cut + horizon_days * SECONDS_PER_DAY
-    followed = _followed(history, dataset, end)
+    followed = _followed(history, dataset, bundle.actions, end)
     users = history.known_users(history.cut)
     pool = bundle.pool(ranked)
     predicted: list[Float32] = []
@@ -120,8 +121,10 @@ def _rows(
             )
 
 
-def _followed(history: History, dataset: Dataset, end: float) -> list[dict[str, Int32]]:
-    """For each predicted action, the items of each user between the cut and `end`."""
+def _followed(
+    history: History, dataset: Dataset, actions: Sequence[EventType], end: float
+) -> list[dict[str, Int32]]:
+    """For each of the actions, the items of each user between the cut and `end`."""
     events = dataset.test_events([c.USER_ID, c.ITEM_ID, c.EVENT_TYPE, c.TIMESTAMP])
     at = events[c.TIMESTAMP].to_numpy(dtype="datetime64[us]").astype(np.int64) * 1e-6
     events = events[(at >= history.cut) & (at < end)]
@@ -129,7 +132,7 @@ def _followed(history: History, dataset: Dataset, end: float) -> list[dict[str, 
     items = history.catalogue.indices_of(events[c.ITEM_ID].astype(str))
     types = events[c.EVENT_TYPE].astype(str).to_numpy()
     followed = []
-    for action in history.predicted:
+    for action in actions:
         mask = types == action.value
         order = np.argsort(users[mask], kind="stable")
         names, starts = np.unique(users[mask][order], return_index=True)

@@ -1,7 +1,8 @@
 """The systems that an evaluation sets side by side: the release's models and the baselines.
 
 Every system ranks the same items, those with a target action before the cut; `two_stage` ranks
-what its sources propose of them, as serving does.
+what its sources propose of them, as serving does, by the chance of a target action within the
+horizon. Once logged pages teach the target, serving ranks by another output, the chance on a page.
 
 Shapes: `n` catalogue items.
 """
@@ -16,8 +17,8 @@ import numpy as np
 from qianmian.features.item_table import Int32
 from qianmian.releases.bundle import Bundle
 from qianmian.retrieval.neighbours import popularity_prior
-from qianmian.retrieval.sources import SourceQuotas
-from training.actions import distinct
+from qianmian.retrieval.sources import Candidates, SourceQuotas
+from training.actions import act_again, distinct
 from training.baselines import PersonalFrequency, counts, popularity
 from training.ease import MOST_USERS, tuned
 from training.history import History
@@ -66,17 +67,38 @@ def baselines(history: History, bundle: Bundle, ranked: Int32) -> dict[str, Syst
 
 def _ease(history: History, bundle: Bundle, ranked: Int32) -> dict[str, System]:
     """EASE with every item; for more users than it can be made for, the release's own weights."""
-    prior, users = popularity_prior(bundle.items), len(history.user_ids)
+    users = len(history.user_ids)
     if len(distinct(history.targets.users)) > MOST_USERS:
-        kept = bundle.neighbours
+        kept, prior = bundle.neighbours, popularity_prior(bundle.items)
         return {EASE: lambda s: Ranking(ranked, (kept.scores(s.state.ledger) + prior)[ranked])}
     of_all, of_new = tuned(
         history.targets, users=users, items=len(history.catalogue), cut=history.cut
     )
     return {
-        EASE: lambda s: Ranking(ranked, (of_all.scores(s.code) + prior)[ranked]),
-        EASE_NEW: lambda s: Ranking(ranked, (of_new.scores(s.code) + prior)[ranked]),
+        EASE: lambda s: Ranking(ranked, of_all.scores(s.code)[ranked]),
+        EASE_NEW: lambda s: Ranking(ranked, of_new.scores(s.code)[ranked]),
     }
+
+
+def proposing(
+    history: History, bundle: Bundle, ranked: Int32, quotas: SourceQuotas
+) -> Callable[[Subject], Candidates]:
+    """What the sources propose of the ranked items, as a page's do.
+
+    Where users do not act on an item again, each source fills its quota with what the user did not
+    have, as for a venue that says `bought_within_days`.
+    """
+    cut, pool, again = history.cut, bundle.pool(ranked), act_again(history.targets)
+
+    def proposed(subject: Subject) -> Candidates:
+        allowed = None
+        if not again:
+            allowed = pool.member.copy()
+            allowed[subject.owned] = False
+        vector = bundle.user_vector(subject.state, cut)
+        return bundle.propose(subject.state, vector, pool, quotas, allowed)
+
+    return proposed
 
 
 def models(
@@ -85,10 +107,10 @@ def models(
     """The release's own two-tower model alone, and both stages."""
     cut, pool = history.cut, bundle.pool(ranked)
     target = bundle.actions.index(history.target)
+    proposed = proposing(history, bundle, ranked, quotas)
 
     def two_stage(subject: Subject) -> Ranking:
-        vector = bundle.user_vector(subject.state, cut)
-        candidates = bundle.propose(subject.state, vector, pool, quotas)
+        candidates = proposed(subject)
         return Ranking(candidates.items, bundle.expect(subject.state, candidates, cut)[:, target])
 
     return {

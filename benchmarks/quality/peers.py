@@ -23,7 +23,7 @@ from training.history import History
 from training.proposals import Examples
 from training.slices import Ranking
 from training.subjects import Subject
-from training.systems import System
+from training.systems import System, proposing
 
 IALS: Final = "ials"
 LAMBDARANK: Final = "lambdarank"
@@ -78,11 +78,10 @@ def lambdarank(
         params={"max_bin": 127},
     )
     model = lgb.train({**_LAMBDARANK, "seed": seed}, data, _TREES)
-    pool, cut = bundle.pool(ranked), history.cut
+    proposed, cut = proposing(history, bundle, ranked, quotas), history.cut
 
     def scored(subject: Subject) -> Ranking:
-        vector = bundle.user_vector(subject.state, cut)
-        candidates = bundle.propose(subject.state, vector, pool, quotas)
+        candidates = proposed(subject)
         rows = bundle.describe(subject.state, candidates, cut)
         scores = model.predict(rows, num_threads=1)
         return Ranking(candidates.items, np.asarray(scores))

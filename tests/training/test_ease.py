@@ -57,13 +57,34 @@ def test_the_last_weeks_choose_the_regularization(again) -> None:
         rows += [(user, item, CUT - 60 * DAY) for item in own[:5]]
         rows += [(user, item, CUT - 5 * DAY) for item in (own[:4] if again else own[5:9])]
     found = tuned(actions(rows), users=users, items=groups * width, cut=CUT)
-    assert (found.of_all.regularization < 100.0) is again
+    assert (found.of_all.ease.regularization < 100.0) is again
     best = [found.of_new.scores(user).argmax() // width for user in range(users)]
     assert best == [user % groups for user in range(users)]
 
 
 def test_quiet_last_weeks_choose_nothing() -> None:
     found = tuned(actions([(0, 1, 5 * DAY), (1, 1, 6 * DAY)]), users=3, items=4, cut=CUT)
-    assert (found.of_all.regularization, found.of_new.regularization) == (DEFAULT, DEFAULT)
+    assert {found.of_all.ease.regularization, found.of_new.ease.regularization} == {DEFAULT[0]}
     assert np.isfinite(found.of_all.scores(0)).all()
     assert not found.of_all.scores(2).any()
+
+
+def test_the_last_weeks_choose_what_popularity_adds() -> None:
+    """Groups with a taste of their own, which all take up what a few others took before."""
+    rng = np.random.default_rng(7)
+    users, first, groups, width = 120, 60, 4, 15
+    fashion = groups * width + np.arange(6)
+    rows = [(users + one, int(item), CUT - 40 * DAY) for one in range(first) for item in fashion]
+    had = {}
+    for user in range(users):
+        own = width * (user % groups) + rng.permutation(width)[:5]
+        taken = rng.choice(fashion, size=3, replace=False)
+        rows += [(user, int(item), CUT - 70 * DAY) for item in own]
+        rows += [(user, int(item), CUT - 5 * DAY) for item in taken]
+        had[user] = [*own, *taken]
+    found = tuned(actions(rows), users=users + first, items=int(fashion[-1]) + 1, cut=CUT)
+    assert found.of_new.prior[fashion].min() > 0
+    for user, own in had.items():
+        scores = found.of_new.scores(user)
+        scores[own] = -np.inf
+        assert scores.argmax() in fashion

@@ -64,6 +64,31 @@ def test_calibration_is_measured_where_the_horizon_fits(parts):
     assert {row.action for row in of_orders} == {"order"}
 
 
+def test_a_release_that_predicts_fewer_actions_is_held_against_its_own(parts):
+    """Its data may have got other actions since."""
+    from qianmian.retrieval.sources import SourceQuotas
+    from training.reliability import calibration_rows
+    from training.systems import ranked_items
+
+    dataset, _, history, _, bundle = parts
+    kept = bundle.actions.index(EventType.ORDER)
+    assert kept > 0, "an action stands before the one that is kept"
+    older = replace(bundle, actions=(EventType.ORDER,))
+
+    def actual(judged):
+        rows = calibration_rows(
+            judged,
+            history,
+            dataset,
+            ranked_items(history),
+            quotas=SourceQuotas(),
+            horizon_days=14.0,
+        )
+        return {row.segment: row.actual for row in rows if row.action == EventType.ORDER}
+
+    assert actual(older) == actual(bundle)
+
+
 def test_two_stage_is_ahead_of_popularity(parts):
     *_, store, _ = parts
     ndcg = {
