@@ -15,9 +15,10 @@ from typing import Final
 import numpy as np
 
 from qianmian.experiments import FeedParams
+from qianmian.features.user_state import UserState
 from qianmian.retrieval.sources import FALLBACK, SOURCES, Candidates
 from qianmian.venues.blocks import BlockKind
-from serving.feed.eligibility import Eligible
+from serving.feed.eligibility import ELIGIBILITY_UNKNOWN, Eligible
 from serving.feed.filters import BEYOND_LIMIT, INELIGIBLE, UNSCORED, Mask, apply, within
 from serving.feed.ladder import BEST_SELLERS, NO_RANKER, NO_RETRIEVAL, popular
 from serving.feed.listing import Allowed, Listing, Recipe
@@ -41,10 +42,21 @@ class Scene:
     weights: Weights
 
 
+def judge_block(
+    recipe: Recipe, eligible: Eligible, pool: VenuePool, state: UserState, trace: Trace
+) -> Allowed:
+    """Return what a block may show; nothing at all if that cannot be told."""
+    return trace.attempt(
+        ELIGIBILITY_UNKNOWN,
+        lambda: recipe.allowed(eligible, pool.shelf, state),
+        lambda: Allowed.nothing(eligible),
+    )
+
+
 def propose(scene: Scene, recipe: Recipe, trace: Trace) -> tuple[Allowed, Proposal]:
     """Return candidates of a block, none of them outside what it may show."""
     pool, params, user = scene.pool, scene.params, scene.user
-    allowed = recipe.allowed(scene.eligible, pool.shelf, user.state)
+    allowed = judge_block(recipe, scene.eligible, pool, user.state, trace)
     limit = params.candidates_ranked
 
     def from_sources() -> Proposal:
