@@ -1,7 +1,8 @@
 """The world in service: releases, venues, experiments and the clock, swapped while pages are made.
 
 A release is loaded and checked aside; then one reference, `world`, is swapped. A request holds the
-world it began with. What cannot be used is refused, and the release in service stays.
+world it began with. What cannot be used is refused, whatever it fails on, and what is in service
+stays; it is tried again.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from qianmian.errors import NotFoundError, QianmianError, ReleaseError
 from qianmian.experiments import Experiments, load_experiments
 from qianmian.releases.bundle import Bundle
 from qianmian.releases.store import ReleaseStore
-from qianmian.venues import VenueBook
+from qianmian.venues import Venue, VenueBook
 from serving.catalogue import Catalogue
 from serving.clock import Clock
 from serving.feed.metrics import FeedMetrics
@@ -27,13 +28,30 @@ from serving.statistics import LiveStatistics, Rhythm
 
 log = logging.getLogger(__name__)
 
-#: Seconds until a refused release is tried again: the first wait, which doubles, and the longest.
+#: Seconds until what was refused is tried again: the first wait, which doubles, and the longest.
 RETRY_SECONDS: Final = 5.0
 LONGEST_RETRY_SECONDS: Final = 60.0
 
 
 class NotReadyError(QianmianError):
     """No release is loaded yet."""
+
+
+class _Retry:
+    """When to try again what failed: ever less often."""
+
+    def __init__(self) -> None:
+        self._wait = RETRY_SECONDS
+        self._at = 0.0
+
+    def due(self) -> bool:
+        """Return whether the wait is over."""
+        return monotonic() >= self._at
+
+    def tried(self) -> None:
+        """Wait until the next time, twice as long as the last time."""
+        self._at = monotonic() + self._wait
+        self._wait = min(2 * self._wait, LONGEST_RETRY_SECONDS)
 
 
 class Worlds:
@@ -56,7 +74,6 @@ class Worlds:
             ConfigError: an experiment file holds faults.
         """
         self.world: World | None = None
-        self.refused: str | None = None
         self.clock = Clock.start(live.clock)
         self._settings = settings
         self._live = live
@@ -69,9 +86,16 @@ class Worlds:
         self._store = ReleaseStore(settings.workspace().releases)
         self._loading = threading.Lock()
         self._seen_aliases: tuple[int, int] | str | None = "never looked"
-        self._retry_wait = RETRY_SECONDS
-        self._retry_at = 0.0
+        self._retry = _Retry()
+        self._retry_layout: _Retry | None = None  # of venues that changed, until they are in force
+        self._refused: list[str] = []  # why, for each release
+        self._not_laid_out: list[str] = []  # why, for the venues that changed
         self._experiments = self._read_experiments(live)
+
+    @property
+    def refused(self) -> str | None:
+        """Why something that was promoted or changed is not in service; None if all of it is."""
+        return "; ".join([*self._refused, *self._not_laid_out]) or None
 
     def ready(self) -> World:
         """Return the world.
@@ -101,7 +125,7 @@ class Worlds:
     def refresh(self) -> None:
         """Take over venues and releases that changed; costs a `stat` a file if nothing did.
 
-        A release that was refused is tried again, ever less often: its reason may have passed.
+        What was refused is tried again, ever less often: its reason may have passed.
         """
         with self._loading:
             self._refresh_venues()
@@ -109,38 +133,53 @@ class Worlds:
             aliases = self._aliases_stamp()
             if aliases != self._seen_aliases:
                 self._seen_aliases = aliases
-                self._retry_wait = RETRY_SECONDS
-            elif self.refused is None or monotonic() < self._retry_at:
+                self._retry = _Retry()
+            elif not self._refused or not self._retry.due():
                 return
             self._load()
-            self._retry_at = monotonic() + self._retry_wait
-            self._retry_wait = min(2 * self._retry_wait, LONGEST_RETRY_SECONDS)
+            self._retry.tried()
 
     def _refresh_venues(self) -> None:
-        """Lay out the venues whose files changed, and swap them in beside the others.
+        """Read the files that changed, and lay out what they say.
 
         A file with faults is refused: what it said before stays in force.
         """
         refused_before = self._book.refused
-        changed = self._book.refresh()
+        if self._book.refresh() and self.world is not None:  # the first world has the book's anyway
+            self._retry_layout = _Retry()
         refused = self._book.refused
         for path, why in refused.items():
             if refused_before.get(path) != why:
                 log.warning("venue file refused, going on with the one before: %s", why)
                 self._metrics.venue_file("refused")
         self._metrics.venue_files_refused(len(refused))
-        world = self.world
-        if not changed or world is None:
+        retry = self._retry_layout
+        if retry is None or not retry.due():
             return
+        try:
+            self._lay_out()
+        except Exception as error:
+            why = f"changed venues cannot be laid out: {_told(error)}"
+            if why not in self._not_laid_out:
+                log.exception("going on with the venues before")
+                self._metrics.venue_file("refused")
+            self._not_laid_out = [why]
+            retry.tried()
+        else:
+            self._retry_layout, self._not_laid_out = None, []
+            self._metrics.venue_file("taken")
+            log.info("serving changed venues")
+
+    def _lay_out(self) -> None:
+        """Lay out the book's venues in every release, and swap them in."""
+        world = self.ready()
         venues, goods = self._book.venues, self._catalogue.goods
-        laid_out: dict[str, ResidentRelease] = {}
-        for release in world.releases.values():
-            if release.id not in laid_out:
-                laid_out[release.id] = release.with_venues(venues, world.venues, goods)
+        laid_out = {
+            release.id: release.with_venues(venues, world.venues, goods)
+            for release in self._releases()
+        }
         releases = {alias: laid_out[release.id] for alias, release in world.releases.items()}
         self.world = replace(world, venues=venues, releases=releases)
-        self._metrics.venue_file("taken")
-        log.info("serving changed venues")
 
     def _refresh_statistics(self) -> None:
         """Put in what the stream computed of items, and now and then order the pools by it."""
@@ -168,24 +207,27 @@ class Worlds:
         main = self._experiments.base.release
         releases: dict[str, ResidentRelease] = {}
         refused: list[str] = []
+        venues = self._venues()
         for alias in sorted(self._experiments.release_aliases()):
             try:
-                releases[alias] = self._resident(alias, by_id)
-            except (QianmianError, OSError, RuntimeError) as error:
-                known = str(error) in (self.refused or "")  # a retry that found it as it was
+                releases[alias] = self._resident(alias, by_id, venues)
+            except Exception as error:  # whatever a library finds in the files
+                why = _told(error)
+                known = why in self._refused  # a retry that found it as it was
                 if not known:
-                    log.warning("release %r refused: %s", alias, error)
+                    bug = None if isinstance(error, QianmianError | OSError) else error
+                    log.warning("release %r refused: %s", alias, why, exc_info=bug)
                 if alias == main or not isinstance(error, NotFoundError):
-                    refused.append(str(error))
+                    refused.append(why)
                     if not known:
                         self._metrics.refused()
                 if alias in held:
                     releases[alias] = held[alias]
-        self.refused = "; ".join(refused) or None
+        self._refused = refused
         if main not in releases or self._in_service(releases):
             return
         self.world = World(
-            venues=self._book.venues,
+            venues=venues,
             experiments=self._experiments,
             releases=releases,
             clock=self.clock,
@@ -203,7 +245,13 @@ class Worlds:
             and world.clock is self.clock
         )
 
-    def _resident(self, alias: str, held: Mapping[str, ResidentRelease]) -> ResidentRelease:
+    def _venues(self) -> Mapping[str, Venue]:
+        """Return the venues in force: those that the releases in service are laid out for."""
+        return self._book.venues if self.world is None else self.world.venues
+
+    def _resident(
+        self, alias: str, held: Mapping[str, ResidentRelease], venues: Mapping[str, Venue]
+    ) -> ResidentRelease:
         release_id = self._store.resolve(alias)
         if release_id in held:
             return held[release_id]
@@ -219,7 +267,7 @@ class Worlds:
             threads=self._settings.threads,
         )
         self._statistics.apply(bundle)
-        return ResidentRelease.build(release_id, bundle, self._book.venues, self._catalogue.goods)
+        return ResidentRelease.build(release_id, bundle, venues, self._catalogue.goods)
 
     def _read_experiments(self, live: LiveSettings) -> Experiments:
         folder = self._settings.configs / "experiments"
@@ -235,3 +283,8 @@ class Worlds:
 
 def _ids(releases: Mapping[str, ResidentRelease]) -> dict[str, str]:
     return {alias: release.id for alias, release in releases.items()}
+
+
+def _told(error: Exception) -> str:
+    """Return what an error says; one of a library or a bug with its kind."""
+    return str(error) if isinstance(error, QianmianError) else f"{type(error).__name__}: {error}"

@@ -2,7 +2,8 @@
 
     sources (or plain popularity) -> limit -> ranker (or the order of retrieval) -> listing
 
-What was proposed to a user before is taken again as long as most of it may still be shown.
+What was proposed to a user before is taken again as long as most of it may still be shown, and
+nothing else may.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from typing import Final
 import numpy as np
 
 from qianmian.experiments import FeedParams
+from qianmian.features.user_state import UserState
 from qianmian.retrieval.sources import FALLBACK, SOURCES, Candidates
 from qianmian.venues.blocks import BlockKind
-from serving.feed.eligibility import Eligible
+from serving.feed.eligibility import ELIGIBILITY_UNKNOWN, Eligible
 from serving.feed.filters import BEYOND_LIMIT, INELIGIBLE, UNSCORED, Mask, apply, within
 from serving.feed.ladder import BEST_SELLERS, NO_RANKER, NO_RETRIEVAL, popular
 from serving.feed.listing import Allowed, Listing, Recipe
@@ -40,10 +42,21 @@ class Scene:
     weights: Weights
 
 
+def judge_block(
+    recipe: Recipe, eligible: Eligible, pool: VenuePool, state: UserState, trace: Trace
+) -> Allowed:
+    """Return what a block may show; nothing at all if that cannot be told."""
+    return trace.attempt(
+        ELIGIBILITY_UNKNOWN,
+        lambda: recipe.allowed(eligible, pool.shelf, state),
+        lambda: Allowed.nothing(eligible),
+    )
+
+
 def propose(scene: Scene, recipe: Recipe, trace: Trace) -> tuple[Allowed, Proposal]:
     """Return candidates of a block, none of them outside what it may show."""
     pool, params, user = scene.pool, scene.params, scene.user
-    allowed = recipe.allowed(scene.eligible, pool.shelf, user.state)
+    allowed = judge_block(recipe, scene.eligible, pool, user.state, trace)
     limit = params.candidates_ranked
 
     def from_sources() -> Proposal:
@@ -56,11 +69,18 @@ def propose(scene: Scene, recipe: Recipe, trace: Trace) -> tuple[Allowed, Propos
         return _limited(candidates, limit, allowed)
 
     def from_popularity() -> Proposal:
-        source = BEST_SELLERS if recipe.kind is BlockKind.BEST_SELLERS else FALLBACK
-        segment = user.state.tags.get(scene.query.venue.fallback.segment or "")
+        best = recipe.kind is BlockKind.BEST_SELLERS  # for everybody alike
+        source = BEST_SELLERS if best else FALLBACK
+        tag = None if best else scene.query.venue.fallback.segment
+        segment = user.state.tags.get(tag or "")
         candidates = popular(pool, limit, allowed.mask, trace, segment=segment, source=source)
         proposal = _limited(candidates, limit, allowed)
         proposal.by_popularity = True
+        return proposal
+
+    def to_remember() -> Proposal:
+        proposal = from_sources()
+        proposal.closed = None if allowed.whole else np.packbits(~allowed.mask)
         return proposal
 
     if not len(pool.pool.items):
@@ -68,11 +88,10 @@ def propose(scene: Scene, recipe: Recipe, trace: Trace) -> tuple[Allowed, Propos
         return allowed, from_popularity()
     if recipe.kind is BlockKind.BEST_SELLERS:
         return allowed, from_popularity()
+    asked = pool.stamp, recipe, limit, scene.eligible.region
     proposal = trace.attempt(
         NO_RETRIEVAL,
-        lambda: user.proposal(
-            (pool.stamp, recipe, limit), from_sources, lambda kept: _mostly(kept, allowed)
-        ),
+        lambda: user.proposal(asked, to_remember, lambda kept: _holds(kept, allowed)),
         from_popularity,
     )
     if proposal.removed:
@@ -115,12 +134,14 @@ def rank(
 _TOLERATED: Final = 0.2
 
 
-def _mostly(proposal: Proposal, allowed: Allowed) -> bool:
-    """Return whether enough of what was proposed before may still be shown."""
+def _holds(proposal: Proposal, allowed: Allowed) -> bool:
+    """Return whether enough of a proposal may still be shown, and nothing that was closed to it."""
     if allowed.whole:
-        return True
+        return proposal.closed is None
     kept = int(np.count_nonzero(allowed.mask[proposal.candidates.items]))
-    return kept >= (1 - _TOLERATED) * len(proposal.candidates)
+    if kept < (1 - _TOLERATED) * len(proposal.candidates):
+        return False
+    return proposal.closed is None or not (np.packbits(allowed.mask) & proposal.closed).any()
 
 
 def _kept(candidates: Candidates, allowed: Allowed) -> Mask | None:

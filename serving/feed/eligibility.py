@@ -63,13 +63,15 @@ class Shopper:
 class Eligible:
     """What a shopper may see: `mask` bool [n] within the pool, and what the rules took out of it.
 
-    `whole` tells that nothing was taken out, so that nothing needs to be looked up.
+    `whole` tells that nothing was taken out, so that nothing needs to be looked up. `region` is the
+    shopper's where the venue sells some items in it and not in others, else None.
     """
 
     mask: Mask
     removed: Counter[str]
     whole: bool
     judged: Callable[[], Iterator[_Judged]] = field(repr=False)
+    region: str | None = None
 
     @classmethod
     def nothing(cls, pool: Mask) -> Self:
@@ -107,6 +109,7 @@ class Eligibility:
     def of(self, shopper: Shopper) -> Eligible:
         """Return what a shopper may see."""
         self._refresh(shopper.now)
+        region = self._shelf.region(shopper.region) if self._rules.region else None
         own = [judged for judged in self._own(shopper) if judged[1].any()]
         if not own:
             return Eligible(
@@ -114,6 +117,7 @@ class Eligibility:
                 self._common_removed,
                 not self._common_removed,
                 lambda: iter(self._common),
+                region,
             )
         mask, removed = self._common_mask, self._common_removed.copy()
         left = self._size - removed.total()
@@ -124,7 +128,7 @@ class Eligibility:
                 removed[reason] += left - now
                 left = now
         common = self._common
-        return Eligible(mask, removed, not removed, lambda: iter([*common, *own]))
+        return Eligible(mask, removed, not removed, lambda: iter([*common, *own]), region)
 
     def _refresh(self, now: float) -> None:
         """Judge anew what is common to all shoppers, if a fact or the time has changed it."""

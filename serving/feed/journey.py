@@ -17,15 +17,14 @@ from dataclasses import replace
 
 from qianmian.contracts import columns as c
 from qianmian.contracts.api import RecommendRequest
-from qianmian.errors import QianmianError
 from qianmian.experiments import FeedParams
 from qianmian.features.user_state import UserState
 from qianmian.identity.gate import Ask, plain_asker
 from qianmian.identity.untold import struck
 from serving.feed.answer import Answer, Made, build
 from serving.feed.bought import JustBought
-from serving.feed.candidates import Scene, propose, rank
-from serving.feed.eligibility import Eligible, Shopper
+from serving.feed.candidates import Scene, judge_block, propose, rank
+from serving.feed.eligibility import ELIGIBILITY_UNKNOWN, Eligible, Shopper
 from serving.feed.ladder import popular
 from serving.feed.listing import Listing
 from serving.feed.market import Market
@@ -100,24 +99,20 @@ class Feed:
             VenueNotFoundError: no such venue.
             FieldError: a field of the request cannot be used; the error names it.
         """
+        trace = Trace()
+        query = understand(world, venue_id, request, self._signer, self._ask)
+        trace.ids = request.user.id, request.user.visitor_id, request.session_id, query.subject_id
         try:
-            return self._journey(world, venue_id, request)
-        except QianmianError:
-            raise
+            return self._journey(world, query, trace)
         except Exception as error:  # noqa: BLE001  # whatever it is, a page is due
             log.error(  # noqa: TRY400  # without the ids that a message may repeat
                 "the request path failed; answering with the venue's popular items\n%s",
-                struck(error, _ids(request)),
+                struck(error, trace.ids),
             )
-            return self._last_resort(world, venue_id, request)
+            return self._last_resort(world, query, trace.anew())
 
-    def _journey(
-        self, world: World, venue_id: str, request: RecommendRequest
-    ) -> tuple[Answer, Made]:
-        trace = Trace()
+    def _journey(self, world: World, query: Query, trace: Trace) -> tuple[Answer, Made]:
         recommendation_id = self._new_id()
-        query = understand(world, venue_id, request, self._signer, self._ask)
-        trace.ids = _ids(request, query)
         raced = self._race(query, recommendation_id, trace)
         query = led_by(query, raced)
         arms = world.experiments.assign(query.user_id, query.visitor_id)
@@ -162,17 +157,12 @@ class Feed:
         self._metrics.relaxed(rule for page in pages for rule in page.relaxed)
         return answer, made
 
-    def _last_resort(
-        self, world: World, venue_id: str, request: RecommendRequest
-    ) -> tuple[Answer, Made]:
+    def _last_resort(self, world: World, query: Query, trace: Trace) -> tuple[Answer, Made]:
         """Answer with the venue's popular items: no model, no store, no filter, no experiment.
 
         What the shopper may not see is not shown even here.
         """
-        trace = Trace()
         trace.degrade("request_path_failed")
-        query = understand(world, venue_id, request, self._signer, self._ask)
-        trace.ids = _ids(request, query)
         plain = tuple(replace(b, filter=None, exclude_item_ids=()) for b in query.blocks)
         query = replace(query, blocks=plain, explain=False)
         release = world.release
@@ -183,7 +173,7 @@ class Feed:
         listings = []
         for plan in plain:
             recipe = pool.recipes.of(plan.block, world.experiments.base)
-            allowed = recipe.allowed(eligible, pool.shelf, state)
+            allowed = judge_block(recipe, eligible, pool, state, trace)
             candidates = popular(pool, len(pool.of_all.items), allowed.mask, trace)
             ranking = as_proposed(candidates)
             listings.append(Listing(ranking, allowed.mask, True, {}, allowed.removed))  # noqa: FBT003
@@ -257,23 +247,17 @@ class Feed:
     ) -> Eligible:
         """Return what the shopper may see; nothing at all if that cannot be told."""
         pool = release.pools[query.venue.id]
-        pool.shelf.catch_up()
         region = query.region or state.tags.get(c.REGION)
 
         def judge() -> Eligible:
+            pool.shelf.catch_up()
             bought = self._bought.of(query.subject_id, state, release.bundle.items)
             named = None if region is None else str(region)
             return pool.eligibility.of(Shopper(state, named, query.now, bought))
 
         eligible = trace.attempt(
-            "eligibility_unknown", judge, lambda: Eligible.nothing(pool.pool.member)
+            ELIGIBILITY_UNKNOWN, judge, lambda: Eligible.nothing(pool.pool.member)
         )
         if not eligible.whole:
             trace.removed += eligible.removed
         return eligible
-
-
-def _ids(request: RecommendRequest, query: Query | None = None) -> tuple[str | None, ...]:
-    """Ids of people that a request names, which no log may hold."""
-    named = (request.user.id, request.user.visitor_id, request.session_id)
-    return named if query is None else (*named, query.subject_id)

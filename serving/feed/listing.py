@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 
@@ -19,7 +19,13 @@ from qianmian.retrieval.sources import LONGEST, SourceQuotas
 from qianmian.venues import Block
 from qianmian.venues.blocks import BlockKind
 from qianmian.venues.conditions import Condition, Mask, Texts
-from serving.feed.eligibility import NO_COUPON, NOT_IN_AUDIENCE, Eligible, in_audience
+from serving.feed.eligibility import (
+    ELIGIBILITY_UNKNOWN,
+    NO_COUPON,
+    NOT_IN_AUDIENCE,
+    Eligible,
+    in_audience,
+)
 from serving.feed.filters import BLOCK_FILTER
 from serving.feed.scoring import Ranking
 from serving.feed.shelf import Shelf
@@ -89,6 +95,12 @@ class Allowed:
     mask: Mask
     removed: Counter[str]
     whole: bool
+
+    @classmethod
+    def nothing(cls, eligible: Eligible) -> Self:
+        """Return that nothing may be shown, for when the block's rules could not be judged."""
+        removed = Counter({ELIGIBILITY_UNKNOWN: int(np.count_nonzero(eligible.mask))})
+        return cls(np.zeros_like(eligible.mask), removed, whole=False)
 
 
 @dataclass(frozen=True, slots=True)

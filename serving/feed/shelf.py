@@ -281,6 +281,10 @@ class Shelf:
         codes[places[held]] = np.array(values, dtype=np.int32)[held]
         return Texts(codes, code_of)
 
+    def region(self, named: str | None) -> str | None:
+        """Return a region by its name, None where no item names it: a request may name any."""
+        return named if named in self._sold_in else None
+
     def elsewhere(self, region: str | None) -> Mask | None:
         """Return the items that are sold in regions of which this is none; None if there is none.
 
@@ -288,8 +292,7 @@ class Shelf:
         """
         if not self._offers.regions:
             return None
-        if region not in self._sold_in:
-            region = None  # a request may name any
+        region = self.region(region)
         mask = self._elsewhere.get(region)
         if mask is None:
             items = [item for item, sold in self._offers.regions.items() if region not in sold]

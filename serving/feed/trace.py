@@ -30,6 +30,12 @@ class Trace:
         self._elapsed = elapsed
         self._began = self._mark = elapsed()
 
+    def anew(self) -> Trace:
+        """Return an empty record of the same request; its time goes on."""
+        anew = Trace(self._elapsed)
+        anew.ids, anew._began = self.ids, self._began
+        return anew
+
     def stage(self, name: str) -> None:
         """Book the time since the stage before under this name."""
         now = self._elapsed()

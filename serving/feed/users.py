@@ -17,14 +17,19 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+
 from qianmian.features.item_table import Float32
 from qianmian.features.user_state import UserState
 from qianmian.retrieval.sources import Candidates
 from serving.feed.resident import ResidentRelease
 
 Row = Mapping[str, object]
-_Asked = tuple[Hashable, ...]  # pool, quotas, candidates ranked, conditions
+Bits = npt.NDArray[np.uint8]
+_Asked = tuple[Hashable, ...]  # pool, quotas, candidates ranked, conditions, region
 _PROPOSALS: Final = 16  # remembered for a user
+_OF_NOBODY: Final = 256  # remembered for all whom nobody knows, wherever they are
 _NOBODY: Final = ""
 
 
@@ -37,17 +42,20 @@ class Proposal:
     removed: Counter[str] = field(default_factory=Counter)  # by filters, with the reason
     probabilities: Float32 | None = None  # [N, A], once the ranker scored them
     by_popularity: bool = False  # the candidates stand in an order of their own
+    closed: Bits | None = None  # what might not be shown then, packed [n / 8]; None for nothing
 
 
 class HydratedUser:
     """A user's state with what was proposed to it, by what was asked for."""
 
-    __slots__ = ("_proposed", "offered", "state")
+    __slots__ = ("_most", "_proposed", "offered", "state")
 
-    def __init__(self, state: UserState) -> None:
+    def __init__(self, state: UserState, *, proposals: int = _PROPOSALS) -> None:
+        """At most `proposals` are remembered, those that were asked for last."""
         self.state = state
         self.offered: tuple[Hashable, Float32] | None = None  # chances of sponsored items
-        self._proposed: dict[_Asked, Proposal] = {}
+        self._most = proposals
+        self._proposed: OrderedDict[_Asked, Proposal] = OrderedDict()
 
     def proposal(
         self,
@@ -61,10 +69,10 @@ class HydratedUser:
         """
         proposal = self._proposed.get(asked)
         if proposal is None or not good(proposal):
-            proposal = propose()
-            if len(self._proposed) >= _PROPOSALS:
-                self._proposed.clear()
-            self._proposed[asked] = proposal
+            proposal = self._proposed[asked] = propose()
+            if len(self._proposed) > self._most:
+                self._proposed.popitem(last=False)
+        self._proposed.move_to_end(asked)
         return proposal
 
 
@@ -101,7 +109,7 @@ class Users:
         self.misses += 1
         forgotten = self._forgotten
         state = release.bundle.user_state(user_id, self._read(user_id))
-        user = self._keep(user_id, release, state)
+        user = self._keep(user_id, release, HydratedUser(state))
         if self._forgotten != forgotten:  # perhaps this one, after it was read
             self._kept.pop((release.id, user_id), None)
         return user
@@ -109,7 +117,10 @@ class Users:
     def nobody(self, release: ResidentRelease) -> HydratedUser:
         """Return the user of whom nothing is known."""
         kept = self._recall(_NOBODY, release)
-        return kept or self._keep(_NOBODY, release, release.bundle.user_state(_NOBODY, None))
+        if kept is not None:
+            return kept
+        user = HydratedUser(release.bundle.user_state(_NOBODY, None), proposals=_OF_NOBODY)
+        return self._keep(_NOBODY, release, user)
 
     def forget(self, user_ids: Iterable[str]) -> None:
         """Drop some users, whose features changed; any thread may call this."""
@@ -136,9 +147,8 @@ class Users:
             self._kept.move_to_end(key)
         return kept[1]
 
-    def _keep(self, user_id: str, release: ResidentRelease, state: UserState) -> HydratedUser:
+    def _keep(self, user_id: str, release: ResidentRelease, user: HydratedUser) -> HydratedUser:
         key = (release.id, user_id)
-        user = HydratedUser(state)
         self._kept.pop(key, None)
         self._kept[key] = (self._clock() + self._ttl, user)
         while len(self._kept) > self._size:

@@ -57,11 +57,17 @@ def block_of(
 
 
 def test_best_sellers_are_the_same_for_everybody(
-    feed: Feed, world: World, release: ResidentRelease
+    tagged: Feed, aged: None, world: World, release: ResidentRelease
 ) -> None:
-    block = Block("", 10, BlockKind.BEST_SELLERS)
-    pages = [block_of(feed, world, release.bundle, block, user) for user in ("anna", "ben")]
-    assert ids(pages[0]) == ids(pages[1]) == list(reversed(ITEMS))
+    world = opened(
+        world,
+        release.bundle,
+        goods=Goods(segments=lambda _: {"30s": {"i004": 9.0, "i002": 5.0}}),
+        fallback=FallbackFile(segment="age"),
+        blocks={"main": Block("", 60, BlockKind.BEST_SELLERS)},
+    )
+    pages = [ask(tagged, world, user) for user in ("anna", "ben", "nobody")]
+    assert [ids(page) for page in pages] == 3 * [list(reversed(ITEMS))]
     assert {item["source"] for item in pages[0]["blocks"][0]["items"]} == {"trending"}
     assert pages[0]["degraded"] == []
 
@@ -206,6 +212,19 @@ def tagged(signer: Signer, metrics: FeedMetrics) -> Feed:
     )
 
 
+@pytest.fixture
+def aged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The release reads the age of its shoppers."""
+    read = Bundle.user_state
+    monkeypatch.setattr(
+        Bundle,
+        "user_state",
+        lambda self, user_id, row: replace(
+            read(self, user_id, row), tags={"age": (row or {}).get("age")}
+        ),
+    )
+
+
 def counted(metrics: FeedMetrics, reason: str) -> float | None:
     return metrics.registry.get_sample_value("qianmian_degraded_total", {"reason": reason})
 
@@ -221,19 +240,8 @@ def test_first_rung_down_is_the_order_of_retrieval(
 
 
 def test_second_rung_is_what_the_segment_likes(
-    tagged: Feed,
-    world: World,
-    release: ResidentRelease,
-    metrics: FeedMetrics,
-    monkeypatch: pytest.MonkeyPatch,
+    tagged: Feed, aged: None, world: World, release: ResidentRelease, metrics: FeedMetrics
 ) -> None:
-    monkeypatch.setattr(
-        Bundle,
-        "user_state",
-        lambda self, user_id, row: replace(
-            _STATE(self, user_id, row), tags={"age": (row or {}).get("age")}
-        ),
-    )
     liked = {"30s": {"i004": 9.0, "i002": 5.0}, "60s": {"i001": 1.0}}
     world = opened(
         world,
@@ -246,9 +254,6 @@ def test_second_rung_is_what_the_segment_likes(
     assert ids(answer)[:3] == ["i004", "i002", "i000"], "then in the order of the pool"
     assert ids(ask(tagged, world, "nobody"))[:2] == ["i059", "i058"], "of all shoppers"
     assert counted(metrics, "no_retrieval") == 2
-
-
-_STATE = Bundle.user_state
 
 
 def test_last_rung_is_the_order_of_the_pool(
