@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,11 +30,10 @@ import numpy as np
 import pandas as pd
 
 from benchmarks import command
-from benchmarks.quality.cases import case_of, declare, declared, prepare
+from benchmarks.quality.cases import case_of, declare, declared, imported, prepare
 from benchmarks.trained import trained
 from qianmian.contracts import columns as c
-from qianmian.data.importing import import_source
-from qianmian.data.source import find_source
+from qianmian.data.record import record_in
 from qianmian.data.store import Dataset
 from qianmian.features.item_table import Int32
 from qianmian.features.snapshots import build, schedule
@@ -172,12 +172,9 @@ def prepared(home: Path, profile: TrainingProfile) -> tuple[Workspace, dict[str,
     whole = prepare(case_of(DEFAULT_DATASET), home, profile, command.say)
     name = f"cold-start-{profile.seed}"
     workspace, source = Workspace(home, name), home / "sources" / name
-    if not (workspace.data / c.IMPORT_FILE).is_file():
-        command.say("taking out users and items")
-        shutil.rmtree(source, ignore_errors=True)
-        source.mkdir(parents=True)
-        hold_out(Dataset.open(whole), source, seed=profile.seed)
-        import_source(find_source(str(source), name), workspace, lambda _: None)
+    recipe = Path(__file__).read_text(encoding="utf-8") + record_in(whole.data).fingerprint
+    taken_out = partial(hold_out, Dataset.open(whole), seed=profile.seed)
+    imported(workspace, source, recipe, taken_out, command.say)
     dataset = Dataset.open(workspace)
     cut = dataset.spec.split.train_end.timestamp()
     build(workspace, dataset, schedule(cut, profile.snapshots.every_days, profile.snapshots.count))

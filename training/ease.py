@@ -11,12 +11,11 @@ users learned from are
 and no weight of an item is left out. With the eigenvectors of `XXᵀ` every λ costs next to nothing
 more, so the held-out last weeks may choose it, together with how much popularity adds.
 
-Shapes: `U` users, `n` items of the catalogue, `L` regularizations, `C` choices.
+Shapes: `U` users, `n` items of the catalogue, `L` regularizations.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -26,13 +25,12 @@ import numpy.typing as npt
 import scipy.sparse as sp
 import torch
 
-from qianmian.features.item_table import Float32, Int32
+from qianmian.features.item_table import Float32
 from qianmian.features.user_state import SECONDS_PER_DAY
 from qianmian.retrieval.neighbours import POPULARITY_WEIGHT
-from qianmian.retrieval.sources import top_k
-from training.actions import Actions, act_again, distinct, items_by_user
+from training.actions import Actions, distinct
 from training.baselines import RECENT_DAYS
-from training.metrics import ndcg_at
+from training.held_out import HeldOut
 from training.neighbours import had_by_users
 
 #: Users whose matrix is decomposed, at most: about a gigabyte is taken meanwhile.
@@ -42,13 +40,9 @@ REGULARIZATIONS: Final = (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 POPULARITY_WEIGHTS: Final = (0.03, POPULARITY_WEIGHT, 0.3, 1.0)
 #: What holds where nothing happened that could choose.
 DEFAULT: Final = (100.0, POPULARITY_WEIGHT)
-#: The last days before the cut choose, by the NDCG@20 of so many users.
-HELD_OUT_DAYS: Final = 28
-ASKED: Final = 300
 
 Floating = npt.NDArray[np.floating]
 
-_K = 20
 _BLOCK = 2048  # items at a time
 
 
@@ -136,8 +130,7 @@ class Had:
 
 def tuned(targets: Actions, *, users: int, items: int, cut: float) -> Tuned:
     """Learn from the target actions before `cut` (epoch seconds); its last weeks choose how."""
-    before = cut - HELD_OUT_DAYS * SECONDS_PER_DAY
-    chosen = _chosen(targets, users=users, items=items, before=before, cut=cut)
+    chosen = _chosen(HeldOut.of(targets, users=users, items=items, cut=cut), targets)
     had = Had(had_by_users(targets, users=users, items=items, moment=cut))
     learned = had.learned([regularization for regularization, _ in chosen])
     popular = _popular(targets, items, cut)
@@ -148,28 +141,22 @@ def tuned(targets: Actions, *, users: int, items: int, cut: float) -> Tuned:
 Choice = tuple[float, float]  # regularization, weight of popularity
 
 
-def _chosen(
-    targets: Actions, *, users: int, items: int, before: float, cut: float
-) -> tuple[Choice, Choice]:
-    """What ranks the actions of [before, cut) best: all of them, and what is new to the user."""
-    relevant = items_by_user(targets.between(before, cut))
-    asked = np.random.default_rng(0).permutation(sorted(relevant))[:ASKED].tolist()
-    if not asked:
+def _chosen(held_out: HeldOut, targets: Actions) -> tuple[Choice, Choice]:
+    """What ranks the held-out weeks best: all of them, and what is new to the user."""
+    if not held_out.asked:
         return DEFAULT, DEFAULT
-    had = had_by_users(targets, users=users, items=items, moment=before)
-    priors = np.multiply.outer(POPULARITY_WEIGHTS, _popular(targets, items, before))
-    ndcg_C2 = np.zeros((len(REGULARIZATIONS) * len(priors), 2))
-    for i, model in enumerate(Had(had).learned(REGULARIZATIONS)):
-        for user in asked:
-            spoken, owned = model.scores(user), _row(had, user)
-            for j, prior in enumerate(priors):
-                found = _all_new(spoken + prior.astype(np.float32), relevant[user], owned)
-                ndcg_C2[i * len(priors) + j] += found
-    if not act_again(targets):
-        ndcg_C2[:, 0] = ndcg_C2[:, 1]  # what a user had is in no list
-    choices = list(itertools.product(REGULARIZATIONS, POPULARITY_WEIGHTS))
-    of_all, of_new = np.argmax(ndcg_C2, axis=0).tolist()
-    return choices[of_all], choices[of_new]
+    popular = _popular(targets, held_out.had.shape[1], held_out.moment)
+    ndcg: dict[Choice, npt.NDArray[np.float64]] = {}
+    for model in Had(held_out.had).learned(REGULARIZATIONS):
+        spoken = [model.scores(user) for user in held_out.asked]
+        for weight in POPULARITY_WEIGHTS:
+            prior = np.float32(weight) * popular
+            found = [
+                held_out.ndcg(user, scores + prior)
+                for user, scores in zip(held_out.asked, spoken, strict=True)
+            ]
+            ndcg[model.regularization, weight] = np.sum(found, axis=0)
+    return max(ndcg, key=lambda c: ndcg[c][0]), max(ndcg, key=lambda c: ndcg[c][1])
 
 
 def _popular(targets: Actions, items: int, moment: float) -> Float32:
@@ -184,24 +171,3 @@ def _product(a: Floating, b: Floating) -> Floating:
     left, right = (torch.from_numpy(np.ascontiguousarray(side)) for side in (a, b))
     product: Floating = (left @ right).numpy()
     return product
-
-
-def _row(had_Un: sp.csr_array, user: int) -> Int32:
-    """Items that a user has, ascending or not."""
-    a, b = had_Un.indptr[user : user + 2]
-    items: Int32 = had_Un.indices[a:b]
-    return items
-
-
-def _all_new(scores_n: Float32, relevant: Int32, owned: Int32) -> tuple[float, float]:
-    """NDCG of all items, and of those alone that the user does not have."""
-    new = np.setdiff1d(relevant, owned)
-    everything = _ndcg(scores_n, relevant)
-    scores_n[owned] = -np.inf
-    return everything, _ndcg(scores_n, new)
-
-
-def _ndcg(scores_n: Float32, relevant: Int32) -> float:
-    if not len(relevant):
-        return 0.0
-    return ndcg_at(np.isin(top_k(scores_n, _K), relevant), len(relevant), _K)

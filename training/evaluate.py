@@ -61,8 +61,11 @@ class Evaluation:
 
         Users are drawn once for a slice: all systems are judged by the same draws.
         """
-        drawn = {label: Resampled.draw(len(rows), rng) for label, rows in self.members.items()}
-        return [self._row(key, drawn[key[1]]) for key in self.scores]
+        rows: dict[Key, MetricRow] = {}
+        for label, members in self.members.items():
+            drawn = Resampled.draw(len(members), rng)
+            rows |= {key: self._row(key, drawn) for key in self.scores if key[1] == label}
+        return [rows[key] for key in self.scores]
 
     def _row(self, key: Key, drawn: Resampled) -> MetricRow:
         system, label, k = key

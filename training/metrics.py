@@ -8,7 +8,7 @@ relevance.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -70,17 +70,20 @@ def average_precision_at(hits: Bools, relevant: int, k: int) -> float:
 class Resampled:
     """Users drawn again and again with replacement, for intervals of means over them."""
 
-    counts: Floats  # [samples, S] how often each user is drawn
+    counts: npt.NDArray[np.uint16]  # [samples, S] how often each user is drawn
 
     @classmethod
     def draw(cls, users: int, rng: np.random.Generator, *, samples: int = 1000) -> Resampled:
         """Draw as many of the users, `samples` times."""
-        counts = rng.multinomial(users, np.full(users, 1 / users), size=samples)
-        return cls(counts.astype(np.float64))
+        counts = np.empty((samples, users), dtype=np.uint16)
+        share = np.full(users, 1 / users)
+        for sample in counts:
+            sample[:] = rng.multinomial(users, share)
+        return cls(counts)
 
     def interval(self, values: Floats, level: float = 0.95) -> tuple[float, float]:
         """Percentile interval of the mean of each user's value."""
-        low, high = _quantiles(self.counts @ values / len(values), level)
+        low, high = _quantiles(self._sums(values) / len(values), level)
         return low, high
 
     def ratio(self, ours: Floats, theirs: Floats, level: float = 0.95) -> Interval:
@@ -88,8 +91,16 @@ class Resampled:
 
         Infinite where the other side's mean is 0.
         """
-        low, high = _quantiles(_ratio(self.counts @ ours, self.counts @ theirs), level)
+        low, high = _quantiles(_ratio(self._sums(ours), self._sums(theirs)), level)
         return Interval(float(_ratio(ours.sum(), theirs.sum())), low, high)
+
+    def _sums(self, values: Floats) -> Floats:
+        """Sum of the values over each draw, [samples]; a few draws at a time are made floats."""
+        sums = [part.astype(np.float64) @ values for part in np.array_split(self.counts, _PARTS)]
+        return np.concatenate(sums)
+
+
+_PARTS: Final = 50
 
 
 def _ratio(over: npt.ArrayLike, under: npt.ArrayLike) -> Floats:

@@ -51,7 +51,6 @@ from training.profile import TrainingProfile
 from training.proposals import Examples
 from training.quiet import quiet_libraries
 from training.ranker import TrainedRanker, fit_ranker
-from training.revision import code_revision
 from training.run import Progress, Run, codes_at, prepare, read_history
 from training.through_time import fit_two_tower, neighbours_at
 
@@ -182,7 +181,7 @@ def facts(
         created=datetime.now(tz=UTC),
         dataset=dataset.spec.name,
         profile=run.profile.name,
-        code_revision=code_revision(),
+        code_revision=run.revision,
         data_window=DataWindow(start=first, end=datetime.fromtimestamp(history.cut, tz=UTC)),
         feature_services=release_schema(repo.schema),
         quotas=SourceQuotas(),

@@ -19,6 +19,7 @@ from training.baselines import counts
 from training.batches import ItemCodes
 from training.history import History
 from training.profile import TrainingProfile
+from training.revision import code_revision
 from training.two_tower import TwoTowerTrainer, build_model, start_process_group
 
 Progress = Callable[[str], None]
@@ -37,6 +38,7 @@ class Run:
     trainer: TwoTowerTrainer
     rng: np.random.Generator
     progress: Progress
+    revision: str  # of the code, when the run began
 
 
 def read_history(dataset: Dataset, repo: FeatureRepo, profile: TrainingProfile) -> History:
@@ -82,7 +84,7 @@ def prepare(history: History, profile: TrainingProfile, progress: Progress) -> R
         f"{sum(p.numel() for p in model.parameters()):,} weights"
     )
     trainer = TwoTowerTrainer(model, profile.two_tower, rng)
-    return Run(history, profile, encoder, codes, trainer, rng, progress)
+    return Run(history, profile, encoder, codes, trainer, rng, progress, code_revision())
 
 
 def codes_at(run: Run, moment: float, without: Int32 | None = None) -> ItemCodes:

@@ -4,7 +4,8 @@
 - `repeat`, `new`: only items that the user had, or had not, acted on before the cut, in the list
   and in what is relevant alike;
 - `cold_item`: only items that fewer than COLD_ITEM_USERS users had acted on, in both alike;
-- `cold_user`: the list as it is, of users without a target action before the cut;
+- `cold_user`, `known_user`: the list as it is, of users without and with a target action before
+  the cut;
 - `tag=value`: the list as it is, of the users of a segment.
 
 Shapes: `R` ranked items of a user, `n` catalogue items.
@@ -29,6 +30,7 @@ REPEAT: Final = "repeat"
 NEW: Final = "new"
 COLD_ITEM: Final = "cold_item"
 COLD_USER: Final = "cold_user"
+KNOWN_USER: Final = "known_user"
 
 KS: Final = (10, 20, 50)
 DEPTH: Final = max(KS)
@@ -87,8 +89,7 @@ def slices_of(
     for label, wanted in relevant.items():
         if len(wanted):
             yield label, places[label], wanted
-    whole = [*subject.segments, *([] if len(subject.owned) else [COLD_USER])]
-    for label in whole:
+    for label in (*subject.segments, KNOWN_USER if len(subject.owned) else COLD_USER):
         yield label, places[ALL], relevant[ALL]
 
 

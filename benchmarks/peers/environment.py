@@ -11,12 +11,18 @@ from qianmian.workspace import PROJECT_ROOT
 
 PEERS: Final = PROJECT_ROOT / "var" / "peers"
 _SCRIPTS: Final = PROJECT_ROOT / "benchmarks" / "peers"
+LIST: Final = _SCRIPTS / "requirements.txt"
 
 
 def peers_are_there() -> None:
-    """Check that the peers' environment was made; raises `DataError` with the command."""
-    if not PEERS.is_dir():
-        raise DataError(f"{PEERS}: missing; run `benchmarks/peers/install.sh`")
+    """Check that the peers' environment is the one of the list here.
+
+    Raises `DataError` with the command that makes it.
+    """
+    made = PEERS / LIST.name
+    if not made.is_file() or made.read_bytes() != LIST.read_bytes():
+        found = "of another list" if made.is_file() else "missing"
+        raise DataError(f"{PEERS}: {found}; run `benchmarks/peers/install.sh`")
 
 
 def peer_command(script: str, *arguments: str) -> tuple[list[str], dict[str, str]]:

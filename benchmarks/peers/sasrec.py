@@ -1,7 +1,8 @@
-"""RecTools' SASRec: `sasrec.py ACTIONS USERS LISTS SEED`, run with var/peers before everything.
+"""RecTools' SASRec: `sasrec.py ACTIONS USERS ITEMS LISTS SEED`, with var/peers before everything.
 
 ACTIONS (Parquet): user_id (whole numbers), item_id, timestamp (epoch seconds). USERS: user_id.
-Writes LISTS: user_id, item_id, score, the best items of each user, items acted on before included.
+ITEMS: item_id, what may be listed. Writes LISTS: user_id, item_id, score, the best of these items
+for each user, those acted on before included.
 
 The library learns from the last actions of each user alone. So a history comes as several
 sequences, each as long as it reads, the newest one asked for what follows; an item stands once in a
@@ -19,13 +20,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-LENGTH, DEPTH = 100, 200  # actions read of a sequence; items listed
+LENGTH, DEPTH = 100, 1000  # actions read of a sequence; items listed
 EPOCHS, PATIENCE, MINUTES = 60, 3, 20  # at most; without a better loss; of training
 HELD_OUT = 10  # the last action of every so many-th user judges the loss
 SEQUENCES = 100_000  # of a user, at most: sequence 0 of user u, the newest, is u * SEQUENCES
 
 
-def main(actions: str, users: str, lists: str, seed: int) -> None:
+def main(actions: str, users: str, items: str, lists: str, seed: int) -> None:
     """Train on the actions and list for the users."""
     lightning = importlib.import_module("pytorch_lightning")
     dataset_of = importlib.import_module("rectools.dataset").Dataset
@@ -55,7 +56,12 @@ def main(actions: str, users: str, lists: str, seed: int) -> None:
     print(f"SASRec: {model.fit_trainer.current_epoch} epochs, best held-out loss {best:.3f}")
     wanted = pd.read_parquet(users)["user_id"].to_numpy() * SEQUENCES
     found = model.recommend(
-        users=wanted, dataset=data, k=DEPTH, filter_viewed=False, on_unsupported_targets="ignore"
+        users=wanted,
+        dataset=data,
+        k=DEPTH,
+        filter_viewed=False,
+        items_to_recommend=pd.read_parquet(items)["item_id"].to_numpy(),
+        on_unsupported_targets="ignore",
     )
     found["user_id"] //= SEQUENCES
     found[["user_id", "item_id", "score"]].to_parquet(lists)
@@ -98,4 +104,5 @@ def trainer(place: str) -> Any:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]))
+    given, whom, listed, back, drawn = sys.argv[1:]
+    main(given, whom, listed, back, int(drawn))

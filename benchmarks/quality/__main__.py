@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks import command
+from qianmian.errors import FieldError
 
 #: Settings that slow numpy down; dropped before numpy is imported.
 SLOWING: Final = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
@@ -31,6 +32,9 @@ FIRST_SEED: Final = 17
 def main() -> None:
     """Run every case and seed and print."""
     options = _options()
+    if len(set(options.seeds)) < len(options.seeds):
+        given = " ".join(map(str, options.seeds))
+        raise FieldError("--seeds", given, "different seeds", "name each once")
     for name in SLOWING:
         os.environ.pop(name, None)
     os.environ.setdefault(
@@ -40,7 +44,9 @@ def main() -> None:
     from benchmarks.quality.report import report_of
     from benchmarks.quality.seeds import result_of
     from training.profile import load_profile
+    from training.revision import code_revision
 
+    revision = code_revision()
     profile = load_profile(options.profile)
     cases: dict[str, Any] = {}
     for case in [case_of(name) for name in options.cases]:
@@ -61,6 +67,7 @@ def main() -> None:
         "rows": first["rows"],
         "ratio_to_best": first["ratio_to_best"],
         "profile": profile.name,
+        "code": revision,
         "cases": cases,
     }
     command.report(report)

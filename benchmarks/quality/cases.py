@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ import yaml
 from benchmarks.datasets.ml100k import ratings_file, write_events
 from qianmian.contracts import columns as c
 from qianmian.data.importing import import_source
+from qianmian.data.record import ImportRecord, read_record
 from qianmian.data.source import find_source
 from qianmian.data.spec import DatasetSpec
 from qianmian.data.store import Dataset
@@ -27,6 +29,7 @@ from qianmian.features.item_table import Int32, ItemTable
 from qianmian.features.snapshots import build, schedule
 from qianmian.workspace import DEFAULT_DATASET, Workspace
 from training.profile import TrainingProfile
+from training.revision import source_hash
 
 Progress = Callable[[str], None]
 
@@ -72,17 +75,46 @@ def case_of(name: str) -> Case:
 
 def prepare(case: Case, home: Path, profile: TrainingProfile, progress: Progress) -> Workspace:
     """Import the data of a case and build its features; what is there already is kept."""
-    workspace = Workspace(home, case.dataset)
-    if not (workspace.data / c.IMPORT_FILE).is_file():
-        progress(f"{case.name}: importing")
-        source = _source(case, home, progress)
-        import_source(find_source(source, case.dataset), workspace, lambda _: None)
+    workspace, whole = Workspace(home, case.dataset), Workspace(home, DEFAULT_DATASET)
+    folder = home / "sources" / case.dataset
+    if case.dataset == DEFAULT_DATASET:
+        _import_whole(whole, progress)
+    elif case.venue is None and not case.earlier_days:
+        imported(workspace, folder, _recipe(case), _ratings, progress)
+    else:
+        recipe = _recipe(case) + _import_whole(whole, progress).fingerprint
+        imported(workspace, folder, recipe, partial(_split_anew, case, whole), progress)
     dataset = Dataset.open(workspace)
     cut = dataset.spec.split.train_end.timestamp()
     moments = schedule(cut, profile.snapshots.every_days, profile.snapshots.count)
     report = build(workspace, dataset, moments)
     progress(f"{case.name}: {report.written} feature snapshots written, {report.kept} kept")
     return workspace
+
+
+def imported(
+    workspace: Workspace,
+    folder: Path,
+    recipe: str,
+    write: Callable[[Path], None],
+    progress: Progress,
+) -> None:
+    """Import what `write` puts into a folder, unless the same recipe was followed before.
+
+    `recipe` says all that decides what is written; how data are read is added to it.
+    """
+    mark = folder.with_name(f"{folder.name}.recipe")
+    recipe += source_hash(("qianmian/data",))
+    there = (workspace.data / c.IMPORT_FILE).is_file() and mark.is_file()
+    if there and mark.read_text(encoding="utf-8") == recipe:
+        return
+    progress(f"{workspace.dataset}: importing")
+    mark.unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    write(folder)
+    import_source(find_source(str(folder), workspace.dataset), workspace, lambda _: None)
+    mark.write_text(recipe, encoding="utf-8")
 
 
 def pool_of(case: Case, dataset: Dataset, catalogue: ItemTable) -> Int32 | None:
@@ -95,17 +127,17 @@ def pool_of(case: Case, dataset: Dataset, catalogue: ItemTable) -> Int32 | None:
     return indices[indices >= 0]
 
 
-def _source(case: Case, home: Path, progress: Progress) -> str:
-    if case.dataset == DEFAULT_DATASET:
-        return DEFAULT_DATASET
-    folder = home / "sources" / case.dataset
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    if case.venue is None and not case.earlier_days:
-        _ratings(folder)
-    else:
-        _split_anew(case, folder, home, progress)
-    return str(folder)
+def _import_whole(workspace: Workspace, progress: Progress) -> ImportRecord:
+    """Complete Journey as it comes, imported anew where the package or its reading changed."""
+    source, record = find_source(DEFAULT_DATASET, None), read_record(workspace)
+    if record is None or record.fingerprint != source.fingerprint:
+        progress(f"{DEFAULT_DATASET}: importing")
+        record = import_source(source, workspace, lambda _: None)
+    return record
+
+
+def _recipe(case: Case) -> str:
+    return f"{case!r}\n{Path(__file__).read_text(encoding='utf-8')}"
 
 
 _TRAINED_SHARE: Final = 0.8
@@ -118,12 +150,8 @@ def _ratings(folder: Path) -> None:
     declare(folder, {"title": "MovieLens 100K", "split": {"train_end": cut.isoformat()}})
 
 
-def _split_anew(case: Case, folder: Path, home: Path, progress: Progress) -> None:
+def _split_anew(case: Case, whole: Workspace, folder: Path) -> None:
     """Complete Journey with another split: earlier, or around the period of a campaign."""
-    whole = Workspace(home, DEFAULT_DATASET)
-    if not (whole.data / c.IMPORT_FILE).is_file():
-        progress("complete-journey: importing")
-        import_source(find_source(DEFAULT_DATASET, None), whole, lambda _: None)
     dataset = Dataset.open(whole)
     for path in whole.data.glob("*.parquet"):
         shutil.copy(path, folder)

@@ -9,6 +9,7 @@ Shapes: `n` catalogue items, `R` candidates, `F` ranking features.
 
 from __future__ import annotations
 
+import itertools
 from typing import Final
 
 import numpy as np
@@ -19,6 +20,9 @@ from qianmian.features.user_state import SECONDS_PER_DAY
 from qianmian.releases.bundle import Bundle
 from qianmian.retrieval.neighbours import HALF_LIFE_DAYS
 from qianmian.retrieval.sources import SourceQuotas
+from training.actions import Actions
+from training.baselines import popularity
+from training.held_out import HeldOut
 from training.history import History
 from training.proposals import Examples
 from training.slices import Ranking
@@ -28,33 +32,63 @@ from training.systems import System, proposing
 IALS: Final = "ials"
 LAMBDARANK: Final = "lambdarank"
 
-_ALPHA = 10.0  # confidence of an action against that of none
+#: Factors and regularizations of iALS to choose from, and what a unit of log1p(count) adds to the
+#: confidence of an action, on top of the 1 of none.
+FACTORS: Final = (32, 128)
+REGULARIZATIONS: Final = (0.1, 10.0, 100.0)
+_ALPHA: Final = 10.0
 
 
-def ials(history: History, ranked: Int32, *, seed: int, factors: int = 128) -> System:
-    """Implicit-feedback ALS (Hu, Koren and Volinsky, 2008) on decayed counts of target actions."""
-    from implicit.als import AlternatingLeastSquares
+def ials(history: History, ranked: Int32, *, seed: int) -> System:
+    """Implicit-feedback ALS (Hu, Koren and Volinsky, 2008) on decayed counts of target actions.
 
-    targets, n = history.targets, len(history.catalogue)
-    age_days = (history.cut - targets.at) / SECONDS_PER_DAY
-    counts = sp.csr_matrix(
-        (np.exp2(-age_days / HALF_LIFE_DAYS), (targets.users, targets.items)),
-        shape=(len(history.user_ids), n),
-        dtype=np.float32,
-    )
-    counts.data = _ALPHA * np.log1p(counts.data)
-    model = AlternatingLeastSquares(
-        factors=factors, regularization=0.1, iterations=15, random_state=seed, num_threads=1
-    )
-    model.fit(counts, show_progress=False)
-    items: Float32 = np.asarray(model.item_factors)[ranked]
-    users: Float32 = np.asarray(model.user_factors)
-    mean = users.mean(axis=0)  # for a user of whom nothing is known
+    The last weeks choose factors and regularization. Users without a target action get popularity.
+    """
+    targets, users, n = history.targets, len(history.user_ids), len(history.catalogue)
+    held_out = HeldOut.of(targets, users=users, items=n, cut=history.cut)
+    choices = list(itertools.product(FACTORS, REGULARIZATIONS))
+
+    def judged(choice: tuple[int, float]) -> float:
+        past = targets.between(-np.inf, held_out.moment)
+        of_users, of_items = _factors(past, held_out.moment, (users, n), choice, seed)
+        return sum(held_out.ndcg(user, of_items @ of_users[user])[0] for user in held_out.asked)
+
+    chosen = max(choices, key=judged)
+    of_users, of_items = _factors(targets, history.cut, (users, n), chosen, seed)
+    popular = popularity(targets, n, history.cut)
+    known = np.bincount(targets.users, minlength=users) > 0
 
     def scored(subject: Subject) -> Ranking:
-        return Ranking(ranked, items @ (users[subject.code] if subject.code >= 0 else mean))
+        if subject.code < 0 or not known[subject.code]:
+            return Ranking(ranked, popular[ranked])
+        return Ranking(ranked, of_items[ranked] @ of_users[subject.code])
 
     return scored
+
+
+def _factors(
+    targets: Actions, moment: float, shape: tuple[int, int], choice: tuple[int, float], seed: int
+) -> tuple[Float32, Float32]:
+    """Factors of users and items, learned from what came before a moment."""
+    from implicit.als import AlternatingLeastSquares
+
+    age_days = (moment - targets.at) / SECONDS_PER_DAY
+    counts = sp.csr_matrix(
+        (np.exp2(-age_days / HALF_LIFE_DAYS), (targets.users, targets.items)),
+        shape=shape,
+        dtype=np.float32,
+    )
+    counts.data = 1.0 + _ALPHA * np.log1p(counts.data)
+    factors, regularization = choice
+    model = AlternatingLeastSquares(
+        factors=factors,
+        regularization=regularization,
+        iterations=15,
+        random_state=seed,
+        num_threads=1,
+    )
+    model.fit(counts, show_progress=False)
+    return np.asarray(model.user_factors), np.asarray(model.item_factors)
 
 
 def lambdarank(

@@ -14,17 +14,22 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.quality.seeds import Result
+from training.slices import ALL, COLD_USER, KNOWN_USER, NEW, REPEAT
 from training.systems import TWO_STAGE, TWO_TOWER
 
 OURS: Final = (TWO_TOWER, TWO_STAGE)
 K: Final = 20
 SAMPLES: Final = 2000
+STRANGERS: Final = 10  # one user in so many is one: they are told apart
 
 
-def report_of(results: Sequence[Result], labels: Sequence[str] = ("all", "repeat", "new")) -> Any:
-    """What a case gave: rows (means over seeds), ratios, calibration, seconds."""
+def report_of(results: Sequence[Result]) -> Any:
+    """What a case gave: rows (means over seeds), ratios, calibration, seconds.
+
+    Ratios are of all users and, where enough of them are strangers, of those and of the others.
+    """
     rng = np.random.default_rng(0)
-    labels = [label for label in labels if (TWO_STAGE, label, K) in results[0].ndcg]
+    labels = _labels(results[0])
     each = {label: _ratios(results, label, rng) for label in labels}
     return {
         "seeds": [result.seed for result in results],
@@ -38,6 +43,13 @@ def report_of(results: Sequence[Result], labels: Sequence[str] = ("all", "repeat
         "calibration": [row for result in results for row in _calibration(result)],
         "seconds": [result.seconds for result in results],
     }
+
+
+def _labels(result: Result) -> list[str]:
+    users = {label: len(a) for (s, label, k), a in result.ndcg.items() if (s, k) == (TWO_STAGE, K)}
+    apart = STRANGERS * users.get(COLD_USER, 0) >= users[ALL]
+    wanted = (ALL, REPEAT, NEW, *((KNOWN_USER, COLD_USER) if apart else ()))
+    return [label for label in wanted if label in users]
 
 
 def _rows(results: Sequence[Result], rng: np.random.Generator) -> list[dict[str, Any]]:

@@ -1,7 +1,8 @@
 """One seed of one case: train both models, judge them beside the peers, remember the result.
 
 A result lies on disk under the fingerprint of all that decides it (data, profile, code), so a
-benchmark that was stopped goes on where it was.
+benchmark that was stopped goes on where it was. The code is that of the moment it was loaded: a
+result of code that was changed meanwhile is told and not kept.
 
 Shapes: `S` users of a slice.
 """
@@ -18,7 +19,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks.peers.environment import peers_are_there
+from benchmarks.peers.environment import LIST, peers_are_there
 from benchmarks.quality import peers, sequence
 from benchmarks.quality.cases import Case, Progress, pool_of
 from benchmarks.trained import trained
@@ -65,7 +66,10 @@ def result_of(
         progress(f"{case.name}, seed {profile.seed}: remembered")
         return _read(folder)
     result = _run(case, workspace, profile, with_sequence=with_sequence, progress=progress)
-    _write(folder, result)
+    if _code() == _LOADED:
+        _write(folder, result)
+    else:
+        progress("the code was changed meanwhile: the result is of the code before, and not kept")
     return result
 
 
@@ -184,15 +188,22 @@ def _key(name: str) -> Key:
 def _fingerprint(
     case: Case, workspace: Workspace, profile: TrainingProfile, *, with_sequence: bool
 ) -> str:
-    of_peers = PROJECT_ROOT / "benchmarks" / "peers" / "requirements.txt"
     parts = [
         case.name,
         (workspace.data / c.IMPORT_FILE).read_text(encoding="utf-8"),
         (workspace.data / c.DATASET_FILE).read_text(encoding="utf-8"),
+        Dataset.open(workspace).since_import(),
         profile.model_dump_json(),
-        source_hash(_SOURCES),
-        _TRAINED.read_text(encoding="utf-8"),
-        of_peers.read_text(encoding="utf-8") if with_sequence else "",
+        _LOADED,
+        LIST.read_text(encoding="utf-8") if with_sequence else "",
         *(f"{name} {version(name)}" for name in _LIBRARIES),
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _code() -> str:
+    """Hash of the code on the disk."""
+    return source_hash(_SOURCES) + hashlib.sha256(_TRAINED.read_bytes()).hexdigest()
+
+
+_LOADED: Final = _code()

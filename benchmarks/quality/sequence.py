@@ -1,6 +1,7 @@
 """SASRec of a maintained library (RecTools) as a peer, run in an environment of its own.
 
-Two Parquet files go over: the target actions before the cut, and back the best items of each user.
+Parquet files go over: the target actions before the cut, whom and what to list; and back the best
+items of each user.
 
 SASRec: Kang and McAuley, "Self-attentive sequential recommendation" (2018).
 """
@@ -18,6 +19,7 @@ import pandas as pd
 
 from benchmarks.peers.environment import peer_command
 from qianmian.contracts import columns as c
+from qianmian.errors import DataError
 from qianmian.features.item_table import Int32
 from training.baselines import popularity
 from training.history import History
@@ -32,20 +34,24 @@ SCRIPT: Final = "sasrec.py"
 def sasrec(history: History, subjects: list[Subject], ranked: Int32, *, seed: int) -> System:
     """Train SASRec on the sequences of target actions; users it does not know get popularity.
 
-    Raises `DataError` when the peers' environment was not made.
+    Raises `DataError` when the peers' environment was not made, or the library failed.
     """
     targets = history.targets
     popular = popularity(targets, len(history.catalogue), history.cut)
     rest = (popular / (popular.max() + 1.0) - 2.0) * 1e3  # below every score of the model
     with tempfile.TemporaryDirectory() as place:
-        given, wanted, back = (Path(place) / n for n in ("given.pq", "wanted.pq", "back.pq"))
+        names = ("given.pq", "wanted.pq", "listed.pq", "back.pq")
+        given, wanted, listed, back = (Path(place) / name for name in names)
         pd.DataFrame(
             {c.USER_ID: targets.users, c.ITEM_ID: targets.items, c.TIMESTAMP: targets.at}
         ).to_parquet(given)
         codes = [s.code for s in subjects if s.code >= 0]
         pd.DataFrame({c.USER_ID: codes}).to_parquet(wanted)
-        command, env = peer_command(SCRIPT, str(given), str(wanted), str(back), str(seed))
-        subprocess.run(command, env=env, stdout=sys.stderr, check=True)
+        pd.DataFrame({c.ITEM_ID: ranked}).to_parquet(listed)
+        files = map(str, (given, wanted, listed, back))
+        command, env = peer_command(SCRIPT, *files, str(seed))
+        if code := subprocess.run(command, env=env, stdout=sys.stderr, check=False).returncode:
+            raise DataError(f"SASRec ended with {code}: what it said stands above")
         found = pd.read_parquet(back)
     lists = {
         user: (rows[c.ITEM_ID].to_numpy(dtype=np.int32), rows["score"].to_numpy())

@@ -23,13 +23,13 @@ NAMES: Final = {
     "item_knn": "item-kNN",
     "ease": "EASE",
     "ease_new": "EASE, regularized for what is new",
-    "ials": "iALS, 128 factors",
+    "ials": "iALS",
     "sasrec": "SASRec",
     "lambdarank": "LightGBM lambdarank",
     "two_tower": "two-tower",
     OURS: "**two-stage**",
 }
-_SLICES: Final = ("all", "repeat", "new")
+_SLICES: Final = ("all", "repeat", "new", "known_user", "cold_user")
 
 Json = dict[str, Any]
 

@@ -70,6 +70,8 @@ def test_every_slice_has_its_users_lists_and_relevant_items():
     # of the cold items 5, 6 and 7 alone; item 2 is not cold, an item that nobody knew is
     assert of(judged, "cold_item") == pytest.approx({"again": gain(2), "stranger": gain(3) / two})
     assert of(judged, "cold_user") == pytest.approx({"stranger": gain(8) / two})
+    known, everybody = of(judged, "known_user"), of(judged, "all")
+    assert known == {user: ndcg for user, ndcg in everybody.items() if user != "stranger"}
     assert set(of(judged, "activity_level=high")) == {"again"}
     assert set(of(judged, "activity_level=low")) == {"once"}
 

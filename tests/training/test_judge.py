@@ -201,3 +201,23 @@ def test_a_release_whose_ranker_tells_no_horizon_is_not_evaluated(small_shop, pa
     monkeypatch.setattr(type(parts[-1]), "tells_horizon", False)
     with pytest.raises(ReleaseError, match="train again"):
         judging.judge(small_shop, "live")
+
+
+def test_where_nothing_is_repeated_sources_propose_what_the_user_does_not_have(parts, monkeypatch):
+    from qianmian.retrieval.sources import SourceQuotas
+    from training.subjects import subjects_of
+    from training.systems import proposing, ranked_items
+
+    dataset, _, history, _, bundle = parts
+    quotas = SourceQuotas(repeat=10, neighbours=5, two_tower=5, trending=5, new=2, unseen=2)
+    subject = max(subjects_of(history, dataset), key=lambda one: len(one.owned))
+
+    def proposed(*, again):
+        monkeypatch.setattr("training.systems.act_again", lambda _: again)
+        return proposing(history, bundle, ranked_items(history), quotas)(subject)
+
+    assert np.isin(subject.owned, proposed(again=True).items).any()
+    once = proposed(again=False)
+    assert not np.isin(subject.owned, once.items).any()
+    of_trending = int((once.source == proposed(again=True).source.max()).sum())
+    assert len(once) >= quotas.two_tower + of_trending

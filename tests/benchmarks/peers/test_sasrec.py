@@ -45,3 +45,12 @@ def test_missing_peers_are_told_with_the_command(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(environment, "PEERS", tmp_path / "nowhere")
     with pytest.raises(DataError, match=r"run `benchmarks/peers/install\.sh`"):
         environment.peer_command("sasrec.py")
+
+
+def test_peers_of_another_list_are_told_with_the_command(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(environment, "PEERS", tmp_path)
+    (tmp_path / environment.LIST.name).write_text("rectools==0.0\n")
+    with pytest.raises(DataError, match=r"of another list; run `benchmarks/peers/install\.sh`"):
+        environment.peers_are_there()
+    (tmp_path / environment.LIST.name).write_bytes(environment.LIST.read_bytes())
+    environment.peers_are_there()

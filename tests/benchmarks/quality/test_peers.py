@@ -9,6 +9,26 @@ from tests.training.made import made
 from training.proposals import Examples
 
 
+def test_ials_gives_popularity_to_whom_it_has_learned_nothing_of(small_shop):
+    from benchmarks.quality.peers import ials
+    from qianmian.data.store import Dataset
+    from qianmian.features.store import FeatureRepo
+    from training.baselines import popularity
+    from training.history import History
+    from training.subjects import subjects_of
+    from training.systems import ranked_items
+
+    dataset, repo = Dataset.open(small_shop), FeatureRepo.open(small_shop)
+    cut = dataset.spec.split.train_end.timestamp()
+    history = History(dataset, repo, moments=(cut,), cut=cut)
+    ranked = ranked_items(history)
+    system = ials(history, ranked, seed=3)
+    subject = next(subjects_of(history, dataset))
+    popular = popularity(history.targets, len(history.catalogue), cut)[ranked]
+    assert np.array_equal(system(replace(subject, code=-1)).scores, popular)
+    assert not np.allclose(system(subject).scores, popular)
+
+
 @pytest.mark.filterwarnings("ignore:Usage of np.ndarray subset")
 def test_lambdarank_is_given_neither_pages_nor_launches(small_shop):
     from benchmarks.quality.peers import lambdarank

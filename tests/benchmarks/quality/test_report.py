@@ -79,3 +79,18 @@ def test_an_unknown_case_is_told_with_those_that_exist():
 
     with pytest.raises(NotFoundError, match="campaign-13"):
         case_of("campaign-14")
+
+
+def test_strangers_are_told_apart_where_there_are_many():
+    def with_strangers(users: int) -> Result:
+        found = result(1, 1.2)
+        ours, theirs = (found.ndcg[system, "all", K] for system in ("two_stage", "frequency"))
+        for label, part in (("cold_user", slice(users)), ("known_user", slice(users, None))):
+            found.ndcg["two_stage", label, K] = ours[part]
+            found.ndcg["frequency", label, K] = theirs[part]
+        return found
+
+    few, many = (report_of([with_strangers(users)])["ratio_to_best"] for users in (5, 60))
+    assert [*few] == ["all"]
+    assert [*many] == ["all", "known_user", "cold_user"]
+    assert many["cold_user"]["baseline"] == "frequency"

@@ -1,0 +1,76 @@
+"""The last weeks before the cut, which choose what a baseline leaves open.
+
+Rivals are tuned as a team would tune them: on the past, by the lists of a sample of users.
+
+Shapes: `U` users, `n` items of the catalogue.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import scipy.sparse as sp
+
+from qianmian.features.item_table import Float32, Int32
+from qianmian.features.user_state import SECONDS_PER_DAY
+from qianmian.retrieval.sources import top_k
+from training.actions import Actions, act_again, items_by_user
+from training.metrics import ndcg_at
+from training.neighbours import had_by_users
+
+DAYS: Final = 28
+ASKED: Final = 300
+_K: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """What some users did in the last weeks, and what everybody had before them."""
+
+    moment: float  # epoch seconds at which they begin
+    had: sp.csr_array  # [U, n] of all users at the moment, as `had_by_users` tells it
+    asked: list[int]  # user codes, at most ASKED
+    again: bool  # whether users act on an item again
+    _relevant: dict[int, Int32]
+
+    @classmethod
+    def of(cls, targets: Actions, *, users: int, items: int, cut: float) -> HeldOut:
+        """The target actions of the DAYS before `cut` (epoch seconds)."""
+        moment = cut - DAYS * SECONDS_PER_DAY
+        relevant = items_by_user(targets.between(moment, cut))
+        return cls(
+            moment=moment,
+            had=had_by_users(targets, users=users, items=items, moment=moment),
+            asked=np.random.default_rng(0).permutation(sorted(relevant))[:ASKED].tolist(),
+            again=act_again(targets),
+            _relevant=relevant,
+        )
+
+    def ndcg(self, user: int, scores_n: Float32) -> tuple[float, float]:
+        """NDCG@20 of a list: of everything, and of what is new to the user.
+
+        Where users do not act on an item again both are of what is new.
+        """
+        relevant, owned = self._relevant[user], self._owned(user)
+        of_new = np.where(_member(owned, len(scores_n)), -np.inf, scores_n)
+        new = _ndcg(of_new, np.setdiff1d(relevant, owned))
+        return _ndcg(scores_n, relevant) if self.again else new, new
+
+    def _owned(self, user: int) -> Int32:
+        a, b = self.had.indptr[user : user + 2]
+        owned: Int32 = self.had.indices[a:b]
+        return owned
+
+
+def _member(items: Int32, size: int) -> np.ndarray:
+    mask = np.zeros(size, dtype=np.bool_)
+    mask[items] = True
+    return mask
+
+
+def _ndcg(scores_n: Float32, relevant: Int32) -> float:
+    if not len(relevant):
+        return 0.0
+    return ndcg_at(np.isin(top_k(scores_n, _K), relevant), len(relevant), _K)
