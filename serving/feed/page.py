@@ -25,7 +25,7 @@ from serving.feed.filters import (
 from serving.feed.listing import Listing
 from serving.feed.query import BlockPlan, Query
 from serving.feed.resident import ResidentRelease, VenuePool
-from serving.feed.tokens import Special
+from serving.feed.tokens import NO_HASHES, Special, UInt32
 
 PINNED: Final = "pinned"
 
@@ -79,7 +79,7 @@ class Page:
     fixed: Mapping[int, FixedSlot] = field(default_factory=dict)  # by place on this page, from 0
     skipped: Sequence[Skipped] = ()
     propensities: Sequence[float] = ()  # empty: all 1
-    before: Sequence[int] = ()  # last items of the block, for the rules of its next page
+    before: UInt32 = field(default_factory=lambda: NO_HASHES)  # of the last items; see `PageToken`
     moved_by: Sequence[Sequence[str]] = ()  # rules that moved each item; only when explained
     relaxed: Sequence[str] = ()  # rules that could not hold
 
