@@ -59,11 +59,12 @@ def arrange(
     pool: VenuePool,
     eligible: Eligible,
     fixed: FixedSlots,
+    recommendation_id: str,
 ) -> list[Page]:
     """Fill every block of a request by its rules."""
     placed = _place_fixed(choices, rules, pool, eligible, fixed)
     vacancies = [
-        _vacancy(choice, bound, there.slots, query, release)
+        _vacancy(choice, bound, there.slots, query, release, recommendation_id)
         for choice, bound, there in zip(choices, rules, placed, strict=True)
     ]
     layouts = lay_out(
@@ -134,6 +135,7 @@ def _vacancy(
     fixed: Mapping[int, FixedSlot],
     query: Query,
     release: ResidentRelease,
+    recommendation_id: str,
 ) -> Vacancy:
     plan, ranking = choice.plan, choice.listing.ranking
     rows = np.flatnonzero(choice.kept)
@@ -147,18 +149,19 @@ def _vacancy(
         rest=choice.rest,
         fixed={place: slot.item for place, slot in fixed.items()},
         before=release.rules.indices_of(plan.before),
-        seed=_seed(query, plan) if rules.exploration else 0,
+        seed=_seed(query, plan, recommendation_id) if rules.exploration else 0,
     )
 
 
-def _seed(query: Query, plan: BlockPlan) -> int:
-    """Return the seed of a block's draws: the same request gets the same page."""
+def _seed(query: Query, plan: BlockPlan, recommendation_id: str) -> int:
+    """Return the seed of a block's draws: the same request gets the same page.
+
+    One that names nobody is drawn by its recommendation, so that those who ask so draw apart.
+    """
+    asks = query.user_id, query.visitor_id, query.session_id, query.page_view_id
     asked = (
         query.venue.id,
-        query.user_id,
-        query.visitor_id,
-        query.session_id,
-        query.page_view_id,
+        *(asks if any(asks) else (recommendation_id,)),
         int(query.now // _DRAW_SECONDS),
         plan.block_id,
         plan.offset,

@@ -148,7 +148,7 @@ class Feed:
         fixed = self._sell(scene, asked, recommendation_id, trace)
         pages = trace.attempt(
             "no_rules",
-            lambda: select(query, asked, release, pool, eligible, fixed),
+            lambda: select(query, asked, release, pool, eligible, fixed, recommendation_id),
             lambda: first_rows(query, asked, release, pool),
         )
         made = Made(query, arms, release, weights, pages, eligible, raced)
