@@ -86,8 +86,8 @@ class Feed:
         venue, market = world.venues.get(venue_id), self._market
         if market is None or venue is None or not venue.sponsored:
             return None
-        subject_id = self._ask(request.user.id, request.user.visitor_id).subject_id
-        return None if subject_id is None else market.reads(subject_id, venue_id, world.clock.now())
+        members = self._ask(request.user.id, request.user.visitor_id).members
+        return market.reads(members, venue_id, world.clock.now())
 
     def recommend(self, world: World, venue_id: str, request: RecommendRequest) -> Answer:
         """Return the answer to a request as plain values; see `decide`."""

@@ -38,6 +38,7 @@ class Query:
     phase: Phase
     now: float
     subject_id: str | None  # whose page it is; a merged visitor's user
+    members: tuple[str, ...]  # the subjects that count as that one, itself first
     user_id: str | None
     visitor_id: str | None
     session_id: str | None
@@ -97,6 +98,7 @@ def understand(
         phase=venue.phase_at(now),
         now=now,
         subject_id=asker.subject_id,
+        members=asker.members,
         user_id=asker.user_id,
         visitor_id=asker.visitor_id,
         session_id=request.session_id,

@@ -135,10 +135,11 @@ class Sales:
         willing = [c for c in running if c.audience is None or in_audience(c.audience, state)]
         self._leave_out(NOT_IN_AUDIENCE, len(running) - len(willing))
         spans = {c.id: c.cap.seconds for c in willing if c.cap is not None}
-        subject = self._query.subject_id
-        if not spans or subject is None:
+        if not spans:
             return willing
-        counts = self._market.showings.count(subject, self._query.now, spans)
+        counts = Counter[str]()
+        for member in self._query.members:
+            counts.update(self._market.showings.count(member, self._query.now, spans))
         capped = {c.id for c in willing if c.cap and counts[c.id] >= c.cap.impressions}
         self._leave_out(CAPPED, len(capped))
         return [campaign for campaign in willing if campaign.id not in capped]
