@@ -110,6 +110,11 @@ class Choice:
         self.kept = apply(self.filters, listing.ranking.items, self.removed)  # [N]
         self._pool = pool
 
+    def count(self, enough: int) -> int:
+        """Return how many items may be shown here, not to the last one if that is `enough`."""
+        ranked = int(np.count_nonzero(self.kept))
+        return ranked if ranked >= enough else ranked + len(self.rest())
+
     def rest(self) -> Int32:
         """Return what else may be shown here, the most popular first."""
         if not self.listing.fills:

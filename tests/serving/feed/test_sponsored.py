@@ -16,7 +16,6 @@ from qianmian.venues.conditions import Condition
 from qianmian.venues.rules import BlockRules, Pin
 from serving.feed.journey import Feed
 from serving.feed.resident import World
-from serving.feed.users import Users
 from tests.serving import tiny
 from tests.serving.feed.market_shop import START, Stall, campaign
 
@@ -37,13 +36,7 @@ def sale(world: World, places: SponsoredFile, **fields) -> World:
 def shop(tmp_path, signer, metrics, ids):
     def open_(*campaigns) -> tuple[Feed, Stall]:
         stall = Stall(tmp_path, list(campaigns))
-        feed = Feed(
-            users=Users(tiny.USERS.get, size=100, ttl=60.0),
-            signer=signer,
-            metrics=metrics,
-            new_id=lambda: f"r{next(ids)}",
-            market=stall.market,
-        )
+        feed = stall.feed(signer=signer, metrics=metrics, new_id=lambda: f"r{next(ids)}")
         return feed, stall
 
     return open_
