@@ -84,7 +84,10 @@ class Page:
     relaxed: Sequence[str] = ()  # rules that could not hold
 
     def propensity(self, place: int) -> float:
-        """Return the probability with which the item was put in this place, from 0."""
+        """Return the probability with which the item was put in this place, from 0.
+
+        It is that of this block's own draws: given the blocks' order and the sponsored places.
+        """
         return self.propensities[place] if self.propensities else 1.0
 
 
