@@ -190,12 +190,10 @@ class Shop:
             before=self.before,
             seed=SEED,
         )
-        reserved = np.array(list(vacancy.fixed.values()), dtype=np.int32)
 
         def run() -> object:
             return lay_out(
                 [vacancy],
-                reserved,
                 self.book,
                 lambda _: self.cheap,
                 lambda items, _: self.fresh[items],

@@ -19,7 +19,8 @@ class Sold:
     """A sponsored place: its campaign, item, price of the billed event (micros) and lease.
 
     `lease_id` is empty where the day was bought. `propensity` is the probability with which the
-    campaign got the place, given who could pay.
+    campaign got the place, given who could pay. `reserved` is what the lease holds back for it in
+    micros, `expected` what it is worth on average.
     """
 
     campaign: Campaign
@@ -27,6 +28,13 @@ class Sold:
     price: int
     lease_id: str
     propensity: float
+    reserved: int = 0
+    expected: float = 0.0
+
+    def give_back(self, wallet: Wallet) -> None:
+        """Free the money of a place that is not shown."""
+        if self.lease_id:
+            wallet.give_back(self.campaign.id, self.lease_id, self.reserved, expected=self.expected)
 
 
 def sell(
@@ -52,13 +60,16 @@ def sell(
     sold = []
     for win in award(able, places, reserve=reserve, present=present):
         bid, campaign = win.bid, campaigns[win.bid.campaign]
-        lease_id: str | None = ""
-        if not bid.bought:
-            amount = campaign.reservation(win.price, bid.chance)
-            expected = win.price * bid.chance
-            lease_id = wallet.reserve(campaign.id, amount, expected=expected, now=now)
+        if bid.bought:
+            sold.append(Sold(campaign, bid.item, win.price, "", win.propensity))
+            continue
+        amount = campaign.reservation(win.price, bid.chance)
+        expected = win.price * bid.chance
+        lease_id = wallet.reserve(campaign.id, amount, expected=expected, now=now)
         if lease_id is not None:
-            sold.append(Sold(campaign, bid.item, win.price, lease_id, win.propensity))
+            sold.append(
+                Sold(campaign, bid.item, win.price, lease_id, win.propensity, amount, expected)
+            )
     return sold
 
 

@@ -1,8 +1,9 @@
 """The wallet of a replica: leased money in memory, so that a request reserves without waiting.
 
-`reserve` is called within a request and touches memory only. `refresh` is called by a background
-thread each second or so: it settles leases that are used up or ran out, reports what the others
-are worth so far, and takes new ones. What is lost with a dead replica is bounded by its leases.
+`reserve` and `give_back` are called within a request and touch memory only. `refresh` is called by
+a background thread each second or so: it settles leases that are used up or ran out, reports what
+the others are worth so far, and takes new ones. What is lost with a dead replica is bounded by its
+leases.
 """
 
 from __future__ import annotations
@@ -94,6 +95,18 @@ class Wallet:
             held.expected += expected
             held.last_used_at = max(held.last_used_at, now)
             return held.lease.lease_id
+
+    def give_back(self, campaign: str, lease_id: str, amount: int, *, expected: float) -> None:
+        """Undo `reserve` for an exposure that was not made.
+
+        What is on a lease that is out of use already stays held until the lease closes.
+        """
+        with self._lock:
+            for held in self._open.get(campaign, ()):
+                if held.lease.lease_id == lease_id:
+                    held.left += amount
+                    held.expected -= expected
+            self._wanted[campaign] = max(self._wanted[campaign] - amount, 0)
 
     def can_reserve(self, campaign: str, amount: int, *, now: float) -> bool:
         """Return whether `reserve` would succeed; where it would not, the want is remembered."""

@@ -168,7 +168,9 @@ class RankedItem(_Contract):
     reason: str
     """Why this shopper sees it, as a word."""
     propensity: Annotated[float, Field(gt=0, le=1)]
-    """Probability with which the item was put in this place."""
+    """Probability with which the item was put in this place, given the order of the blocks and what
+    stands in the page's sponsored places. Of a sponsored item: with which its campaign got the
+    place, given who could pay."""
     item: ItemDetails
     label: str | None = None
     """What the page must write on a sponsored item."""
@@ -243,7 +245,7 @@ class RaceOutcome(_Contract):
     order: list[str]
     """Its blocks or creatives; the first one leads."""
     propensity: Annotated[float, Field(gt=0, le=1)]
-    """Probability with which the first one was put there."""
+    """Probability with which the first one was put there; of the others none is told."""
     state_version: int
     """State of the race that it was drawn from; the same request draws the same from the same."""
 

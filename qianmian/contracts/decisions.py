@@ -25,7 +25,7 @@ POSITIONS: Final = "positions"
 SCORES: Final = "scores"
 SOURCES: Final = "sources"
 SLOTS: Final = "slots"
-PROPENSITIES: Final = "propensities"
+PROPENSITIES: Final = "propensities"  # given the order of the blocks and the sponsored places
 CAMPAIGN_IDS: Final = "campaign_ids"  # null where a place is not sponsored
 
 

@@ -50,11 +50,15 @@ class PrivacySettings(ConfigModel):
 
 
 class Asker(NamedTuple):
-    """Who asks for a page; ids are as they are stored, all None for somebody unknown."""
+    """Who asks for a page; ids are as they are stored, all None for somebody unknown.
+
+    `members` are the subjects that count as this one, itself first.
+    """
 
     subject_id: str | None
     user_id: str | None
     visitor_id: str | None
+    members: tuple[str, ...] = ()
 
 
 #: Says who asks for a page, of a user id and a visitor id.
@@ -65,7 +69,9 @@ NOBODY: Final = Asker(None, None, None)
 
 def plain_asker(user_id: str | None, visitor_id: str | None) -> Asker:
     """Take ids as they are; nobody is merged or forgotten."""
-    return Asker(subject_of(user_id, visitor_id), user_id, visitor_id)
+    subject_id = subject_of(user_id, visitor_id)
+    members = () if subject_id is None else (subject_id,)
+    return Asker(subject_id, user_id, visitor_id, members)
 
 
 @dataclass(slots=True)
@@ -122,7 +128,9 @@ class Gate:
             who = self.event(user_id, visitor_id)
         except ForgottenError:
             return NOBODY
-        return Asker(self.identity.canonical(who.subject_id), who.user_id, who.visitor_id)
+        subject_id = self.identity.canonical(who.subject_id)
+        members = tuple(self.identity.members(subject_id))
+        return Asker(subject_id, who.user_id, who.visitor_id, members)
 
     def subject(self, subject_id: str) -> str:
         """Return a subject that an operator names, as it is stored."""

@@ -117,7 +117,7 @@ def build(made: Made, trace: Trace, signer: Signer, recommendation_id: str) -> A
                         offset=page.plan.offset + len(page.items),
                         origin=origin,
                         shown=seen,
-                        before=release.item_hashes[list(page.before)],
+                        before=page.before,
                     )
                 )
                 if page.more

@@ -32,12 +32,12 @@ from serving.feed.page import (
     Skipped,
 )
 from serving.feed.query import BlockPlan, Query
-from serving.feed.rerank.arrays import FIXED, FREE
+from serving.feed.rerank.arrays import FIXED
 from serving.feed.rerank.layout import Layout, Vacancy, lay_out
 from serving.feed.rerank.reasons import moved_by, relaxed
 from serving.feed.rerank.rulebook import Bound
 from serving.feed.resident import ResidentRelease, VenuePool
-from serving.feed.tokens import Special
+from serving.feed.tokens import NO_HASHES, Special, UInt32
 
 #: The same request draws the same for this long.
 _DRAW_SECONDS: Final = 3_600
@@ -45,10 +45,9 @@ _DRAW_SECONDS: Final = 3_600
 
 @dataclass(slots=True)
 class _Fixed:
-    """The fixed slots of one block."""
+    """The fixed slots of one block, on this page and later ones."""
 
-    here: dict[int, FixedSlot] = field(default_factory=dict)  # by slot of this page, from 0
-    reserved: list[int] = field(default_factory=list)  # items of these and of later pages
+    slots: dict[int, FixedSlot] = field(default_factory=dict)  # by slot of this page, from 0
     skipped: list[Skipped] = field(default_factory=list)
 
 
@@ -60,24 +59,23 @@ def arrange(
     pool: VenuePool,
     eligible: Eligible,
     fixed: FixedSlots,
+    recommendation_id: str,
 ) -> list[Page]:
     """Fill every block of a request by its rules."""
     placed = _place_fixed(choices, rules, pool, eligible, fixed)
     vacancies = [
-        _vacancy(choice, bound, there.here, query, release)
+        _vacancy(choice, bound, there.slots, query, release, recommendation_id)
         for choice, bound, there in zip(choices, rules, placed, strict=True)
     ]
-    reserved = np.array([item for there in placed for item in there.reserved], dtype=np.int32)
     layouts = lay_out(
         vacancies,
-        reserved,
         release.rules,
         pool.shelf.holds,
         lambda items, exploration: _fresh(items, exploration, query.now, release),
     )
     unmet = relaxed(layouts)
     return [
-        _page(choice, there, layout, query, broken)
+        _page(choice, there, layout, query, release, broken)
         for choice, there, layout, broken in zip(choices, placed, layouts, unmet, strict=True)
     ]
 
@@ -101,15 +99,13 @@ def _place_fixed(
             reason = _why_not(slot.item, choice, pool, eligible)
             if reason is None and slot.item in on_page:
                 reason = IN_ANOTHER_BLOCK
-            if reason is None and place in there.here:
+            if reason is None and place in there.slots:
                 reason = PLACE_TAKEN
             if reason is not None:
                 there.skipped.append(Skipped(slot, position, reason))
                 continue
             on_page.add(slot.item)
-            there.reserved.append(slot.item)
-            if place < choice.plan.page_size:
-                there.here[place] = slot
+            there.slots[place] = slot
         placed.append(there)
     return placed
 
@@ -139,6 +135,7 @@ def _vacancy(
     fixed: Mapping[int, FixedSlot],
     query: Query,
     release: ResidentRelease,
+    recommendation_id: str,
 ) -> Vacancy:
     plan, ranking = choice.plan, choice.listing.ranking
     rows = np.flatnonzero(choice.kept)
@@ -152,18 +149,19 @@ def _vacancy(
         rest=choice.rest,
         fixed={place: slot.item for place, slot in fixed.items()},
         before=release.rules.indices_of(plan.before),
-        seed=_seed(query, plan) if rules.exploration else 0,
+        seed=_seed(query, plan, recommendation_id) if rules.exploration else 0,
     )
 
 
-def _seed(query: Query, plan: BlockPlan) -> int:
-    """Return the seed of a block's draws: the same request gets the same page."""
+def _seed(query: Query, plan: BlockPlan, recommendation_id: str) -> int:
+    """Return the seed of a block's draws: the same request gets the same page.
+
+    One that names nobody is drawn by its recommendation, so that those who ask so draw apart.
+    """
+    asks = query.user_id, query.visitor_id, query.session_id, query.page_view_id
     asked = (
         query.venue.id,
-        query.user_id,
-        query.visitor_id,
-        query.session_id,
-        query.page_view_id,
+        *(asks if any(asks) else (recommendation_id,)),
         int(query.now // _DRAW_SECONDS),
         plan.block_id,
         plan.offset,
@@ -190,50 +188,54 @@ def _page(
     there: _Fixed,
     layout: Layout,
     query: Query,
+    release: ResidentRelease,
     broken: Sequence[str],
 ) -> Page:
-    """Read a layout; the page ends at the first slot that nothing was left for."""
-    plan, ranking = choice.plan, choice.listing.ranking
-    empty = np.flatnonzero(layout.rows == FREE)
-    end = int(empty[0]) if len(empty) else plan.page_size
+    """Read a layout; the page ends where nothing was left."""
+    plan, ranking, vacancy = choice.plan, choice.listing.ranking, layout.vacancy
+    items: list[int] = layout.shown.tolist()
+    fixed = {place: there.slots[place] for place in vacancy.here}
     kept = np.flatnonzero(choice.kept)
-    row_of = {int(item): row for row, item in enumerate(ranking.items)} if there.here else {}
-    items: list[int] = []
+    row_of = {int(item): row for row, item in enumerate(ranking.items)} if fixed else {}
     rows: list[int] = []
-    for place, row in enumerate(layout.rows[:end].tolist()):
+    for item, row in zip(items, layout.rows.tolist(), strict=False):
         if row == FIXED:
-            item = there.here[place].item
             rows.append(row_of.get(item, UNRANKED))
         else:
-            item = int(layout.items[row])
             at = int(layout.kept[row])
             rows.append(int(kept[at]) if at >= 0 else UNRANKED)
-        items.append(item)
-    fixed = {place: slot for place, slot in there.here.items() if place < end}
-    propensities = layout.propensity[:end].tolist()
+    propensities = layout.propensity[: len(items)].tolist()
     for place, slot in fixed.items():
         propensities[place] = slot.propensity
-    late = [
+    out_of_reach = [
         Skipped(slot, plan.offset + place + 1, NO_SUCH_PLACE)
-        for place, slot in there.here.items()
-        if place >= end
+        for place, slot in there.slots.items()
+        if place not in vacancy.fixed
     ]
-    elsewhere = len(layout.vacancy.items) - np.count_nonzero(layout.kept >= 0)
+    elsewhere = len(vacancy.items) - np.count_nonzero(layout.kept >= 0)
     if elsewhere:
         choice.removed[IN_ANOTHER_BLOCK] += int(elsewhere)
-    shown = layout.sequence[layout.sequence != FREE]
-    memory = layout.vacancy.rules.memory
     return Page(
         plan=plan,
         listing=choice.listing,
         items=items,
         rows=rows,
-        more=layout.more and not len(empty),
+        more=layout.more,
         removed=choice.removed,
         fixed=fixed,
-        skipped=[*there.skipped, *late],
+        skipped=[*there.skipped, *out_of_reach],
         propensities=propensities,
-        before=shown[-memory:].tolist() if memory else [],
-        moved_by=moved_by(layout)[:end] if query.explain else [],
+        before=_memory(plan, layout, release),
+        moved_by=moved_by(layout)[: len(items)] if query.explain else [],
         relaxed=broken,
     )
+
+
+def _memory(plan: BlockPlan, layout: Layout, release: ResidentRelease) -> UInt32:
+    """Return the hashes of what the next page's rules look back on, as they were shown."""
+    memory = layout.vacancy.rules.memory
+    if not memory:
+        return NO_HASHES
+    own = layout.vacancy.continued
+    history = plan.before if own else release.item_hashes[layout.sequence[: layout.start]]
+    return np.concatenate([history, release.item_hashes[layout.shown]])[-memory:]

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 from qianmian.contracts import columns as c
@@ -29,7 +30,7 @@ from serving.feed.ladder import popular
 from serving.feed.listing import Listing
 from serving.feed.market import Market
 from serving.feed.metrics import FeedMetrics
-from serving.feed.page import FixedSlots
+from serving.feed.page import FixedSlots, Page
 from serving.feed.query import Query, understand
 from serving.feed.racing import Raced, Races, led_by
 from serving.feed.resident import ResidentRelease, World
@@ -85,8 +86,8 @@ class Feed:
         venue, market = world.venues.get(venue_id), self._market
         if market is None or venue is None or not venue.sponsored:
             return None
-        subject_id = self._ask(request.user.id, request.user.visitor_id).subject_id
-        return None if subject_id is None else market.reads(subject_id, venue_id, world.clock.now())
+        members = self._ask(request.user.id, request.user.visitor_id).members
+        return market.reads(members, venue_id, world.clock.now())
 
     def recommend(self, world: World, venue_id: str, request: RecommendRequest) -> Answer:
         """Return the answer to a request as plain values; see `decide`."""
@@ -140,14 +141,15 @@ class Feed:
         trace.stage("rank")
 
         asked = [listings[recipe] for recipe in recipes]
-        fixed = self._sell(scene, asked, recommendation_id, trace)
-        pages = trace.attempt(
-            "no_rules",
-            lambda: select(query, asked, release, pool, eligible, fixed),
-            lambda: first_rows(query, asked, release, pool),
-        )
-        made = Made(query, arms, release, weights, pages, eligible, raced)
-        answer = build(made, trace, self._signer, recommendation_id)
+        with self._selling(scene, asked, recommendation_id, trace) as (fixed, settle):
+            pages = trace.attempt(
+                "no_rules",
+                lambda: select(query, asked, release, pool, eligible, fixed, recommendation_id),
+                lambda: first_rows(query, asked, release, pool),
+            )
+            made = Made(query, arms, release, weights, pages, eligible, raced)
+            answer = build(made, trace, self._signer, recommendation_id)
+            settle(pages)
         trace.stage("answer")
 
         trace.total()
@@ -192,28 +194,28 @@ class Feed:
             return []
         return trace.attempt("no_racing", lambda: races.run(query, recommendation_id), list)
 
-    def _sell(
+    @contextmanager
+    def _selling(
         self, scene: Scene, listings: list[Listing], recommendation_id: str, trace: Trace
-    ) -> FixedSlots:
-        """Return what stands in the sponsored places; they stay organic if that fails."""
+    ) -> Iterator[tuple[FixedSlots, Callable[[Sequence[Page]], None]]]:
+        """Give what stands in the sponsored places, and what to call with the pages of the answer.
+
+        Places stay organic where selling fails. What was sold and not answered is given back.
+        """
         query, release, market = scene.query, scene.release, self._market
         if market is None or not query.venue.sponsored:
-            return {}
-
-        def sell() -> FixedSlots:
-            offers = offers_of(query, listings, release)
-            if not offers:
-                return {}
-            draw = random.Random(recommendation_id).random
-            sales = Sales(query, scene.user, release, market, draw)
-            sold = sales.sell(offers)
-            shown = [s.special.campaign_id or "" for block in sold.values() for s in block.values()]
-            self._metrics.sold(shown, sales.left_out)
-            return {block: slots for block, slots in sold.items() if slots}
-
-        fixed: FixedSlots = trace.attempt("no_sponsored", sell, dict)
-        trace.stage("sell")
-        return fixed
+            yield {}, lambda _: None
+            return
+        draw = random.Random(recommendation_id).random
+        sales = Sales(query, scene.user, release, market, draw)
+        try:
+            fixed: FixedSlots = trace.attempt(
+                "no_sponsored", lambda: sales.sell(offers_of(query, listings, release)), dict
+            )
+            trace.stage("sell")
+            yield fixed, lambda pages: self._metrics.sold(sales.settle(pages), sales.left_out)
+        finally:
+            sales.settle(())
 
     def _release(self, world: World, params: FeedParams, trace: Trace) -> ResidentRelease:
         release = world.releases.get(params.release)

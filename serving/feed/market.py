@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from time import monotonic
 from typing import Final
@@ -96,16 +96,18 @@ class Market:
             and self._has_day(campaign, now)
         ]
 
-    def reads(self, subject_id: str, venue_id: str, now: float) -> Callable[[], None] | None:
-        """Return what must be read of a shopper before places can be sold; None for nothing."""
+    def reads(self, members: Sequence[str], venue_id: str, now: float) -> Callable[[], None] | None:
+        """Return what must be read before places can be sold to a shopper; None for nothing.
+
+        `members` are the subjects that count as the shopper.
+        """
         campaigns = self.edition.campaigns.values()
         capped = any(
             one.cap is not None and one.runs(now) and (not one.venues or venue_id in one.venues)
             for one in campaigns
         )
-        if not capped or self.showings.knows(subject_id):
-            return None
-        return partial(self.showings.read, subject_id)
+        unread = [one for one in members if not self.showings.knows(one)] if capped else []
+        return partial(self._read, unread) if unread else None
 
     def participation(self, campaign: Campaign) -> float:
         """Return the probability with which a campaign enters an auction."""
@@ -136,6 +138,10 @@ class Market:
             return True
         self._wanted_days.add(campaign.id)
         return False
+
+    def _read(self, members: Sequence[str]) -> None:
+        for member in members:
+            self.showings.read(member)
 
     # -- beside requests ------------------------------------------------------------------------
 

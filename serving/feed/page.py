@@ -25,7 +25,7 @@ from serving.feed.filters import (
 from serving.feed.listing import Listing
 from serving.feed.query import BlockPlan, Query
 from serving.feed.resident import ResidentRelease, VenuePool
-from serving.feed.tokens import Special
+from serving.feed.tokens import NO_HASHES, Special, UInt32
 
 PINNED: Final = "pinned"
 
@@ -79,12 +79,15 @@ class Page:
     fixed: Mapping[int, FixedSlot] = field(default_factory=dict)  # by place on this page, from 0
     skipped: Sequence[Skipped] = ()
     propensities: Sequence[float] = ()  # empty: all 1
-    before: Sequence[int] = ()  # last items of the block, for the rules of its next page
+    before: UInt32 = field(default_factory=lambda: NO_HASHES)  # of the last items; see `PageToken`
     moved_by: Sequence[Sequence[str]] = ()  # rules that moved each item; only when explained
     relaxed: Sequence[str] = ()  # rules that could not hold
 
     def propensity(self, place: int) -> float:
-        """Return the probability with which the item was put in this place, from 0."""
+        """Return the probability with which the item was put in this place, from 0.
+
+        It is that of this block's own draws: given the blocks' order and the sponsored places.
+        """
         return self.propensities[place] if self.propensities else 1.0
 
 
@@ -109,6 +112,11 @@ class Choice:
         self.removed = listing.removed.copy()
         self.kept = apply(self.filters, listing.ranking.items, self.removed)  # [N]
         self._pool = pool
+
+    def count(self, enough: int) -> int:
+        """Return how many items may be shown here, not to the last one if that is `enough`."""
+        ranked = int(np.count_nonzero(self.kept))
+        return ranked if ranked >= enough else ranked + len(self.rest())
 
     def rest(self) -> Int32:
         """Return what else may be shown here, the most popular first."""

@@ -12,7 +12,7 @@ from qianmian.errors import FieldError, VenueNotFoundError
 from qianmian.identity.gate import Ask, plain_asker
 from qianmian.venues import Block, Phase, Venue
 from serving.feed.resident import World
-from serving.feed.tokens import PageToken, Signer, UInt32
+from serving.feed.tokens import NO_HASHES, PageToken, Signer, UInt32
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,7 @@ class Query:
     phase: Phase
     now: float
     subject_id: str | None  # whose page it is; a merged visitor's user
+    members: tuple[str, ...]  # the subjects that count as that one, itself first
     user_id: str | None
     visitor_id: str | None
     session_id: str | None
@@ -87,7 +88,7 @@ def understand(
                 exclude_item_ids=block.exclude_item_ids,
                 filter=block.filter,
                 block=default,
-                before=token.before if token else _NOTHING,
+                before=token.before if token else NO_HASHES,
             )
         )
     now = world.clock.now()
@@ -97,18 +98,16 @@ def understand(
         phase=venue.phase_at(now),
         now=now,
         subject_id=asker.subject_id,
+        members=asker.members,
         user_id=asker.user_id,
         visitor_id=asker.visitor_id,
         session_id=request.session_id,
         page_view_id=request.page_view_id,
         explain=request.params.explain,
         blocks=tuple(plans),
-        shown=np.unique(np.concatenate(shown)) if shown else _NOTHING,
+        shown=np.unique(np.concatenate(shown)) if shown else NO_HASHES,
         region=None if (region := request.context.get(c.REGION)) is None else str(region),
     )
-
-
-_NOTHING = np.zeros(0, dtype=np.uint32)
 
 
 def _open(signer: Signer, text: str, venue_id: str, block_id: str, index: int) -> PageToken:

@@ -28,7 +28,8 @@ def select(
     release: ResidentRelease,
     pool: VenuePool,
     eligible: Eligible,
-    fixed: FixedSlots | None = None,
+    fixed: FixedSlots,
+    recommendation_id: str,
 ) -> list[Page]:
     """Fill every block of a request, each from its own listing.
 
@@ -40,7 +41,7 @@ def select(
             Choice(plan, query, listing, release, pool)
             for plan, listing in zip(query.blocks, listings, strict=True)
         ]
-        return arrange(query, choices, rules, release, pool, eligible, fixed or {})
+        return arrange(query, choices, rules, release, pool, eligible, fixed, recommendation_id)
     return first_rows(query, listings, release, pool)
 
 

@@ -1,7 +1,8 @@
 """The sponsored places of a page: which campaign with which item stands in each, and what it costs.
 
     who runs here and may be shown to this shopper -> the chance of its billed event for each of its
-    items -> relevance floor against the organic page -> auction -> reserve the money
+    items -> relevance floor against the organic page -> auction -> reserve the money -> the page is
+    laid out -> count what it shows, give back what it does not
 
 Only items that the block may show this shopper take part. Money is reserved from the replica's
 leases in memory; the charge comes with the event, by the attribution token.
@@ -28,13 +29,12 @@ from qianmian.contracts.events import EventType
 from qianmian.features.item_table import Float32, Int32
 from qianmian.retrieval.sources import FALLBACK, SOURCE_CODE, Candidates
 from serving.feed.eligibility import NOT_IN_AUDIENCE, in_audience
-from serving.feed.filters import Filter, Mask, apply, not_listed
+from serving.feed.filters import Mask, apply
 from serving.feed.listing import Listing
 from serving.feed.market import Market
-from serving.feed.page import PLACE_TAKEN, FixedSlot, filters_of
-from serving.feed.query import BlockPlan, Query
+from serving.feed.page import Choice, FixedSlot, FixedSlots, Page
+from serving.feed.query import Query
 from serving.feed.resident import ResidentRelease
-from serving.feed.scoring import Ranking
 from serving.feed.tokens import SPONSORED, Special
 from serving.feed.users import HydratedUser
 
@@ -49,42 +49,48 @@ _ITEMS_BID: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """The places for sale on one block's page: what they may show, and the organic ranking."""
+    """The places for sale on one block's page, and what the block may show."""
 
-    plan: BlockPlan
+    choice: Choice
     places: Sequence[int]  # positions on this page
     file: SponsoredFile
-    allowed: Mask  # bool [n]
-    filters: Sequence[Filter]
-    ranking: Ranking
 
 
 def offers_of(query: Query, listings: Sequence[Listing], release: ResidentRelease) -> list[Offer]:
-    """Return the places for sale on the pages that a request asks for; pins come first.
+    """Return the places for sale on the pages that a request asks for.
 
     Where nothing ranked the organic items, nothing is for sale: relevance could not be judged.
     """
     offers = []
+    pool = release.pools[query.venue.id]
     for plan, listing in zip(query.blocks, listings, strict=True):
         file = query.venue.sponsored.get(plan.block_id)
         if file is None or not listing.ranking.probabilities.size:
             continue
-        pins = plan.block.rules.pins
-        pinned = {pin.position for pin in pins}
-        last = plan.offset + plan.page_size
-        places = [p for p in file.positions if plan.offset < p <= last and p not in pinned]
-        if not places:
-            continue
-        filters = filters_of(query, plan, (), release)
-        if pins:
-            items = release.bundle.items.indices_of(pin.item_id for pin in pins)
-            filters.append(not_listed(PLACE_TAKEN, items))
-        offers.append(Offer(plan, places, file, listing.allowed, filters, listing.ranking))
+        choice = Choice(plan, query, listing, release, pool)
+        if places := _places(choice, file):
+            offers.append(Offer(choice, places, file))
     return offers
 
 
+def _places(choice: Choice, file: SponsoredFile) -> list[int]:
+    """Return the positions of this page that are for sale: no pin's, and within the block's reach.
+
+    A block that ends with its candidates shows advertised items besides them.
+    """
+    plan = choice.plan
+    pinned = {pin.position for pin in plan.block.rules.pins}
+    last = plan.offset + plan.page_size
+    places = [p for p in file.positions if plan.offset < p <= last and p not in pinned]
+    if not places:
+        return places
+    end = plan.offset + choice.count(places[-1] - plan.offset)
+    besides = 0 if choice.listing.fills else 1
+    return [p for sold, p in enumerate(places, 1) if p <= end + besides * sold]
+
+
 class Sales:
-    """The sponsored places of one request."""
+    """The sponsored places of one request: sold first, settled when it is known what is shown."""
 
     def __init__(
         self,
@@ -102,32 +108,59 @@ class Sales:
         self._edition = market.edition
         self._draw = draw
         self._actions = release.bundle.actions
+        self._unsettled: list[Sold] = []  # one of a campaign at most
         self.left_out: Counter[str] = Counter()  # campaigns, by reason
 
-    def sell(self, offers: Sequence[Offer]) -> dict[str, dict[int, FixedSlot]]:
-        """Return what was sold, by block and position.
+    def sell(self, offers: Sequence[Offer]) -> FixedSlots:
+        """Return what was sold, by block and position; pins come first.
 
         Raises:
             EventStoreError: the showings that frequency caps count cannot be read.
         """
+        if not offers:
+            return {}
         running = self._willing(
             self._market.running(self._edition, self._query.venue.id, self._query.now)
         )
         sold: dict[str, dict[int, FixedSlot]] = {}
-        taken: set[int] = set()
+        taken = self._pinned()
         for offer in offers:
-            here = [c for c in running if not c.blocks or offer.plan.block_id in c.blocks]
+            block_id = offer.choice.plan.block_id
+            here = [c for c in running if not c.blocks or block_id in c.blocks]
             if not here:
                 continue
             wins = self._auction(offer, here, taken)
+            if not wins:
+                continue
+            self._unsettled += wins
             gone = {win.campaign.id for win in wins}
             running = [campaign for campaign in running if campaign.id not in gone]
             taken |= {win.item for win in wins}
-            sold[offer.plan.block_id] = {
+            sold[block_id] = {
                 place: self._slot(win) for place, win in zip(offer.places, wins, strict=False)
             }
-            self._remember(wins)
         return sold
+
+    def settle(self, pages: Sequence[Page]) -> list[str]:
+        """Count what stands on the pages as shown, give back what does not.
+
+        Returns the campaigns that are shown. Nothing is left to settle then.
+        """
+        placed = {slot.special.campaign_id for page in pages for slot in page.fixed.values()}
+        shown = []
+        for sold in self._unsettled:
+            if sold.campaign.id in placed:
+                shown.append(sold.campaign)
+            else:
+                sold.give_back(self._market.wallet)
+        self._unsettled = []
+        self._remember(shown)
+        return [campaign.id for campaign in shown]
+
+    def _pinned(self) -> set[int]:
+        """Return the items that the venue has pinned anywhere on the page."""
+        pins = [pin.item_id for plan in self._query.blocks for pin in plan.block.rules.pins]
+        return set(self._release.bundle.items.indices_of(pins).tolist()) if pins else set()
 
     def _willing(self, running: Sequence[Campaign]) -> list[Campaign]:
         """Return the campaigns that may be shown to this shopper."""
@@ -135,10 +168,11 @@ class Sales:
         willing = [c for c in running if c.audience is None or in_audience(c.audience, state)]
         self._leave_out(NOT_IN_AUDIENCE, len(running) - len(willing))
         spans = {c.id: c.cap.seconds for c in willing if c.cap is not None}
-        subject = self._query.subject_id
-        if not spans or subject is None:
+        if not spans:
             return willing
-        counts = self._market.showings.count(subject, self._query.now, spans)
+        counts = Counter[str]()
+        for member in self._query.members:
+            counts.update(self._market.showings.count(member, self._query.now, spans))
         capped = {c.id for c in willing if c.cap and counts[c.id] >= c.cap.impressions}
         self._leave_out(CAPPED, len(capped))
         return [campaign for campaign in willing if campaign.id not in capped]
@@ -146,8 +180,8 @@ class Sales:
     def _auction(self, offer: Offer, running: Sequence[Campaign], taken: set[int]) -> list[Sold]:
         bids: list[Bid] = []
         items, chances = self._chances()
-        may = offer.allowed[items]
-        may &= apply(offer.filters, items, Counter())
+        may = offer.choice.listing.allowed[items]
+        may &= apply(offer.choice.filters, items, Counter())
         may &= ~np.isin(items, np.fromiter(taken, dtype=np.int32, count=len(taken)))
         for campaign in running:
             bids += self._bids(campaign, offer, items, chances, may)
@@ -173,7 +207,8 @@ class Sales:
             return []
         judged_by = self._column(PRICED_BY[campaign.billing] or EventType.CLICK)
         column = max(judged_by, 0)
-        organic = offer.ranking.probabilities[: offer.plan.page_size, column]
+        choice = offer.choice
+        organic = choice.listing.ranking.probabilities[: choice.plan.page_size, column]
         floor = offer.file.floor * float(np.median(organic))
         rows = rows[chances[rows, column] >= floor]
         if not len(rows):
@@ -240,14 +275,14 @@ class Sales:
         special = Special(SPONSORED, campaign.id, sale)
         return FixedSlot(sold.item, special, sold.propensity, campaign.label)
 
-    def _remember(self, sold: Sequence[Sold]) -> None:
+    def _remember(self, shown: Sequence[Campaign]) -> None:
         subject = self._query.subject_id
         if subject is None:
             return
         self._market.showings.show(
-            Showing(subject, one.campaign.id, self._query.now)
-            for one in sold
-            if one.campaign.cap is not None
+            Showing(subject, campaign.id, self._query.now)
+            for campaign in shown
+            if campaign.cap is not None
         )
 
     def _leave_out(self, reason: str, campaigns: int) -> None:

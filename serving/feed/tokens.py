@@ -27,6 +27,7 @@ from serving.feed.seal import BadTokenError, Seal
 
 UInt32 = npt.NDArray[np.uint32]
 Float32 = npt.NDArray[np.float32]
+NO_HASHES: Final[UInt32] = np.zeros(0, dtype=np.uint32)
 
 ORGANIC: Final = "organic"
 SPONSORED: Final = "sponsored"

@@ -90,3 +90,13 @@ def test_what_could_not_be_settled_is_settled_the_next_time(wallet, ledger, monk
     assert held(ledger) == 100
     wallet.refresh({}, 3.0)
     assert held(ledger) == 40
+
+
+def test_what_is_given_back_was_never_reserved(wallet, ledger) -> None:
+    kept, other = reserve(wallet), reserve(wallet)
+    wallet.give_back("bread", other, 40, expected=20.0)
+    wallet.refresh({}, 2.0)
+    assert held(ledger) == 40
+    wallet.give_back("bread", kept, 40, expected=20.0)  # too late: the lease is settled
+    wallet.refresh({}, 3.0)
+    assert held(ledger) == 40

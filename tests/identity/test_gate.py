@@ -61,7 +61,7 @@ def test_events_and_pages_know_pseudonyms_alone(workspace: Workspace, engine: En
 def test_without_pseudonyms_ids_stay_as_they_are(workspace: Workspace, engine: Engine) -> None:
     gate = Gate.open(PrivacySettings(), workspace, engine.changes)
     assert gate.event("anna", "d-1") == Who("anna", "anna", "d-1")
-    assert gate.page(None, "d-1") == ("visitor:d-1", None, "d-1")
+    assert gate.page(None, "d-1") == ("visitor:d-1", None, "d-1", ("visitor:d-1",))
     assert gate.page(None, None) == NOBODY
     with pytest.raises(FieldError):
         gate.event(None, None)
@@ -72,7 +72,7 @@ def test_a_merged_visitor_asks_as_its_user_and_acts_as_itself(
 ) -> None:
     gate = Gate.open(PrivacySettings(), workspace, engine.changes)
     gate.identity.set("visitor:d-1", "anna")
-    assert gate.page(None, "d-1") == ("anna", None, "d-1")
+    assert gate.page(None, "d-1") == ("anna", None, "d-1", ("anna", "visitor:d-1"))
     assert gate.event(None, "d-1").subject_id == "visitor:d-1"
 
 

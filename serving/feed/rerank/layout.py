@@ -4,14 +4,15 @@ Pure arrays: what a block may show, what stands in fixed slots and what was show
 which candidate stands where, with which propensity, and which rule moved or yielded come out.
 
 An item stands once on the page. A block whose ranked candidates run out, or cannot keep its rules,
-goes on with what else the venue has. Exploration comes last, over whole pages, so that what one
-slot draws changes nothing elsewhere.
+goes on with what else the venue has. Fixed slots behind the last item that a block has are given
+up, and what was to stand there is laid out like any other item. Exploration comes last, over whole
+pages, so that what one slot draws changes nothing elsewhere.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -50,9 +51,19 @@ class Vacancy:
     scores: Float32  # [N], never rising
     source: Int8  # [N]
     rest: Callable[[], Int32]  # what else may be shown, in order, none of it among the candidates
-    fixed: Mapping[int, int] = field(default_factory=dict)  # item index by slot, from 0
+    fixed: Mapping[int, int] = field(default_factory=dict)  # item by slot, of later pages too
     before: Int32 = field(default_factory=lambda: np.zeros(0, np.int32))  # shown on pages before
     seed: int = 0
+
+    @property
+    def continued(self) -> bool:
+        """Whether its rules look back on the block's own pages before."""
+        return len(self.before) > 0
+
+    @property
+    def here(self) -> dict[int, int]:
+        """The fixed slots of this page."""
+        return {slot: item for slot, item in self.fixed.items() if slot < self.slots}
 
 
 @dataclass(slots=True)
@@ -66,7 +77,7 @@ class Layout:
     picks: Picks
     quotas: Quotas
     windows: Windows
-    sequence: Int32  # items before the block, then its slots
+    sequence: Int32  # items before the block that its rules look back on, then its slots
     start: int  # of the block in `sequence`
     used: Int32  # [Q], members of each quota, those of the page up to this block
     more: bool = False  # whether anything is left for a next page
@@ -79,6 +90,13 @@ class Layout:
         self.rows = self.picks.rows.copy()
         self.propensity = np.ones(len(self.rows))
         self.explored = np.zeros(len(self.rows), dtype=np.bool_)
+
+    @property
+    def shown(self) -> Int32:
+        """Items of the page, in order; nothing stands behind a slot that nothing was left for."""
+        slots = self.sequence[self.start :]
+        items: Int32 = slots[slots != FREE]
+        return items
 
 
 @dataclass(slots=True)
@@ -96,42 +114,39 @@ Fresh = Callable[[Int32, Exploration], Mask]
 
 
 def lay_out(
-    vacancies: Sequence[Vacancy], reserved: Int32, book: RuleBook, holds: Holds, fresh: Fresh
+    vacancies: Sequence[Vacancy], book: RuleBook, holds: Holds, fresh: Fresh
 ) -> list[Layout]:
     """Lay out the blocks of a page, in the order in which they stand.
 
     Args:
-        vacancies: the blocks; all of them under the same quotas of the page.
-        reserved: items that stand in fixed slots, on this page or a later one.
+        vacancies: the blocks; all of them under the same quotas of the page, no item fixed twice.
         book: the rules' release.
         holds: evaluates conditions of quotas.
         fresh: tells which items may explore.
     """
     quotas = vacancies[0].rules.page_quotas if vacancies else 0
     page = _Page(book, holds, np.zeros(len(book.scale), np.bool_), np.zeros(quotas, np.int32))
-    page.taken[reserved] = True
-    fixed = [_fixed_members(vacancy, holds) for vacancy in vacancies]
-    for members in fixed:
-        page.used += members[:quotas]
-    later = _later(vacancies, page)
+    for vacancy in vacancies:
+        page.taken[list(vacancy.fixed.values())] = True
+        page.used += _fixed_members(vacancy, holds)[:quotas]
     above = _NONE
     layouts: list[Layout] = []
-    for vacancy, members, reach in zip(vacancies, fixed, later, strict=True):
-        layout = _lay_block(vacancy, page, members, reach, above)
-        above = layout.sequence[layout.sequence != FREE]
+    for vacancy, later in zip(vacancies, _later(vacancies, page), strict=True):
+        layout = _lay_block(vacancy, page, later, above)
+        above = np.concatenate([above, layout.shown])
         layouts.append(layout)
     if any(vacancy.rules.exploration for vacancy in vacancies):
         _explore(layouts, page, fresh)
     return layouts
 
 
-def _lay_block(vacancy: Vacancy, page: _Page, fixed: Int32, later: Int32, above: Int32) -> Layout:
+def _lay_block(vacancy: Vacancy, page: _Page, later: Int32, above: Int32) -> Layout:
     count = vacancy.rules.page_quotas
-    used = np.concatenate([page.used, fixed[count:]])
+    used = np.concatenate([page.used, _fixed_members(vacancy, page.holds)[count:]])
     ranked = np.flatnonzero(~page.taken[vacancy.items]).astype(np.int32)
     layout = _attempt(vacancy, page, used, later, above, ranked, _NONE)
     filled = layout.rows[layout.rows >= 0]
-    short = len(filled) < vacancy.slots - len(vacancy.fixed)
+    short = len(filled) < vacancy.slots - len(vacancy.here)
     if short or layout.picks.level.any() or len(filled) == len(ranked):
         rest = vacancy.rest()
         rest = rest[~page.taken[rest]][: vacancy.slots + _SPARE]
@@ -141,9 +156,38 @@ def _lay_block(vacancy: Vacancy, page: _Page, fixed: Int32, later: Int32, above:
         layout.more = len(ranked) + len(rest) > len(filled)
     else:
         layout.more = True
+    if vacancy.fixed and not layout.more:
+        reached = _reached(vacancy, len(filled))
+        if len(reached) < len(vacancy.fixed):
+            return _lay_block(_give_up(vacancy, reached, page), page, later, above)
+        layout.more = len(vacancy.here) < len(reached)
     page.taken[layout.items[filled]] = True
     page.used = layout.used[:count]
     return layout
+
+
+def _reached(vacancy: Vacancy, organic: int) -> dict[int, int]:
+    """Return the fixed slots that a block gets to with so many other items.
+
+    An item whose slot is out of reach is one of the others from then on, if the block may show it
+    anywhere.
+    """
+    reached = dict(sorted(vacancy.fixed.items()))
+    others = np.concatenate([vacancy.items, vacancy.rest()])
+    while reached and max(reached) >= organic + len(reached):
+        _, item = reached.popitem()
+        organic += item in others
+    return reached
+
+
+def _give_up(vacancy: Vacancy, reached: Mapping[int, int], page: _Page) -> Vacancy:
+    """Return the block with these fixed slots; the items of the others are free again."""
+    count = vacancy.rules.page_quotas
+    left = replace(vacancy, fixed=reached)
+    page.taken[[item for slot, item in vacancy.fixed.items() if slot not in reached]] = False
+    before, now = (_fixed_members(one, page.holds)[:count] for one in (vacancy, left))
+    page.used = page.used - before + now
+    return left
 
 
 def _attempt(
@@ -164,13 +208,14 @@ def _attempt(
         source = np.concatenate([source, np.full(len(rest), SOURCE_CODE[FALLBACK], np.int8)])
         scores = np.concatenate([scores, np.zeros(len(rest), np.float32)])
         ranked = np.concatenate([ranked, np.full(len(rest), FREE, np.int32)])
-    continued = len(vacancy.before) > 0
-    history = (vacancy.before if continued else above)[-rules.memory :] if rules.memory else _NONE
+    history = _last(vacancy.before, rules.memory)
+    if not vacancy.continued:
+        history = _last(above, rules.memory_above)
     start = len(history)
-    own = 0 if continued else start
+    own = 0 if vacancy.continued else start
     sequence = np.full(start + vacancy.slots, FREE, np.int32)
     sequence[:start] = history
-    for slot, item in vacancy.fixed.items():
+    for slot, item in vacancy.here.items():
         sequence[start + slot] = item
     windows = Windows(
         rules.codes,
@@ -215,6 +260,10 @@ _NONE: Final = np.zeros(0, np.int32)
 _ZERO: Final = np.int32(0)
 
 
+def _last(items: Int32, count: int) -> Int32:
+    return items[-count:] if count else _NONE
+
+
 def _relevance(scores: Float32, unranked: int) -> Float64:
     """Scale scores to 0..1; what is beyond the ranking follows below them."""
     relevance = np.zeros(len(scores) + unranked)
@@ -248,11 +297,11 @@ def _members(rules: Bound, items: Int32, source: Int8, holds: Holds) -> Mask:
 
 
 def _fixed_members(vacancy: Vacancy, holds: Holds) -> Int32:
-    """Return how many members of each quota stand in fixed slots, int32 [Q]."""
-    rules = vacancy.rules
-    if not vacancy.fixed:
+    """Return how many members of each quota stand in the page's fixed slots, int32 [Q]."""
+    rules, here = vacancy.rules, vacancy.here
+    if not here:
         return np.zeros(len(rules.at_least), np.int32)
-    items = np.fromiter(vacancy.fixed.values(), dtype=np.int32)
+    items = np.fromiter(here.values(), dtype=np.int32)
     nothing = np.full(len(items), -1, dtype=np.int8)
     members: Int32 = _members(rules, items, nothing, holds).sum(1, dtype=np.int32)
     return members
@@ -271,7 +320,7 @@ def _later(vacancies: Sequence[Vacancy], page: _Page) -> list[Int32]:
         if count and number:
             free = ~page.taken[vacancy.items]
             member = _members(rules, vacancy.items, vacancy.source, page.holds)[:count]
-            slots = vacancy.slots - len(vacancy.fixed)
+            slots = vacancy.slots - len(vacancy.here)
             below = below + np.minimum((member & free).sum(1, dtype=np.int32), slots)
     return reach
 
@@ -280,12 +329,11 @@ def _explore(layouts: Sequence[Layout], page: _Page, fresh: Fresh) -> None:
     """Let the slots that may explore draw, block by block; the page stays as it is elsewhere."""
     most, least = page.used.copy(), page.used.copy()  # of the page's quotas, by any draw so far
     count = len(most)
-    for number, layout in enumerate(layouts):
-        rules, quotas = layout.vacancy.rules, layout.quotas
-        exploration = rules.exploration
+    for number, (layout, read) in enumerate(zip(layouts, _read_below(layouts), strict=True)):
+        exploration, quotas = layout.vacancy.rules.exploration, layout.quotas
         if exploration is None:
             continue
-        may = _exploring(layout, exploration, last=number + 1 == len(layouts))
+        may = _exploring(layout, exploration, read)
         outside = (layout.kept >= 0) & ~page.taken[layout.items]
         outside &= fresh(layout.items, exploration)
         quotas.used[:count] = most
@@ -313,8 +361,18 @@ def _explore(layouts: Sequence[Layout], page: _Page, fresh: Fresh) -> None:
             page.taken[layout.items[explored.options[explored.options >= 0]]] = True
 
 
-def _exploring(layout: Layout, exploration: Exploration, *, last: bool) -> Mask:
-    """Return the slots that may explore: organic, ranked, and not read by the block below."""
+def _read_below(layouts: Sequence[Layout]) -> list[int]:
+    """Return on how many of its last items the blocks below each block look back."""
+    read: list[int] = []
+    reach = 0
+    for layout in reversed(layouts):
+        read.append(reach)
+        reach = max(reach - len(layout.shown), 0 if layout.vacancy.continued else layout.start)
+    return read[::-1]
+
+
+def _exploring(layout: Layout, exploration: Exploration, read: int) -> Mask:
+    """Return the slots that may explore: organic, ranked, and not among the last `read`."""
     vacancy, rows = layout.vacancy, layout.rows
     may = rows >= 0
     may[may] = layout.kept[rows[may]] >= 0
@@ -325,7 +383,6 @@ def _exploring(layout: Layout, exploration: Exploration, *, last: bool) -> Mask:
         may &= named
     else:
         may[: max(0, exploration.first_position - 1 - vacancy.offset)] = False
-    across = vacancy.rules.across
-    if not last and across.any():
-        may[len(rows) - (int(vacancy.rules.within[across].max()) - 1) :] = False
+    if read:
+        may[max(0, len(layout.shown) - read) :] = False
     return may

@@ -59,6 +59,7 @@ class Bound:
     exploration: Exploration | None
     pins: tuple[tuple[int, int], ...]  # position, item index (-1 unknown)
     memory: int  # items of the pages before that the rules look back on
+    memory_above: int  # items of the blocks above
 
     @property
     def plain(self) -> bool:
@@ -148,6 +149,7 @@ class RuleBook:
             exploration=exploration if exploration and exploration.share else None,
             pins=tuple((pin.position, self._table.index_of(pin.item_id)) for pin in block.pins),
             memory=max(looks_back),
+            memory_above=max((w.within - 1 for w in windows if w.across_blocks), default=0),
         )
 
     def _codes(self, windows: tuple[Window, ...]) -> Int32:

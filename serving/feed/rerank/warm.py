@@ -38,4 +38,4 @@ def warm(book: RuleBook) -> None:
     def all_of(asked: Int32, _: object) -> Mask:
         return np.ones(len(asked), dtype=np.bool_)
 
-    lay_out([vacancy], items[:0], book, everywhere, all_of)
+    lay_out([vacancy], book, everywhere, all_of)

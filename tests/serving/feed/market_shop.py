@@ -15,7 +15,9 @@ from qianmian.campaigns.purse import Purse, open_purse
 from qianmian.campaigns.schema import CampaignFile
 from qianmian.events.engine import SqliteEngine
 from qianmian.workspace import Workspace
+from serving.feed.journey import Feed
 from serving.feed.market import Market
+from serving.feed.users import Users
 from tests.serving import tiny
 
 START = datetime.fromtimestamp(tiny.NOW, tz=UTC) - timedelta(days=1)
@@ -61,6 +63,11 @@ class Stall:
         )
         self.market.refresh()
         self.ledger = self.purse().ledger
+
+    def feed(self, **parts) -> Feed:
+        """A feed of the tiny shop that sells here."""
+        users = Users(tiny.USERS.get, size=100, ttl=60.0)
+        return Feed(users=users, market=self.market, **parts)
 
     def purse(self) -> Purse:
         """The stores, opened as another process would."""

@@ -16,7 +16,6 @@ from qianmian.venues.conditions import Condition
 from qianmian.venues.rules import BlockRules, Pin
 from serving.feed.journey import Feed
 from serving.feed.resident import World
-from serving.feed.users import Users
 from tests.serving import tiny
 from tests.serving.feed.market_shop import START, Stall, campaign
 
@@ -37,13 +36,7 @@ def sale(world: World, places: SponsoredFile, **fields) -> World:
 def shop(tmp_path, signer, metrics, ids):
     def open_(*campaigns) -> tuple[Feed, Stall]:
         stall = Stall(tmp_path, list(campaigns))
-        feed = Feed(
-            users=Users(tiny.USERS.get, size=100, ttl=60.0),
-            signer=signer,
-            metrics=metrics,
-            new_id=lambda: f"r{next(ids)}",
-            market=stall.market,
-        )
+        feed = stall.feed(signer=signer, metrics=metrics, new_id=lambda: f"r{next(ids)}")
         return feed, stall
 
     return open_
@@ -225,3 +218,17 @@ def test_the_share_of_a_paced_campaign_is_its_propensity(shop, selling) -> None:
     won = [answer for answer in answers if sold(answer)]
     assert 0.2 < len(won) / 400 < 0.4
     assert {a["blocks"][0]["items"][1]["propensity"] for a in won} == {0.3}
+
+
+def test_propensities_of_the_others_hold_given_the_sponsored_places(shop, selling) -> None:
+    feed, stall = shop(campaign("bread", items=["i010"], pacing={"curve": "even"}))
+    stall.market._participations = {"bread": 0.5}
+    pages: dict[bool, set[tuple[tuple[str, float], ...]]] = {True: set(), False: set()}
+    for _ in range(60):
+        answer = ask(feed, selling)
+        organic = [i for i in answer["blocks"][0]["items"] if i["slot"] == "organic"]
+        places = tuple((item["item_id"], item["propensity"]) for item in organic)
+        pages[bool(sold(answer))].add(places)
+    (with_it,), (without,) = pages[True], pages[False]
+    assert {chance for _, chance in (*with_it, *without)} == {1.0}
+    assert without[1] == with_it[1], "the second one moves to the third place: it draws nothing"

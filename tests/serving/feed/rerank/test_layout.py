@@ -116,10 +116,8 @@ def pages(draw: st.DrawFn) -> tuple[list[Vacancy], Rules]:
 
 
 def laid(vacancies: Sequence[Vacancy]) -> list[Layout]:
-    reserved = [item for vacancy in vacancies for item in vacancy.fixed.values()]
     return lay_out(
         vacancies,
-        np.array(reserved, dtype=np.int32),
         BOOK,
         lambda _: FRESH,
         lambda items, _: FRESH[items],
