@@ -203,8 +203,12 @@ class VenueService:
         subscribe(topics.RACING, self.races.take)
 
     def start(self) -> None:
-        """Follow what changes elsewhere; pages can be asked for without it."""
+        """Follow what changes elsewhere; pages can be asked for without it.
+
+        Pools are laid out by what was pushed before this replica began.
+        """
         self.listener.start()
+        self.worlds.refresh()
         if self.market is not None:
             self.market.start()
         self.people.start()
