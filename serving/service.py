@@ -147,6 +147,7 @@ class VenueService:
             races=self.races,
             market=self.market,
             bought=self.bought,
+            facts_may_be_old=lambda: self.listener.behind,
         )
         self.refresh()
 
@@ -272,7 +273,7 @@ class VenueService:
         """Return what `GET /readyz` tells."""
         world = self.worlds.world
         return {
-            "ready": world is not None,
+            "ready": world is not None and not self.listener.waiting,
             "release": world.release.id if world else None,
             "dataset": self.settings.dataset,
             "now": datetime.fromtimestamp(self.now(), tz=UTC).isoformat(),
@@ -280,6 +281,7 @@ class VenueService:
             "venue_files_refused": self.book.refused,
             "campaign_files_refused": self.market.refused if self.market else {},
             "stream": self.stream.state,
+            "facts": str(self.listener.facts),
         }
 
     # -- what changes while it runs -----------------------------------------------------------

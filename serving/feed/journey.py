@@ -58,10 +58,12 @@ class Feed:
         races: Races | None = None,
         market: Market | None = None,
         bought: JustBought | None = None,
+        facts_may_be_old: Callable[[], bool] = lambda: False,
     ) -> None:
         """`ask` says whose page it is, `bought` what features do not know yet.
 
-        Without `races` nothing races, without a `market` no place is for sale.
+        Without `races` nothing races, without a `market` no place is for sale. `facts_may_be_old`
+        says whether stock and prices may have changed unheard.
         """
         self._ask = ask
         self._users = users
@@ -71,6 +73,7 @@ class Feed:
         self._races = races
         self._market = market
         self._bought = JustBought() if bought is None else bought
+        self._facts_may_be_old = facts_may_be_old
         self._weightings = Weightings()
 
     def reads(
@@ -258,6 +261,8 @@ class Feed:
         """Return what the shopper may see; nothing at all if that cannot be told."""
         pool = release.pools[query.venue.id]
         pool.shelf.catch_up()
+        if self._facts_may_be_old():
+            trace.degrade("facts_may_be_old")
         region = query.region or state.tags.get(c.REGION)
 
         def judge() -> Eligible:
