@@ -35,6 +35,7 @@ from serving.feed.answer import Answer, venue_info
 from serving.feed.bought import JustBought
 from serving.feed.decisions import Decision
 from serving.feed.journey import Feed
+from serving.feed.market import Reads
 from serving.feed.metrics import FeedMetrics
 from serving.feed.racing import Races
 from serving.feed.tokens import Signer
@@ -237,13 +238,16 @@ class VenueService:
     # -- answers ------------------------------------------------------------------------------
 
     def recommend(self, venue_id: str, request: RecommendRequest) -> Answer:
-        """Answer a request as plain values; nothing is logged.
+        """Answer a request as plain values, with all that it needs read; nothing is logged.
 
         Raises as `respond` does.
         """
+        reads = self.reads(venue_id, request)
+        if reads is not None:
+            reads.run()
         return self._feed.recommend(self.worlds.ready(), venue_id, request)
 
-    def reads(self, venue_id: str, request: RecommendRequest) -> Callable[[], None] | None:
+    def reads(self, venue_id: str, request: RecommendRequest) -> Reads | None:
         """Return what to do on another thread before `respond`, None for nothing.
 
         Raises as `respond` does.

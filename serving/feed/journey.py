@@ -28,7 +28,7 @@ from serving.feed.candidates import Scene, propose, rank
 from serving.feed.eligibility import Eligible, Shopper
 from serving.feed.ladder import popular
 from serving.feed.listing import Listing
-from serving.feed.market import Market
+from serving.feed.market import Market, Reads
 from serving.feed.metrics import FeedMetrics
 from serving.feed.page import FixedSlots
 from serving.feed.query import Query, understand
@@ -76,9 +76,7 @@ class Feed:
         self._facts_may_be_old = facts_may_be_old
         self._weightings = Weightings()
 
-    def reads(
-        self, world: World, venue_id: str, request: RecommendRequest
-    ) -> Callable[[], None] | None:
+    def reads(self, world: World, venue_id: str, request: RecommendRequest) -> Reads | None:
         """Return what a request must have read from stores that may be slow; None for nothing.
 
         Who answers many requests on one thread has another one do it first.

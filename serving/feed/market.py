@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 from time import monotonic
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Gauge
@@ -30,6 +30,13 @@ log = logging.getLogger(__name__)
 
 _RELEASES: Final = 4  # whose item indices are remembered
 _TRIM_SECONDS: Final = 3_600.0
+
+
+class Reads(NamedTuple):
+    """What a page needs of a store that may be slow: another thread runs it, or it is given up."""
+
+    run: Callable[[], None]
+    give_up: Callable[[], None]
 
 
 class Market:
@@ -96,7 +103,7 @@ class Market:
             and self._has_day(campaign, now)
         ]
 
-    def reads(self, subject_id: str, venue_id: str, now: float) -> Callable[[], None] | None:
+    def reads(self, subject_id: str, venue_id: str, now: float) -> Reads | None:
         """Return what must be read of a shopper before places can be sold; None for nothing."""
         campaigns = self.edition.campaigns.values()
         capped = any(
@@ -105,7 +112,7 @@ class Market:
         )
         if not capped or self.showings.knows(subject_id):
             return None
-        return partial(self.showings.read, subject_id)
+        return Reads(partial(self.showings.read, subject_id), self.showings.give_up)
 
     def participation(self, campaign: Campaign) -> float:
         """Return the probability with which a campaign enters an auction."""
