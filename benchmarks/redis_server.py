@@ -57,6 +57,16 @@ class RedisServer:
             self._process.wait()
             self._process = None
 
+    def suspend(self) -> None:
+        """Have it hang: it takes connections and commands, and stays silent."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Have it answer again."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+
     def _answers(self) -> bool:
         import redis
 

@@ -11,6 +11,7 @@ import asyncio
 import importlib.util
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
@@ -31,6 +32,7 @@ from qianmian.contracts.api import RECOMMEND_REQUEST, RecommendRequest
 from qianmian.errors import FieldError, VenueNotFoundError
 from qianmian.identity.untold import untold
 from serving.bodies import BodyTooLargeError, too_large
+from serving.feed.market import Reads
 from serving.ingest.route import events_endpoint
 from serving.inventory import inventory_endpoint
 from serving.openapi import MAX_USERS, document
@@ -44,6 +46,10 @@ MAX_BODY: Final = 512 * 1024
 _HOT_START: Final = "/v1/venues/"
 _HOT_END: Final = ":recommend"
 _USERS: Final = 20
+#: Seconds that a page waits for what is read for it on another thread.
+READ_SECONDS: Final = 0.05
+#: Threads for that, which a store that hangs may hold up; nothing else waits for them.
+_READERS: Final = 4
 _Endpoint = Callable[[Request], Awaitable[Response]]
 
 _DOCS: Final = """<!doctype html>
@@ -115,6 +121,7 @@ class _Door:
     def __init__(self, service: VenueService) -> None:
         self._service = service
         self._openapi = orjson.dumps(document())
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="reads")
 
     @asynccontextmanager
     async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
@@ -124,6 +131,7 @@ class _Door:
             yield
         finally:
             watcher.cancel()
+            await asyncio.to_thread(self._readers.shutdown, cancel_futures=True)
             await asyncio.to_thread(self._service.close)
 
     async def _watch(self) -> None:
@@ -152,7 +160,7 @@ class _Door:
         try:
             reads = self._service.reads(venue_id, question)
             if reads is not None:
-                await asyncio.to_thread(reads)
+                await self._read(reads)
             answer = self._service.respond(venue_id, question)
         except VenueNotFoundError as error:
             return not_found(error)
@@ -163,6 +171,14 @@ class _Door:
                 HTTPStatus.SERVICE_UNAVAILABLE, "not-ready", str(error), headers=RETRY_AFTER
             )
         return Response(answer, media_type="application/json")
+
+    async def _read(self, reads: Reads) -> None:
+        """Have what a page needs read; in time, or the page goes without."""
+        reading = asyncio.get_running_loop().run_in_executor(self._readers, reads.run)
+        try:
+            await asyncio.wait_for(reading, READ_SECONDS)
+        except TimeoutError:
+            reads.give_up()
 
     async def venues(self, _: Request) -> Response:
         return _json({"venues": self._service.venues()})

@@ -35,6 +35,7 @@ from serving.feed.answer import Answer, venue_info
 from serving.feed.bought import JustBought
 from serving.feed.decisions import Decision
 from serving.feed.journey import Feed
+from serving.feed.market import Reads
 from serving.feed.metrics import FeedMetrics
 from serving.feed.racing import Races
 from serving.feed.tokens import Signer
@@ -147,6 +148,7 @@ class VenueService:
             races=self.races,
             market=self.market,
             bought=self.bought,
+            facts_may_be_old=lambda: self.listener.behind,
         )
         self.refresh()
 
@@ -203,8 +205,12 @@ class VenueService:
         subscribe(topics.RACING, self.races.take)
 
     def start(self) -> None:
-        """Follow what changes elsewhere; pages can be asked for without it."""
+        """Follow what changes elsewhere; pages can be asked for without it.
+
+        Pools are laid out by what was pushed before this replica began.
+        """
         self.listener.start()
+        self.worlds.refresh()
         if self.market is not None:
             self.market.start()
         self.people.start()
@@ -232,13 +238,16 @@ class VenueService:
     # -- answers ------------------------------------------------------------------------------
 
     def recommend(self, venue_id: str, request: RecommendRequest) -> Answer:
-        """Answer a request as plain values; nothing is logged.
+        """Answer a request as plain values, with all that it needs read; nothing is logged.
 
         Raises as `respond` does.
         """
+        reads = self.reads(venue_id, request)
+        if reads is not None:
+            reads.run()
         return self._feed.recommend(self.worlds.ready(), venue_id, request)
 
-    def reads(self, venue_id: str, request: RecommendRequest) -> Callable[[], None] | None:
+    def reads(self, venue_id: str, request: RecommendRequest) -> Reads | None:
         """Return what to do on another thread before `respond`, None for nothing.
 
         Raises as `respond` does.
@@ -268,7 +277,7 @@ class VenueService:
         """Return what `GET /readyz` tells."""
         world = self.worlds.world
         return {
-            "ready": world is not None,
+            "ready": world is not None and not self.listener.waiting,
             "release": world.release.id if world else None,
             "dataset": self.settings.dataset,
             "now": datetime.fromtimestamp(self.now(), tz=UTC).isoformat(),
@@ -276,6 +285,7 @@ class VenueService:
             "venue_files_refused": self.book.refused,
             "campaign_files_refused": self.market.refused if self.market else {},
             "stream": self.stream.state,
+            "facts": str(self.listener.facts),
         }
 
     # -- what changes while it runs -----------------------------------------------------------

@@ -81,6 +81,7 @@ class Worlds:
         self._book = book
         self._statistics = statistics
         self._reorder = Rhythm(settings.reorder_seconds)
+        self._reselect = Rhythm(settings.reorder_seconds)
         self._schema = schema
         self._metrics = metrics
         self._store = ReleaseStore(settings.workspace().releases)
@@ -130,6 +131,7 @@ class Worlds:
         with self._loading:
             self._refresh_venues()
             self._refresh_statistics()
+            self._refresh_selections()
             aliases = self._aliases_stamp()
             if aliases != self._seen_aliases:
                 self._seen_aliases = aliases
@@ -178,8 +180,7 @@ class Worlds:
             release.id: release.with_venues(venues, world.venues, goods)
             for release in self._releases()
         }
-        releases = {alias: laid_out[release.id] for alias, release in world.releases.items()}
-        self.world = replace(world, venues=venues, releases=releases)
+        self._swap(replace(world, venues=venues), laid_out)
 
     def _refresh_statistics(self) -> None:
         """Put in what the stream computed of items, and now and then order the pools by it."""
@@ -190,10 +191,25 @@ class Worlds:
             self._reorder.ask()
         if self.world is None or not self._reorder.due(monotonic()):
             return
-        ordered = {release.id: release.reordered() for release in releases}
-        held = self.world.releases
-        swapped = {alias: ordered[release.id] for alias, release in held.items()}
-        self.world = replace(self.world, releases=swapped)
+        self._swap(self.world, {release.id: release.reordered() for release in releases})
+
+    def _refresh_selections(self) -> None:
+        """Lay out the pools whose query selects other items now, the first change at once."""
+        releases, world = self._releases(), self.world
+        if any(release.selects_others() for release in releases):
+            self._reselect.ask()
+        if world is None or not self._reselect.due(monotonic()):
+            return
+        goods = self._catalogue.goods
+        self._swap(
+            world, {release.id: release.reselected(world.venues, goods) for release in releases}
+        )
+
+    def _swap(self, world: World, renewed: Mapping[str, ResidentRelease]) -> None:
+        """Put renewed releases, by id, in the place of those in service."""
+        held = world.releases.items()
+        releases = {alias: renewed[release.id] for alias, release in held}
+        self.world = replace(world, releases=releases)
 
     def _releases(self) -> list[ResidentRelease]:
         """Return the releases in service, each once."""

@@ -11,11 +11,13 @@ import json
 import threading
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final, NamedTuple, Protocol
 from uuid import uuid4
 
+from qianmian.campaigns.breaker import Breaker
 from qianmian.errors import EventStoreError
 from qianmian.events.sqlite_file import SqliteFile
 
@@ -29,6 +31,8 @@ CREATE INDEX IF NOT EXISTS showings_by_time ON showings (at)
 LONGEST_SECONDS: Final = 90 * 86_400.0
 #: What was read of a subject is good for so many seconds, enough for the page it was read for.
 KEPT_SECONDS: Final = 0.25
+#: Seconds for which a store that failed or was too slow is not read.
+PAUSE_SECONDS: Final = 1.0
 _SUBJECTS: Final = 10_000
 
 
@@ -44,7 +48,7 @@ class _Read(NamedTuple):
     """What the store said of a subject, and until when that is good."""
 
     until: float
-    found: Sequence[Showing] | EventStoreError
+    found: Sequence[Showing]
 
 
 class FrequencyStore(Protocol):
@@ -101,9 +105,10 @@ class SqliteFrequency:
 class RedisFrequency:
     """`FrequencyStore` in Redis: a sorted set for each subject, gone with its last showing."""
 
-    def __init__(self, link: Any) -> None:
-        """`link` is a `qianmian.events.redis_link.RedisLink`."""
+    def __init__(self, link: Any, reading: Any) -> None:
+        """Both are a `qianmian.events.redis_link.RedisLink`, `reading` one that soon times out."""
         self._link = link
+        self._reading = reading
 
     def add(self, showings: Sequence[Showing]) -> None:
         with self._link.using() as client:
@@ -117,7 +122,7 @@ class RedisFrequency:
             pipe.execute()
 
     def of(self, subject: str) -> list[Showing]:
-        with self._link.using() as client:
+        with self._reading.using() as client:
             members = client.zrange(self._key(subject), 0, -1)
         read = (json.loads(member) for member in members)
         return [Showing(subject, campaign, at) for campaign, at, _ in read]
@@ -135,6 +140,7 @@ class RedisFrequency:
 
     def shut(self) -> None:
         self._link.close()
+        self._reading.close()
 
     def _key(self, subject: str) -> str:
         return str(self._link.key(f"showings:{subject}"))
@@ -144,7 +150,8 @@ class FrequencyMemory:
     """The store with what this replica has shown since it last wrote; safe for several threads.
 
     What was read of a subject is remembered for a moment. So whoever must not wait for the store
-    has it read by another thread (`read`), and counts then.
+    has it read by another thread (`read`), and counts then; whoever has waited too long gives the
+    store up. While it is out, `read` alone asks it again.
     """
 
     def __init__(
@@ -152,45 +159,50 @@ class FrequencyMemory:
         store: FrequencyStore,
         *,
         kept_seconds: float = KEPT_SECONDS,
+        pause_seconds: float = PAUSE_SECONDS,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """What was read is good for `kept_seconds`."""
+        """What was read is good for `kept_seconds`; a store that is out rests `pause_seconds`."""
         self._store = store
         self._kept = kept_seconds
         self._clock = clock
+        self._breaker = Breaker(pause=pause_seconds, clock=clock)
         self._lock = threading.Lock()
         self._fresh: dict[str, list[Showing]] = defaultdict(list)
         self._read: OrderedDict[str, _Read] = OrderedDict()
         self._under_way: dict[str, set[object]] = defaultdict(set)  # subject -> who reads it now
 
     def knows(self, subject: str) -> bool:
-        """Return whether counting for a subject needs no look at the store now."""
+        """Return whether there is nothing to read of a subject now, or no store to read from."""
         read = self._read.get(subject)
-        return read is not None and self._clock() < read.until
+        return (read is not None and self._clock() < read.until) or self._breaker.resting
 
     def read(self, subject: str) -> None:
         """Read a subject's showings; where the store does not answer, counting will say so."""
-        kept = False
-        while not kept:  # not if it was written or forgotten meanwhile, perhaps after it was read
-            kept = self._keep(subject)
+        done = False
+        while not done:  # not if it was written or forgotten meanwhile, perhaps after it was read
+            done = self._keep(subject)
+
+    def give_up(self) -> None:
+        """Take it that the store does not answer: somebody waited for it as long as they could."""
+        self._breaker.trip("the showings were not read in time")
 
     def _keep(self, subject: str) -> bool:
-        """Read a subject's showings and keep them; returns whether they may be kept."""
+        """Read a subject's showings and keep them; returns whether they may be kept, if any."""
         reader = object()
         with self._lock:
             self._under_way[subject].add(reader)
-        found: Sequence[Showing] | EventStoreError
-        try:
+        found: Sequence[Showing] | None = None
+        with suppress(EventStoreError), self._breaker.asking():
             found = self._store.of(subject)
-        except EventStoreError as error:
-            found = error
         with self._lock:
             readers = self._under_way.get(subject, set())
-            if reader not in readers:
-                return False
-            readers.remove(reader)
+            good = reader in readers
+            readers.discard(reader)
             if not readers:
-                del self._under_way[subject]
+                self._under_way.pop(subject, None)
+            if found is None or not good:
+                return found is None
             # Good from now on: whoever waited for a slow answer must not have to ask again.
             self._read[subject] = _Read(self._clock() + self._kept, found)
             self._read.move_to_end(subject)
@@ -207,12 +219,13 @@ class FrequencyMemory:
         with self._lock:  # before the store, so that none is missed that is written meanwhile
             fresh = list(self._fresh.get(subject, ()))
             read = self._read.get(subject)
-        if read is None or self._clock() >= read.until:
-            stored: Sequence[Showing] = self._store.of(subject)
-        elif isinstance(read.found, EventStoreError):
-            raise EventStoreError(str(read.found)) from read.found
-        else:
+        if read is not None and self._clock() < read.until:
             stored = read.found
+        elif self._breaker.why is not None:
+            raise EventStoreError(self._breaker.why)
+        else:
+            with self._breaker.asking():
+                stored = self._store.of(subject)
         counts = dict.fromkeys(spans, 0)
         for showing in (*fresh, *stored):
             if showing.campaign in spans and now - showing.at < spans[showing.campaign]:

@@ -13,6 +13,8 @@ from qianmian.workspace import Workspace
 
 LEDGER_FILE: Final = "budgets.db"
 SHOWINGS_FILE: Final = "showings.db"
+#: Seconds until a read of showings fails; pages wait for less, but a thread is held so long.
+READ_SECONDS: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ def open_purse(settings: EngineSettings, workspace: Workspace) -> Purse:
         from qianmian.events.redis_link import RedisLink  # noqa: PLC0415
 
         link = RedisLink(settings.url, workspace.dataset)
-        return Purse(RedisLedger(link), RedisFrequency(link))
+        reading = RedisLink(settings.url, workspace.dataset, timeout=READ_SECONDS)
+        return Purse(RedisLedger(link), RedisFrequency(link, reading))
     folder = settings.folder or workspace.events
     return Purse(SqliteLedger(folder / LEDGER_FILE), SqliteFrequency(folder / SHOWINGS_FILE))

@@ -52,6 +52,7 @@ def service_at(
     service = VenueService.open(file.settings, live)
     try:
         service.listener.catch_up()
+        service.refresh()
         yield service, moment
     finally:
         service.close()

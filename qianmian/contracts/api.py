@@ -306,6 +306,9 @@ class Readiness(_Contract):
     """The same of campaign files; a campaign that was never sound is left out."""
     stream: str = "never"
     """The stream process: `running`, `stopped`, `silent`, or `never` seen."""
+    facts: str = "unfollowed"
+    """What changed elsewhere (stock, prices, features): `current`, `old` while the engine does not
+    answer, `awaited` before the first look, or `unfollowed`."""
 
 
 class Fault(_Contract):

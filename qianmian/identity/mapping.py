@@ -67,11 +67,11 @@ class Identity:
 
     def apply(self, changes: Iterable[Change]) -> set[str]:
         """Take in changes of the topic; returns the subjects whose history is another now."""
-        changed: set[str] = set()
-        for change in changes:
-            user_id = None if change.value is None else Merge.from_bytes(change.value).user_id
-            changed |= self.set(change.key, user_id)
-        return changed
+        merges = [  # all of them are read before the first counts
+            (change.key, None if change.value is None else Merge.from_bytes(change.value).user_id)
+            for change in changes
+        ]
+        return set[str]().union(*(self.set(visitor, user_id) for visitor, user_id in merges))
 
     def set(self, visitor: str, user_id: str | None) -> set[str]:
         """Let a visitor (its subject id) count as a user, or as itself again.

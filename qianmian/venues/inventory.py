@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import Final, NamedTuple, Protocol
 
 import orjson
@@ -50,10 +51,18 @@ def encode(facts: Sequence[Fact]) -> dict[str, bytes | None]:
 
 
 def decode(change: Pushed) -> Fact:
-    """Return the fact that a change of the topic holds."""
+    """Return the fact that a change of the topic holds.
+
+    Raises:
+        ValueError: it holds none.
+    """
     field, venue_id, item_id = change.key.split("|", 2)
-    value = None if change.value is None else float(orjson.loads(change.value))
-    return Fact(field, venue_id, item_id, value)
+    if field not in FIELDS:
+        raise ValueError(f"{field!r}: expected one of {', '.join(FIELDS)}")
+    value = None if change.value is None else orjson.loads(change.value)
+    if value is not None and not (isinstance(value, int | float) and isfinite(value)):
+        raise ValueError(f"{field}={value!r}: expected a number")
+    return Fact(field, venue_id, item_id, None if value is None else float(value))
 
 
 class Inventory:
@@ -61,7 +70,7 @@ class Inventory:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._facts: dict[tuple[str, str, str], Fact] = {}
+        self._facts: dict[tuple[str, str, str], float] = {}
         self._recent: list[Fact] = []
         self._forgotten = 0
 
@@ -71,14 +80,18 @@ class Inventory:
         return self._forgotten + len(self._recent)
 
     def take(self, changes: Sequence[Pushed]) -> None:
-        """Take over changes of the topic."""
+        """Take over changes of the topic.
+
+        Raises:
+            ValueError: one of them holds no fact; none of them was taken.
+        """
         facts = [decode(change) for change in changes]
         with self._lock:
             for fact in facts:
                 if fact.value is None:
                     self._facts.pop(fact[:3], None)
                 else:
-                    self._facts[fact[:3]] = fact
+                    self._facts[fact[:3]] = fact.value
             self._recent += facts
             if (surplus := len(self._recent) - _LONGEST) > 0:
                 del self._recent[:surplus]
@@ -90,18 +103,19 @@ class Inventory:
             skipped = version - self._forgotten
             return None if skipped < 0 else self._recent[skipped:]
 
-    def of_venue(self, venue_id: str) -> tuple[list[Fact], int]:
-        """Return all facts of a venue, its own last so that they win, and the version."""
+    def of_venue(self, venue_id: str) -> tuple[Mapping[str, Mapping[str, float]], int]:
+        """Return what is said of a venue's items, by field and item id, and the version."""
+        said: dict[str, dict[str, dict[str, float]]] = {EVERY_VENUE: {}, venue_id: {}}
         with self._lock:
-            everywhere = [fact for fact in self._facts.values() if fact.venue_id == EVERY_VENUE]
-            own = [fact for fact in self._facts.values() if fact.venue_id == venue_id]
-            return everywhere + own, self.version
+            for (field, venue, item_id), value in self._facts.items():
+                if venue in said:
+                    said[venue].setdefault(field, {})[item_id] = value
+            version = self.version
+        everywhere, own = said[EVERY_VENUE], said[venue_id]
+        fields = everywhere.keys() | own.keys()
+        return {name: everywhere.get(name, {}) | own.get(name, {}) for name in fields}, version
 
-    def has_own(self, fact: Fact, venue_id: str) -> bool:
-        """Return whether a venue has a value of its own in place of this one of all venues."""
-        return (fact.field, venue_id, fact.item_id) in self._facts
-
-    def facts(self) -> Mapping[tuple[str, str, str], Fact]:
-        """Return a copy of everything that is known."""
-        with self._lock:
-            return dict(self._facts)
+    def value(self, field: str, venue_id: str, item_id: str) -> float | None:
+        """Return what is said of an item in a venue, by the venue's own push before that of all."""
+        own = self._facts.get((field, venue_id, item_id))
+        return self._facts.get((field, EVERY_VENUE, item_id)) if own is None else own

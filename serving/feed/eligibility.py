@@ -22,12 +22,14 @@ from qianmian.features.item_table import Float64, Int32
 from qianmian.features.user_state import SECONDS_PER_DAY, UserState
 from qianmian.venues.conditions import Columns, Condition, Mask, Numbers, Sets, Texts
 from qianmian.venues.eligibility import Display, EligibilityFile
+from serving.feed.selection import Selection
 from serving.feed.shelf import Shelf
 
 SOLD_OUT: Final = "sold_out"
 NOT_ON_SALE: Final = "not_on_sale"
 PRICE_OUT_OF_BOUNDS: Final = "price_out_of_bounds"
 NO_COUPON: Final = "no_coupon"
+POOL_QUERY: Final = "pool_query"
 VENUE_FILTER: Final = "venue_filter"
 NOT_IN_AUDIENCE: Final = "not_in_audience"
 ANOTHER_REGION: Final = "another_region"
@@ -93,11 +95,18 @@ class Eligible:
 class Eligibility:
     """The rules of one venue over one release."""
 
-    def __init__(self, rules: EligibilityFile, shelf: Shelf, pool: Mask) -> None:
-        """`pool` holds the items of the venue, bool [n]."""
+    def __init__(
+        self,
+        rules: EligibilityFile,
+        shelf: Shelf,
+        pool: Mask,
+        selection: Selection | None = None,
+    ) -> None:
+        """`pool` holds the items of the venue, bool [n], laid out by `selection` if by a query."""
         self._rules = rules
         self._shelf = shelf
         self._pool = pool
+        self._selection = selection
         self._size = int(np.count_nonzero(pool))
         self._version = -1
         self._valid = (np.inf, -np.inf)
@@ -151,6 +160,8 @@ class Eligibility:
 
     def _for_all(self, now: float) -> Iterator[_Judged]:
         rules, shelf = self._rules, self._shelf
+        if self._selection is not None:
+            yield POOL_QUERY, self._selection.let_go(shelf)
         if rules.sold_out is Display.HIDE and shelf.stock is not None:
             yield SOLD_OUT, shelf.stock <= 0
         if shelf.window is not None:

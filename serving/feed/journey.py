@@ -28,7 +28,7 @@ from serving.feed.candidates import Scene, judge_block, propose, rank
 from serving.feed.eligibility import ELIGIBILITY_UNKNOWN, Eligible, Shopper
 from serving.feed.ladder import popular
 from serving.feed.listing import Listing
-from serving.feed.market import Market
+from serving.feed.market import Market, Reads
 from serving.feed.metrics import FeedMetrics
 from serving.feed.page import FixedSlots, Page
 from serving.feed.query import Query, understand
@@ -58,10 +58,12 @@ class Feed:
         races: Races | None = None,
         market: Market | None = None,
         bought: JustBought | None = None,
+        facts_may_be_old: Callable[[], bool] = lambda: False,
     ) -> None:
         """`ask` says whose page it is, `bought` what features do not know yet.
 
-        Without `races` nothing races, without a `market` no place is for sale.
+        Without `races` nothing races, without a `market` no place is for sale. `facts_may_be_old`
+        says whether stock and prices may have changed unheard.
         """
         self._ask = ask
         self._users = users
@@ -71,11 +73,10 @@ class Feed:
         self._races = races
         self._market = market
         self._bought = JustBought() if bought is None else bought
+        self._facts_may_be_old = facts_may_be_old
         self._weightings = Weightings()
 
-    def reads(
-        self, world: World, venue_id: str, request: RecommendRequest
-    ) -> Callable[[], None] | None:
+    def reads(self, world: World, venue_id: str, request: RecommendRequest) -> Reads | None:
         """Return what a request must have read from stores that may be slow; None for nothing.
 
         Who answers many requests on one thread has another one do it first.
@@ -249,6 +250,8 @@ class Feed:
     ) -> Eligible:
         """Return what the shopper may see; nothing at all if that cannot be told."""
         pool = release.pools[query.venue.id]
+        if self._facts_may_be_old():
+            trace.degrade("facts_may_be_old")
         region = query.region or state.tags.get(c.REGION)
 
         def judge() -> Eligible:

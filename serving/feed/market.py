@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from time import monotonic
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Gauge
@@ -30,6 +30,13 @@ log = logging.getLogger(__name__)
 
 _RELEASES: Final = 4  # whose item indices are remembered
 _TRIM_SECONDS: Final = 3_600.0
+
+
+class Reads(NamedTuple):
+    """What a page needs of a store that may be slow: another thread runs it, or it is given up."""
+
+    run: Callable[[], None]
+    give_up: Callable[[], None]
 
 
 class Market:
@@ -96,7 +103,7 @@ class Market:
             and self._has_day(campaign, now)
         ]
 
-    def reads(self, members: Sequence[str], venue_id: str, now: float) -> Callable[[], None] | None:
+    def reads(self, members: Sequence[str], venue_id: str, now: float) -> Reads | None:
         """Return what must be read before places can be sold to a shopper; None for nothing.
 
         `members` are the subjects that count as the shopper.
@@ -107,7 +114,7 @@ class Market:
             for one in campaigns
         )
         unread = [one for one in members if not self.showings.knows(one)] if capped else []
-        return partial(self._read, unread) if unread else None
+        return Reads(partial(self._read, unread), self.showings.give_up) if unread else None
 
     def participation(self, campaign: Campaign) -> float:
         """Return the probability with which a campaign enters an auction."""

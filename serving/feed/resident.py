@@ -29,6 +29,7 @@ from serving.feed.eligibility import Eligibility
 from serving.feed.listing import Recipes
 from serving.feed.rerank.rulebook import RuleBook
 from serving.feed.rerank.warm import warm
+from serving.feed.selection import Selection
 from serving.feed.shelf import ItemColumns, ItemFacts, Offers, Shelf, by_item
 from serving.feed.tokens import UInt32, item_hashes
 
@@ -68,6 +69,7 @@ class VenuePool:
     details: ItemDetails  # what the venue's page shows of each item
     shelf: Shelf
     eligibility: Eligibility
+    selection: Selection | None  # of a venue with a query
     recipes: Recipes  # what its blocks ask for
     stamp: int  # another for each pool that was laid out, so that what is remembered of one ends
 
@@ -128,6 +130,31 @@ class ResidentRelease:
         pools = {venue_id: _reordered(pool, self.bundle) for venue_id, pool in self.pools.items()}
         return replace(self, pools=pools)
 
+    def selects_others(self) -> bool:
+        """Return whether the query of a venue selects other items than its pool holds.
+
+        For the thread that lays out pools.
+        """
+        return bool(self._reselected())
+
+    def reselected(self, venues: Mapping[str, Venue], goods: Goods) -> Self:
+        """Return the release with those pools laid out anew whose query selects other items now."""
+        pools = {
+            venue_id: _laid_out(
+                venues[venue_id], self.bundle, goods, self.pools[venue_id].shelf, selection
+            )
+            for venue_id, selection in self._reselected().items()
+        }
+        return replace(self, pools={**self.pools, **pools})
+
+    def _reselected(self) -> dict[str, Selection]:
+        selections = ((venue_id, pool.selection) for venue_id, pool in self.pools.items())
+        return {
+            venue_id: renewed
+            for venue_id, selection in selections
+            if selection is not None and (renewed := selection.renewed()) is not selection
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class World:
@@ -153,8 +180,21 @@ def _laid_out_alike(before: Venue | None, venue: Venue) -> bool:
 
 
 def _venue_pool(venue: Venue, bundle: Bundle, columns: ItemColumns, goods: Goods) -> VenuePool:
-    shelf = Shelf(venue.id, columns, goods.offers.get(venue.id, Offers()), goods.pushed)
-    listed = _pool_items(venue, bundle, shelf, goods)
+    def shelf() -> Shelf:
+        return Shelf(venue.id, columns, goods.offers.get(venue.id, Offers()), goods.pushed)
+
+    selection = None
+    if venue.pool is not None and venue.pool.query is not None:
+        listed = bundle.items.indices_of(venue.pool.items)
+        selection = Selection.of(venue.pool.query, listed, shelf())
+    return _laid_out(venue, bundle, goods, shelf(), selection)
+
+
+def _laid_out(
+    venue: Venue, bundle: Bundle, goods: Goods, shelf: Shelf, selection: Selection | None
+) -> VenuePool:
+    """Lay out a venue's pool; `shelf` may be in use by requests."""
+    listed = _listed(venue, bundle, goods) if selection is None else selection.items
     pool = bundle.pool(listed)
     places = _places(pool.items, listed)
     counts = goods.segments(venue.fallback.segment) if venue.fallback.segment else {}
@@ -168,7 +208,8 @@ def _venue_pool(venue: Venue, bundle: Bundle, columns: ItemColumns, goods: Goods
         },
         details=ItemDetails(bundle.items, shelf),
         shelf=shelf,
-        eligibility=Eligibility(venue.eligibility, shelf, pool.member),
+        eligibility=Eligibility(venue.eligibility, shelf, pool.member, selection),
+        selection=selection,
         recipes=Recipes(),
         stamp=next(_STAMPS),
     )
@@ -193,20 +234,16 @@ def _by_popularity(pool: Pool, places: Int32, users: Float32) -> Popularity:
     return Popularity(pool.items[order], (popularity[order] / top).astype(np.float32))
 
 
-def _pool_items(venue: Venue, bundle: Bundle, shelf: Shelf, goods: Goods) -> Int32 | None:
-    """Return the item indices of a venue's pool in its own order, None for the whole catalogue.
+def _listed(venue: Venue, bundle: Bundle, goods: Goods) -> Int32 | None:
+    """Return the item indices of a pool without a query in its own order, None for the catalogue.
 
     Items that the release has never seen cannot be ranked and are left out.
     """
-    if venue.pool is None:
-        if venue.id == c.WHOLE_CATALOGUE_VENUE:
-            return None
-        return bundle.items.indices_of(goods.items_of.get(venue.id, ()))
-    listed = bundle.items.indices_of(venue.pool.items)
-    if venue.pool.query is None:
-        return listed
-    found = np.flatnonzero(shelf.holds(venue.pool.query)).astype(np.int32)
-    return np.concatenate([listed, found])
+    if venue.pool is not None:
+        return bundle.items.indices_of(venue.pool.items)
+    if venue.id == c.WHOLE_CATALOGUE_VENUE:
+        return None
+    return bundle.items.indices_of(goods.items_of.get(venue.id, ()))
 
 
 def _places(items: Int32, listed: Int32 | None) -> Int32:

@@ -10,7 +10,8 @@ Shapes: `n` items of the catalogue.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
@@ -19,15 +20,17 @@ import numpy as np
 
 from qianmian.contracts import columns as c
 from qianmian.contracts import features as f
-from qianmian.features.item_table import Float32, Float64, ItemTable
+from qianmian.features.item_table import Float32, Float64, Int32, ItemTable
 from qianmian.venues.conditions import Column, Condition, Mask, Numbers, Sets, Texts
-from qianmian.venues.inventory import EVERY_VENUE, Fact, Inventory
+from qianmian.venues.inventory import EVERY_VENUE, Inventory
 
 #: Statistics in which 0 stands for "not known".
 _ZERO_IS_UNKNOWN: Final = frozenset({f.PAID_PRICE, f.BASE_PRICE, f.REPEAT_INTERVAL_DAYS})
 #: Columns that lie on statistics, which change while a release is in service.
 _FROM_STATISTICS: Final = frozenset({*f.ITEM_STATISTICS_NUMERIC, c.PRICE, f.DISCOUNT})
-_WINDOW: Final = {c.ON_SALE_FROM: -np.inf, c.ON_SALE_TO: np.inf}
+#: Columns that lie on a pushed field.
+_FROM_FIELD: Final = {c.PRICE: frozenset({c.PRICE, f.DISCOUNT}), c.STOCK: frozenset({c.STOCK})}
+_ALWAYS: Final = {c.ON_SALE_FROM: -np.inf, c.ON_SALE_TO: np.inf}
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,34 +189,33 @@ class Shelf:
         if self._seen == self._inventory.version:
             return
         facts = self._inventory.since(self._seen)
-        if facts is None or any(fact.value is None for fact in facts):
+        if facts is None:
             self._fill()
-        else:
-            self._seen += len(facts)
-            own = [
-                fact
-                for fact in facts
-                if fact.venue_id == self._venue_id
-                or (
-                    fact.venue_id == EVERY_VENUE
-                    and not self._inventory.has_own(fact, self._venue_id)
-                )
-            ]
-            if not self._apply(own):
-                return
-        self.version += 1
-        self._masks.clear()
-        self._made.clear()
+            self._outdate(_outdated_by(_FROM_FIELD))
+            return
+        self._seen += len(facts)
+        here = (self._venue_id, EVERY_VENUE)
+        said: dict[str, dict[str, float]] = defaultdict(dict)
+        for fact in facts:
+            if fact.venue_id in here:
+                said[fact.field][fact.item_id] = self._standing(fact.field, fact.item_id)
+        written = [name for name, values in said.items() if self._put(name, values)]
+        if written:
+            self._outdate(_outdated_by(written))
 
     def _renew(self) -> None:
         """Take over statistics; prices that the data set or a push says stand."""
         self._renewed = self._columns.version
         if self._price is not None:
             self._price = np.where(self._priced, self._price, self._columns.price)
+        self._outdate(_FROM_STATISTICS)
+
+    def _outdate(self, names: frozenset[str]) -> None:
+        """Have columns, and the masks that read them, made anew when they are asked for next."""
         self.version += 1
-        self._made = {n: made for n, made in self._made.items() if n not in _FROM_STATISTICS}
+        self._made = {name: made for name, made in self._made.items() if name not in names}
         masks = self._masks.items()
-        self._masks = {one: mask for one, mask in masks if not one.columns & _FROM_STATISTICS}
+        self._masks = {one: mask for one, mask in masks if not one.columns & names}
 
     def _fill(self) -> None:
         """Start from what the data set says, then everything that was pushed."""
@@ -222,22 +224,44 @@ class Shelf:
         self._price = None
         self._stock: Float32 | None = None
         self._window: tuple[Float64, Float64] | None = None
-        for name, values in self._offers.numbers.items():
-            self._apply([Fact(name, self._venue_id, item, value) for item, value in values.items()])
-        facts, self._seen = self._inventory.of_venue(self._venue_id)
-        self._apply(facts)
+        pushed, self._seen = self._inventory.of_venue(self._venue_id)
+        for said in (self._offers.numbers, pushed):
+            for name, values in said.items():
+                self._put(name, values)
 
-    def _apply(self, facts: Sequence[Fact]) -> bool:
-        """Write facts into the columns; returns whether one was of an item of the release."""
-        places = self._columns.table.indices_of(fact.item_id for fact in facts)
-        written = False
-        for place, fact in zip(places.tolist(), facts, strict=True):
-            if place >= 0 and fact.value is not None:
-                self._column_of(fact.field)[place] = fact.value
-                if fact.field == c.PRICE:
-                    self._priced[place] = True
-                written = True
-        return written
+    def _standing(self, name: str, item_id: str) -> float:
+        """Return what is said of an item now, by a push or the data set; NaN for nothing."""
+        pushed = self._inventory.value(name, self._venue_id, item_id)
+        if pushed is not None:
+            return pushed
+        return self._offers.numbers.get(name, {}).get(item_id, np.nan)
+
+    def _put(self, name: str, values: Mapping[str, float]) -> bool:
+        """Write a field of items by id, NaN for nothing; returns whether the release has one."""
+        places = self._columns.table.indices_of(values)
+        held = places >= 0
+        if not held.any():
+            return False
+        said = np.fromiter(values.values(), dtype=np.float64, count=len(values))[held]
+        self._write(name, places[held], said)
+        return True
+
+    def _write(self, name: str, places: Int32, values: Float64) -> None:
+        """Write values [k] of a field at distinct places [k]; without any its array goes."""
+        column, blank = self._column_of(name), np.isnan(values)
+        if name == c.PRICE:
+            column[places] = np.where(blank, self._columns.price[places], values)
+            self._priced[places] = ~blank
+            if blank.any() and not self._priced.any():
+                self._price = None
+        elif name == c.STOCK:
+            column[places] = values
+            if blank.any() and np.isnan(column).all():
+                self._stock = None
+        else:
+            column[places] = np.where(blank, _ALWAYS[name], values)
+            if blank.any() and not any(np.isfinite(side).any() for side in self._window or ()):
+                self._window = None
 
     def _column_of(self, name: str) -> Float32 | Float64:
         """Return the array of a pushed field, made when first written."""
@@ -250,7 +274,8 @@ class Shelf:
                 self._stock = np.full(len(self), np.nan, dtype=np.float32)
             return self._stock
         if self._window is None:
-            self._window = np.full(len(self), -np.inf), np.full(len(self), np.inf)
+            opens, closes = (np.full(len(self), _ALWAYS[one]) for one in _ALWAYS)
+            self._window = opens, closes
         return self._window[name == c.ON_SALE_TO]
 
     def _make(self, name: str) -> Column | None:
@@ -305,6 +330,11 @@ class Shelf:
     @cached_property
     def _sold_in(self) -> frozenset[str]:
         return frozenset[str]().union(*self._offers.regions.values())
+
+
+def _outdated_by(fields: Iterable[str]) -> frozenset[str]:
+    """Return the columns that lie on pushed fields."""
+    return frozenset[str]().union(*(_FROM_FIELD.get(name, ()) for name in fields))
 
 
 def _positive(values: Float32) -> Float32:

@@ -10,6 +10,7 @@ import pytest
 
 from qianmian.campaigns.frequency import (
     KEPT_SECONDS,
+    PAUSE_SECONDS,
     FrequencyMemory,
     FrequencyStore,
     Showing,
@@ -127,7 +128,28 @@ def test_a_store_that_did_not_answer_is_not_asked_again_at_once() -> None:
     memory.read("u1")
     with pytest.raises(EventStoreError, match="no answer"):
         memory.count("u1", NOW, {"bread": 60.0})
+    memory.read("u2")
+    assert memory.knows("u2"), "nor for somebody else"
+    with pytest.raises(EventStoreError, match="no answer"):
+        memory.count("u2", NOW, {"bread": 60.0})
     assert len(asked) == 1
+
+
+def test_a_store_that_was_given_up_is_read_again_after_a_pause(store: FrequencyStore) -> None:
+    now, spans = [0.0], {"bread": 60.0}
+    memory = FrequencyMemory(store, clock=lambda: now[0])
+    store.add(SHOWN)
+    memory.give_up()
+    assert memory.knows("u1")
+    with pytest.raises(EventStoreError, match="not read in time"):
+        memory.count("u1", NOW, spans)
+    now[0] += PAUSE_SECONDS
+    assert not memory.knows("u1")
+    with pytest.raises(EventStoreError, match="not read in time"):
+        memory.count("u1", NOW, spans)  # who counts must not wait for a store that may hang
+    memory.read("u1")
+    assert memory.count("u1", NOW, spans) == {"bread": 1}
+    assert memory.count("u2", NOW, spans) == {"bread": 1}
 
 
 @pytest.mark.parametrize("fault", [None, "no answer"])

@@ -56,6 +56,7 @@ def test_not_ready_until_a_release_is_promoted(home: Path, releases: ReleaseStor
         "venue_files_refused": {},
         "campaign_files_refused": {},
         "stream": "never",
+        "facts": "unfollowed",
     }
 
 

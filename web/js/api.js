@@ -116,6 +116,7 @@
  * @property {string} dataset
  * @property {string} now  The moment the service believes it is.
  * @property {string | null} [refused]
+ * @property {string} [facts]  What changed elsewhere: `current`, `old`, `awaited` or `unfollowed`.
  *
  * @typedef {{ field: string, value: unknown, expected: string, remedy: string }} Fault
  *

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeAlias
 
 import numpy as np
@@ -53,9 +53,29 @@ class Numbers:
 
 @dataclass(frozen=True, slots=True)
 class Sets:
-    """A column of many texts a row; None is unknown."""
+    """A column of many texts a row, which nobody changes; None is unknown."""
 
     rows: Sequence[frozenset[str] | None]
+    _masks: dict[str | None, Mask] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def known(self) -> Mask:
+        """Return the rows that are known, bool [n]; remembered, for conditions ask again."""
+        known = self._masks.get(None)
+        if known is None:
+            known = self._masks[None] = np.array(
+                [row is not None for row in self.rows], dtype=np.bool_
+            )
+        return known
+
+    def holding(self, text: str) -> Mask:
+        """Return the rows that hold a text, bool [n]; remembered as well."""
+        held = self._masks.get(text)
+        if held is None:
+            rows = [row is not None and text in row for row in self.rows]
+            held = self._masks[text] = np.array(rows, dtype=np.bool_)
+        return held
 
 
 Column: TypeAlias = Texts | Numbers | Sets
@@ -161,10 +181,8 @@ def _in(column: Column, test: In) -> _Verdict:
 
 def _contains(column: Column, test: Contains) -> _Verdict:
     assert isinstance(column, Sets)  # noqa: S101  the type check refuses others
-    value = test.value.value
-    yes = np.array([row is not None and value in row for row in column.rows], dtype=np.bool_)
-    no = np.array([row is not None and value not in row for row in column.rows], dtype=np.bool_)
-    return yes, no
+    yes = column.holding(str(test.value.value))
+    return yes, ~yes & column.known()
 
 
 def _known(column: Column | None, rows: int) -> Mask:
@@ -176,7 +194,7 @@ def _known(column: Column | None, rows: int) -> Mask:
     if isinstance(column, Numbers):
         present: Mask = np.logical_not(np.isnan(column.values))
         return present
-    return np.array([row is not None for row in column.rows], dtype=np.bool_)
+    return column.known()
 
 
 def _all(masks: list[Mask]) -> Mask:
