@@ -94,7 +94,9 @@ class PaceController:
     rise: float = 2.0
 
     def step(self, pace: Pace, *, plan: SpendPlan, budget: int, committed: int, now: float) -> Pace:
-        """Return the next state; nothing moves within the same moment."""
+        """Return the next state; nothing moves within the same moment, nor before the flight."""
+        if now < plan.starts_at:
+            return Pace(committed=committed, at=now)
         if pace.at is None or now <= pace.at:
             return replace(pace, committed=committed, at=pace.at or now)
         seconds = now - pace.at

@@ -12,7 +12,6 @@ from rich.table import Table
 
 from qianmian.cli.options import AsJson, ClockText, Config
 from qianmian.cli.serve import served
-from qianmian.cli.state import CliState
 from qianmian.cli.wide import console
 from qianmian.errors import NotFoundError
 
@@ -39,7 +38,8 @@ def list_(ctx: typer.Context, config: Config = None, as_json: AsJson = False) ->
         typer.echo(json.dumps([_facts(one) for one in campaigns.values()], indent=2))
         return
     if not campaigns:
-        typer.echo(f"no campaigns of {CliState.of(ctx).dataset}; write configs/campaigns/*.yaml")
+        dataset = served(ctx, config).settings.dataset
+        typer.echo(f"no campaigns of {dataset}; write configs/campaigns/*.yaml")
         return
     table = Table(box=None, pad_edge=False)
     for heading in ("campaign", "advertiser", "billing", "bid", "budget", "from", "to", "venues"):

@@ -20,6 +20,7 @@ from qianmian.errors import ConfigError, VenueNotFoundError
 if TYPE_CHECKING:
     from qianmian.data.store import Dataset
     from qianmian.venues import Venue, VenueBook
+    from qianmian.workspace import Workspace
 
 app = typer.Typer(
     add_completion=False,
@@ -46,7 +47,7 @@ def check(ctx: typer.Context, configs: Configs = None) -> None:
     """
     from qianmian.venues.advice import advice
 
-    dataset, book = _book(ctx, configs)
+    dataset, book = _book(CliState.of(ctx).workspace, configs)
     if book.refused:
         raise ConfigError("\n".join(book.refused.values()))
     values = _values(dataset)
@@ -65,7 +66,7 @@ def show(
     """Show a venue as it is in force: data set, default.yaml and its own file together."""
     from qianmian.config.document import write_document
 
-    _, book = _book(ctx, configs)
+    _, book = _book(CliState.of(ctx).workspace, configs)
     found = _found(book, venue)
     parts = {name: part for name in _PARTS if (part := _plain(getattr(found, name)))}
     if as_json:
@@ -147,9 +148,10 @@ def racing(
     from serving.clock import Clock, parse_clock
 
     serve = served(ctx, config)
-    found = _found(_book(ctx, serve.settings.configs)[1], venue)
+    workspace = serve.settings.workspace()
+    found = _found(_book(workspace, serve.settings.configs)[1], venue)
     now = Clock.start(parse_clock(clock) if clock else serve.live.clock).now()
-    engine = open_engine(serve.settings.engine, serve.settings.workspace())
+    engine = open_engine(serve.settings.engine, workspace)
     try:
         states = read_states(engine.changes.get(topics.RACING))
     finally:
@@ -173,13 +175,13 @@ def racing(
     console().print(_table(tuple(rows[0]), shown))
 
 
-def _book(ctx: typer.Context, configs: Path | None) -> tuple[Dataset, VenueBook]:
+def _book(workspace: Workspace, configs: Path | None) -> tuple[Dataset, VenueBook]:
     from qianmian.data.store import Dataset
     from qianmian.venues import VenueBook
     from qianmian.workspace import CONFIGS
     from serving.catalogue import venue_sources
 
-    dataset = Dataset.open(CliState.of(ctx).workspace)
+    dataset = Dataset.open(workspace)
     return dataset, VenueBook.open(venue_sources(dataset, configs or CONFIGS))
 
 

@@ -29,8 +29,8 @@ from qianmian.data.spec import (
 from qianmian.data.tables import Tables
 
 TRAIN_SHARE = 0.9
-#: Text columns with more distinct values than this, and in more than half of the rows, are prose
-#: or ids rather than categories.
+#: Text columns with more distinct values than this, and than half of the rows, are prose or ids
+#: rather than categories.
 MOST_CATEGORIES = 1000
 AFFINITY_COLUMNS = (c.CATEGORY, c.BRAND)
 

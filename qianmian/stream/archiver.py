@@ -75,14 +75,6 @@ class Archiver:
         """Archive all that the stream has worked in; returns how many events."""
         return self._archive_while(lambda _: True)
 
-    def erase(self, subject_ids: Sequence[str]) -> int:
-        """Remove all events of some subjects from the log and the archive; returns how many.
-
-        While it runs nothing moves from one to the other, so nothing escapes.
-        """
-        with writing(self._archive) as writer:
-            return self._log.erase(subject_ids) + writer.erase(subject_ids)
-
     def _archive_while(self, closed: Callable[[StoredEvent], bool]) -> int:
         total = 0
         while moved := self._archive_some(closed):

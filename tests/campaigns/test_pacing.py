@@ -7,7 +7,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from qianmian.campaigns.pacing import Pace, PaceController, SpendPlan
+from qianmian.campaigns.pacing import OPENING, Pace, PaceController, SpendPlan
 
 DAY = 86_400.0
 
@@ -50,6 +50,15 @@ def test_nothing_moves_within_a_moment() -> None:
     pace = Pace(0.5, 10.0, 1_000, 600.0)
     kept = PaceController().step(pace, plan=plan, budget=10**9, committed=1_000, now=600.0)
     assert kept.participation == 0.5
+
+
+def test_a_campaign_known_long_before_begins_its_flight_as_one_of_which_nothing_is_known() -> None:
+    plan, control, pace = SpendPlan(starts_at=DAY, ends_at=2 * DAY), PaceController(), Pace()
+    for now in range(int(DAY) - 3_600, int(DAY), 5):
+        pace = control.step(pace, plan=plan, budget=10**9, committed=0, now=float(now))
+    assert pace.participation == OPENING
+    begun = control.step(pace, plan=plan, budget=10**9, committed=0, now=DAY)
+    assert begun.participation <= OPENING * control.rise
 
 
 def test_nobody_enters_after_the_flight_or_beyond_the_budget() -> None:

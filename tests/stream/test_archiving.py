@@ -102,16 +102,6 @@ def test_an_error_at_any_step_is_made_good(log, archive, monkeypatch, step):
     assert log.read("", 10)[0] == []
 
 
-def test_erasing_meets_log_and_archive(log, archive):
-    log.append([received(1, 1.0, subject="gone"), received(2, 1.0, subject="stays")])
-    archiver = Archiver(log, archive, ArchiveSettings())
-    archiver.archive_all()
-    log.append([received(3, 1.0, subject="gone")])
-    assert archiver.erase(["gone"]) == 2
-    assert archived(archive) == ["e2"]
-    assert log.of_subjects(["gone"]) == []
-
-
 KILLED = """
     import sys
     from pathlib import Path
