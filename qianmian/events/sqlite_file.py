@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Final
+from typing import Final, NamedTuple
 
 from qianmian.errors import EventStoreError
 
@@ -26,6 +26,13 @@ _CACHE_KIB: Final = 32_768  # of each connection: keys in no order keep all thei
 #: Brings a file to the next version, inside a transaction.
 Upgrade = Callable[[sqlite3.Connection], None]
 NO_UPGRADES: Final[Mapping[int, Upgrade]] = {}
+
+
+class _Opened(NamedTuple):
+    """A connection, and the lock that its thread holds while it uses it."""
+
+    connection: sqlite3.Connection
+    in_use: threading.RLock
 
 
 class SqliteFile:
@@ -50,7 +57,7 @@ class SqliteFile:
         self.path = path
         self._busy = busy
         self._local = threading.local()
-        self._opened: dict[threading.Thread, sqlite3.Connection] = {}
+        self._opened: dict[threading.Thread, _Opened] = {}
         self._opening = threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -108,7 +115,9 @@ class SqliteFile:
             EventStoreError: the file cannot be read now.
         """
         try:
-            yield self._connection()
+            opened = self._connection()
+            with opened.in_use:
+                yield opened.connection
         except sqlite3.Error as error:
             raise _unusable(self.path, error) from error
 
@@ -124,16 +133,21 @@ class SqliteFile:
             raise EventStoreError(f"{self.path}: the write-ahead log is in use; try again")
 
     def close(self) -> None:
-        """Close the connections of all threads."""
+        """Close the connections of all threads, each once it is not used.
+
+        Closed under a statement of its thread, SQLite would read what is gone.
+        """
         with self._opening:
-            for connection in self._opened.values():
-                connection.close()
+            held = list(self._opened.values())
             self._opened.clear()
             self._local = threading.local()
+        for connection, in_use in held:
+            with in_use:
+                connection.close()
 
-    def _connection(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
+    def _connection(self) -> _Opened:
+        opened: _Opened | None = getattr(self._local, "opened", None)
+        if opened is None:
             connection = sqlite3.connect(
                 self.path, timeout=self._busy, isolation_level=None, check_same_thread=False
             )
@@ -142,18 +156,19 @@ class SqliteFile:
             connection.execute("PRAGMA secure_delete = ON")
             connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
-            self._local.connection = connection
+            opened = _Opened(connection, threading.RLock())
             with self._opening:
                 for ended in [thread for thread in self._opened if not thread.is_alive()]:
-                    self._opened.pop(ended).close()  # else a thread a minute would end in EMFILE
-                self._opened[threading.current_thread()] = connection
-        return connection
+                    self._opened.pop(ended).connection.close()  # else they would end in EMFILE
+                self._opened[threading.current_thread()] = opened
+                self._local.opened = opened
+        return opened
 
     def _give_up(self, connection: sqlite3.Connection) -> None:
         """Close this thread's connection, which ends its transaction; it gets another one."""
         with self._opening:
             self._opened.pop(threading.current_thread(), None)
-        del self._local.connection
+        self._local.opened = None
         connection.close()
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
+import textwrap
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -70,3 +73,43 @@ def test_a_file_can_be_opened_while_somebody_writes_to_it(tmp_path: Path) -> Non
         other = SqliteFile(tmp_path / "table.db", schema="", version=1, busy=0.05)
     for file in (one, other):
         file.close()
+
+
+CLOSED_UNDER_OTHERS = """
+    import sys
+    import threading
+    from pathlib import Path
+    from qianmian.errors import EventStoreError
+    from qianmian.events.sqlite_file import SqliteFile
+
+    file = SqliteFile(Path(sys.argv[1]), schema="CREATE TABLE one (n)", version=1, busy=0.2)
+    ending, refused = threading.Event(), []
+
+    def work():
+        while not ending.is_set():
+            try:
+                with file.reading() as connection:
+                    connection.execute(
+                        "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c LIMIT 3000)"
+                        " SELECT max(n) FROM c, (SELECT count(*) FROM one)"
+                    ).fetchall()
+            except EventStoreError as error:
+                refused.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(100):
+        file.close()
+    ending.set()
+    for thread in threads:
+        thread.join()
+    file.close()
+    print("ended")
+"""
+
+
+def test_closing_under_the_statements_of_other_threads_ends_no_process(tmp_path: Path) -> None:
+    script = [sys.executable, "-c", textwrap.dedent(CLOSED_UNDER_OTHERS), tmp_path / "table.db"]
+    done = subprocess.run(script, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "ended\n"), done.stderr[-2_000:]

@@ -68,6 +68,6 @@ def test_all_that_is_counted_is_read_beforehand(replicas: list[VenueService]) ->
     shop = replicas[0]
     read = shop.market.reads(("anna", "visitor:d-1"), "sale", tiny.NOW)
     assert read is not None
-    read()
+    read.run()
     assert shop.market.reads(("anna", "visitor:d-1"), "sale", tiny.NOW) is None
     assert shop.market.reads((), "sale", tiny.NOW) is None
