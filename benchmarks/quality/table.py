@@ -22,7 +22,7 @@ NAMES: Final = {
     "personal_frequency": "personal frequency (half-life 84 days)",
     "item_knn": "item-kNN",
     "ease": "EASE",
-    "ease_new": "EASE, regularized for what is new",
+    "ease_new": "EASE, tuned for what is new",
     "ials": "iALS",
     "sasrec": "SASRec",
     "lambdarank": "LightGBM lambdarank",
