@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import scipy.sparse as sp
 
 from qianmian.features.item_table import Float32, Int32
@@ -54,9 +55,9 @@ class HeldOut:
         Where users do not act on an item again both are of what is new.
         """
         relevant, owned = self._relevant[user], self._owned(user)
-        of_new = np.where(_member(owned, len(scores_n)), -np.inf, scores_n)
-        new = _ndcg(of_new, np.setdiff1d(relevant, owned))
-        return _ndcg(scores_n, relevant) if self.again else new, new
+        first = top_k(scores_n, _K + len(owned))  # holds _K new ones, if there are
+        new = _ndcg(first[np.isin(first, owned, invert=True)], np.setdiff1d(relevant, owned))
+        return _ndcg(first, relevant) if self.again else new, new
 
     def _owned(self, user: int) -> Int32:
         a, b = self.had.indptr[user : user + 2]
@@ -64,13 +65,7 @@ class HeldOut:
         return owned
 
 
-def _member(items: Int32, size: int) -> np.ndarray:
-    mask = np.zeros(size, dtype=np.bool_)
-    mask[items] = True
-    return mask
-
-
-def _ndcg(scores_n: Float32, relevant: Int32) -> float:
+def _ndcg(ranked: npt.NDArray[np.intp], relevant: Int32) -> float:
     if not len(relevant):
         return 0.0
-    return ndcg_at(np.isin(top_k(scores_n, _K), relevant), len(relevant), _K)
+    return ndcg_at(np.isin(ranked[:_K], relevant), len(relevant), _K)
