@@ -14,6 +14,7 @@ from typing import Final
 
 import numpy as np
 import scipy.sparse as sp
+from threadpoolctl import threadpool_limits
 
 from qianmian.features.item_table import Float32, Int32
 from qianmian.features.user_state import SECONDS_PER_DAY
@@ -80,14 +81,15 @@ def _factors(
     )
     counts.data = 1.0 + _ALPHA * np.log1p(counts.data)
     factors, regularization = choice
-    model = AlternatingLeastSquares(
-        factors=factors,
-        regularization=regularization,
-        iterations=15,
-        random_state=seed,
-        num_threads=1,
-    )
-    model.fit(counts, show_progress=False)
+    with threadpool_limits(1, user_api="blas"):
+        model = AlternatingLeastSquares(
+            factors=factors,
+            regularization=regularization,
+            iterations=15,
+            random_state=seed,
+            num_threads=1,
+        )
+        model.fit(counts, show_progress=False)
     return np.asarray(model.user_factors), np.asarray(model.item_factors)
 
 
