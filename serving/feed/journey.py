@@ -117,7 +117,7 @@ class Feed:
         recommendation_id = self._new_id()
         raced = self._race(query, recommendation_id, trace)
         query = led_by(query, raced)
-        arms = world.experiments.assign(query.user_id, query.visitor_id)
+        arms = world.experiments.assign(query.account_id, query.visitor_id)
         params = world.experiments.params(arms)
         release = self._release(world, params, trace)
         pool = release.pools[query.venue.id]

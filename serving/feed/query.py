@@ -8,6 +8,7 @@ import numpy as np
 
 from qianmian.contracts import columns as c
 from qianmian.contracts.api import BlockFilter, RecommendRequest
+from qianmian.contracts.subjects import is_visitor
 from qianmian.errors import FieldError, VenueNotFoundError
 from qianmian.identity.gate import Ask, plain_asker
 from qianmian.venues import Block, Phase, Venue
@@ -47,6 +48,12 @@ class Query:
     blocks: tuple[BlockPlan, ...]
     shown: UInt32  # hashes of all items that earlier pages showed, sorted
     region: str | None  # where the shopper is, if the page knows
+
+    @property
+    def account_id(self) -> str | None:
+        """The account whose page it is, also where a merged device asks; None for a device's."""
+        account = self.subject_id is not None and not is_visitor(self.subject_id)
+        return self.subject_id if account else None
 
 
 def understand(
