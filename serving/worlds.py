@@ -160,7 +160,7 @@ class Worlds:
             return
         try:
             self._lay_out()
-        except Exception as error:
+        except Exception as error:  # whatever a venue or a library finds; those before go on
             why = f"changed venues cannot be laid out: {_told(error)}"
             if why not in self._not_laid_out:
                 log.exception("going on with the venues before")

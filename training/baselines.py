@@ -25,12 +25,17 @@ def popularity(targets: Actions, items: int, cut: float) -> npt.NDArray[np.float
 
     Of the windows from a week to all time this was the strongest on items new to a user.
     """
-    recent = targets.between(cut - RECENT_DAYS * SECONDS_PER_DAY, cut)
-    pairs = distinct(recent.users.astype(np.int64) * items + recent.items)
-    users = np.bincount(pairs % items, minlength=items)
+    users = recent_users(targets, items, cut)
     total = counts(targets, items)
     blended: npt.NDArray[np.float64] = users + total / (total.max(initial=0.0) + 1.0)
     return blended
+
+
+def recent_users(targets: Actions, items: int, moment: float) -> npt.NDArray[np.int64]:
+    """Distinct users of each item in the 28 days before a moment, int64 [n]."""
+    recent = targets.between(moment - RECENT_DAYS * SECONDS_PER_DAY, moment)
+    pairs = distinct(recent.users.astype(np.int64) * items + recent.items)
+    return np.bincount(pairs % items, minlength=items)
 
 
 class PersonalFrequency:

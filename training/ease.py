@@ -26,10 +26,9 @@ import scipy.sparse as sp
 import torch
 
 from qianmian.features.item_table import Float32
-from qianmian.features.user_state import SECONDS_PER_DAY
 from qianmian.retrieval.neighbours import POPULARITY_WEIGHT
-from training.actions import Actions, distinct
-from training.baselines import RECENT_DAYS
+from training.actions import Actions
+from training.baselines import recent_users
 from training.held_out import HeldOut
 from training.neighbours import had_by_users
 
@@ -161,9 +160,7 @@ def _chosen(held_out: HeldOut, targets: Actions) -> tuple[Choice, Choice]:
 
 def _popular(targets: Actions, items: int, moment: float) -> Float32:
     """log1p of the distinct users of each item in the four weeks before a moment, float32 [n]."""
-    recent = targets.between(moment - RECENT_DAYS * SECONDS_PER_DAY, moment)
-    pairs = distinct(recent.users.astype(np.int64) * items + recent.items)
-    return np.log1p(np.bincount(pairs % items, minlength=items)).astype(np.float32)
+    return np.log1p(recent_users(targets, items, moment)).astype(np.float32)
 
 
 def _product(a: Floating, b: Floating) -> Floating:
