@@ -30,7 +30,7 @@ from qianmian.retrieval.neighbours import POPULARITY_WEIGHT
 from training.actions import Actions
 from training.baselines import recent_users
 from training.held_out import HeldOut
-from training.neighbours import had_by_users
+from training.user_items import had_by_users
 
 #: Users whose matrix is decomposed, at most: about a gigabyte is taken meanwhile.
 MOST_USERS: Final = 5_000

@@ -19,7 +19,7 @@ from qianmian.features.user_state import SECONDS_PER_DAY
 from qianmian.retrieval.sources import top_k
 from training.actions import Actions, act_again, items_by_user
 from training.metrics import ndcg_at
-from training.neighbours import had_by_users
+from training.user_items import had_by_users
 
 DAYS: Final = 28
 ASKED: Final = 300

@@ -20,6 +20,7 @@ from qianmian.features.encoding import item_dense
 from qianmian.features.item_table import Float32, Int32, ItemTable
 from qianmian.features.ranking_features import RankingFeatures
 from qianmian.features.user_state import UserState
+from qianmian.retrieval.factors import Factors
 from qianmian.retrieval.neighbours import Neighbours
 from qianmian.retrieval.scale import ScoreScale
 from qianmian.retrieval.sources import Pool, SourceQuotas
@@ -75,6 +76,7 @@ def launches(
             blank,
             met,
             Neighbours.none(len(items)),
+            Factors.none(len(items)),
             families,
             ScoreScale.of(vectors, items.acted_on),
             launched,

@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sp
 import torch
 
-from qianmian.features.user_state import SECONDS_PER_DAY
-from qianmian.retrieval.neighbours import HALF_LIFE_DAYS, STRONGEST, Neighbours
+from qianmian.retrieval.neighbours import Neighbours
 from training.actions import Actions
 from training.profile import NeighboursProfile
+from training.user_items import had_by_users, well_known
 
 
 def fit_neighbours(
@@ -27,29 +26,11 @@ def fit_neighbours(
 ) -> Neighbours:
     """Learn EASE's weights from target actions before `moment` (epoch seconds)."""
     had = had_by_users(targets, users=users, items=items, moment=moment)
-    known = well_known(had, profile)
+    known = well_known(had, items=profile.items, min_users=profile.min_users)
     if len(known) <= 1:
         return Neighbours.none(items)
     dense = had.tocsc()[:, known].toarray()
     return _strongest(_ease(dense, profile.regularization), known, items, profile.kept)
-
-
-def had_by_users(targets: Actions, *, users: int, items: int, moment: float) -> sp.csr_array:
-    """What each user has of each item before `moment`, float32 [U, n]: roots of decayed counts."""
-    past = targets.between(-np.inf, moment)
-    age_days = (moment - past.at) / SECONDS_PER_DAY
-    counts = sp.csr_array(
-        (np.exp2(-age_days / HALF_LIFE_DAYS), (past.users, past.items)), shape=(users, items)
-    )  # sums what stands at one place
-    counts.data = np.minimum(np.sqrt(counts.data), STRONGEST)
-    return counts.astype(np.float32)
-
-
-def well_known(had_Un: sp.csr_array, profile: NeighboursProfile) -> npt.NDArray[np.intp]:
-    """Items with the most users, of those with enough of them, ascending [K]."""
-    users = np.bincount(had_Un.indices, minlength=had_Un.shape[1])
-    known = np.argsort(-users, kind="stable")[: profile.items]
-    return np.sort(known[users[known] >= profile.min_users])
 
 
 def _ease(had: np.ndarray, regularization: float) -> np.ndarray:

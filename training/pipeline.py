@@ -32,6 +32,7 @@ from qianmian.features.store import FeatureRepo
 from qianmian.features.user_state import UserState
 from qianmian.releases.bundle import (
     ENCODER_FILE,
+    FACTORS_FILE,
     ITEM_VECTORS_FILE,
     ITEMS_FILE,
     NEIGHBOURS_FILE,
@@ -52,7 +53,7 @@ from training.proposals import Examples
 from training.quiet import quiet_libraries
 from training.ranker import TrainedRanker, fit_ranker
 from training.run import Progress, Run, codes_at, prepare, read_history
-from training.through_time import fit_two_tower, neighbours_at
+from training.through_time import factors_at, fit_two_tower, neighbours_at
 
 
 def train(
@@ -148,6 +149,7 @@ def export(learned: Learned, folder: Path) -> Parity:
     items.save(folder / ITEMS_FILE)
     np.save(folder / ITEM_VECTORS_FILE, vectors)
     neighbours_at(run, cut).save(folder / NEIGHBOURS_FILE)
+    factors_at(run, cut).save(folder / FACTORS_FILE)
     run.encoder.save(folder / ENCODER_FILE)
     sample = sample_states(history)
     inputs = run.encoder.encode(((state, cut) for state in sample), len(sample))

@@ -63,6 +63,16 @@ class NeighboursProfile(ConfigModel):
     regularization: float = Field(default=300.0, gt=0, description="EASE's lambda")
 
 
+class FactorsProfile(ConfigModel):
+    """Knobs of the item factors."""
+
+    items: int = Field(default=8000, ge=1, description="those with the most users")
+    min_users: int = Field(default=2, ge=1, description="users that an item needs")
+    width: int = Field(default=128, ge=1, le=512, description="of a vector")
+    regularization: float = Field(default=100.0, gt=0, description="of least squares")
+    iterations: int = Field(default=10, ge=1, description="rounds of users and items in turn")
+
+
 class ImpressionsProfile(ConfigModel):
     """How the ranker learns from logged pages."""
 
@@ -109,7 +119,13 @@ class RankerProfile(ConfigModel):
     horizon_days: float = Field(default=28.0, gt=0, description="an action within it is a hit")
     quotas: SourceQuotas = Field(
         default=SourceQuotas(
-            repeat=160, neighbours=120, two_tower=150, trending=80, new=20, unseen=250
+            repeat=160,
+            neighbours=120,
+            factors=120,
+            two_tower=150,
+            trending=80,
+            new=20,
+            unseen=250,
         ),
         description="proposed for training; wider than in serving, to draw negatives from",
     )
@@ -138,6 +154,7 @@ class TrainingProfile(ConfigModel):
     seed: int = Field(default=17, description="of every random draw")
     snapshots: Snapshots = Snapshots()
     neighbours: NeighboursProfile = NeighboursProfile()
+    factors: FactorsProfile = FactorsProfile()
     two_tower: TwoTowerProfile = TwoTowerProfile()
     ranker: RankerProfile = RankerProfile()
 

@@ -23,9 +23,9 @@ from training.baselines import PersonalFrequency, counts, popularity
 from training.ease import MOST_USERS, tuned
 from training.history import History
 from training.item_knn import fit_item_knn
-from training.neighbours import had_by_users
 from training.slices import Ranking
 from training.subjects import Subject
+from training.user_items import had_by_users
 
 System = Callable[[Subject], Ranking]
 

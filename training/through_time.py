@@ -17,6 +17,7 @@ from qianmian.features.encoding import USER_ROW, item_dense
 from qianmian.features.item_table import Int32
 from qianmian.features.ranking_features import RankingFeatures
 from qianmian.features.user_state import SECONDS_PER_DAY
+from qianmian.retrieval.factors import Factors
 from qianmian.retrieval.neighbours import Neighbours
 from qianmian.retrieval.scale import ScoreScale
 from qianmian.retrieval.sources import Pool
@@ -24,6 +25,7 @@ from training.actions import distinct, items_by_user
 from training.checkpoint import Checkpoint, Progressed
 from training.draw import draw
 from training.exposures import Exposures
+from training.factors import fit_factors
 from training.history import History, weekly
 from training.launches import launches
 from training.neighbours import fit_neighbours
@@ -162,6 +164,7 @@ def proposals(run: Run, moment: float) -> Examples:
             items,
             vectors,
             neighbours_at(run, moment),
+            factors_at(run, moment),
             features.families,
             ScoreScale.of(vectors, items.acted_on),
             seen_items(history, moment),
@@ -219,6 +222,7 @@ def shown(run: Run, moment: float, pages: Exposures) -> Examples:
             items,
             vectors,
             neighbours_at(run, moment),
+            factors_at(run, moment),
             features.families,
             ScoreScale.of(vectors, items.acted_on),
             np.union1d(seen_items(history, moment), pages.items),
@@ -237,6 +241,19 @@ def neighbours_at(run: Run, moment: float) -> Neighbours:
         items=len(history.catalogue),
         moment=moment,
         profile=run.profile.neighbours,
+    )
+
+
+def factors_at(run: Run, moment: float) -> Factors:
+    """Item factors as the target actions before a moment teach them."""
+    history = run.history
+    return fit_factors(
+        history.targets,
+        users=len(history.user_ids),
+        items=len(history.catalogue),
+        moment=moment,
+        profile=run.profile.factors,
+        seed=run.profile.seed,
     )
 
 

@@ -13,31 +13,27 @@ import itertools
 from typing import Final
 
 import numpy as np
-import scipy.sparse as sp
-from threadpoolctl import threadpool_limits
 
 from qianmian.features.item_table import Float32, Int32
-from qianmian.features.user_state import SECONDS_PER_DAY
 from qianmian.releases.bundle import Bundle
-from qianmian.retrieval.neighbours import HALF_LIFE_DAYS
 from qianmian.retrieval.sources import SourceQuotas
-from training.actions import Actions
 from training.baselines import popularity
+from training.factors import factorized
 from training.held_out import HeldOut
 from training.history import History
 from training.proposals import Examples
 from training.slices import Ranking
 from training.subjects import Subject
 from training.systems import System, proposing
+from training.user_items import decayed_counts
 
 IALS: Final = "ials"
 LAMBDARANK: Final = "lambdarank"
 
-#: Factors and regularizations of iALS to choose from, and what a unit of log1p(count) adds to the
-#: confidence of an action, on top of the 1 of none.
+#: Factors and regularizations of iALS to choose from.
 FACTORS: Final = (32, 128)
 REGULARIZATIONS: Final = (0.1, 10.0, 100.0)
-_ALPHA: Final = 10.0
+_ITERATIONS: Final = 15
 
 
 def ials(history: History, ranked: Int32, *, seed: int) -> System:
@@ -49,13 +45,19 @@ def ials(history: History, ranked: Int32, *, seed: int) -> System:
     held_out = HeldOut.of(targets, users=users, items=n, cut=history.cut)
     choices = list(itertools.product(FACTORS, REGULARIZATIONS))
 
+    def learned(moment: float, choice: tuple[int, float]) -> tuple[Float32, Float32]:
+        counted = decayed_counts(targets, users=users, items=n, moment=moment)
+        width, regularization = choice
+        return factorized(
+            counted, width=width, regularization=regularization, iterations=_ITERATIONS, seed=seed
+        )
+
     def judged(choice: tuple[int, float]) -> float:
-        past = targets.between(-np.inf, held_out.moment)
-        of_users, of_items = _factors(past, held_out.moment, (users, n), choice, seed)
+        of_users, of_items = learned(held_out.moment, choice)
         return sum(held_out.ndcg(user, of_items @ of_users[user])[0] for user in held_out.asked)
 
     chosen = max(choices, key=judged)
-    of_users, of_items = _factors(targets, history.cut, (users, n), chosen, seed)
+    of_users, of_items = learned(history.cut, chosen)
     popular = popularity(targets, n, history.cut)
     known = np.bincount(targets.users, minlength=users) > 0
 
@@ -65,32 +67,6 @@ def ials(history: History, ranked: Int32, *, seed: int) -> System:
         return Ranking(ranked, of_items[ranked] @ of_users[subject.code])
 
     return scored
-
-
-def _factors(
-    targets: Actions, moment: float, shape: tuple[int, int], choice: tuple[int, float], seed: int
-) -> tuple[Float32, Float32]:
-    """Factors of users and items, learned from what came before a moment."""
-    from implicit.als import AlternatingLeastSquares
-
-    age_days = (moment - targets.at) / SECONDS_PER_DAY
-    counts = sp.csr_matrix(
-        (np.exp2(-age_days / HALF_LIFE_DAYS), (targets.users, targets.items)),
-        shape=shape,
-        dtype=np.float32,
-    )
-    counts.data = 1.0 + _ALPHA * np.log1p(counts.data)
-    factors, regularization = choice
-    with threadpool_limits(1, user_api="blas"):
-        model = AlternatingLeastSquares(
-            factors=factors,
-            regularization=regularization,
-            iterations=15,
-            random_state=seed,
-            num_threads=1,
-        )
-        model.fit(counts, show_progress=False)
-    return np.asarray(model.user_factors), np.asarray(model.item_factors)
 
 
 def lambdarank(

@@ -25,7 +25,7 @@ from qianmian.features.user_state import SECONDS_PER_DAY, Affinity, UserState
 from qianmian.retrieval.sources import SOURCES, Candidates
 
 #: Raised whenever a column, or what a user remembers, comes to mean something else under its name.
-REVISION: Final = 5
+REVISION: Final = 6
 
 #: Above 0 for items that the user did the target action on before.
 IS_REPEAT: Final = "is_repeat"
@@ -60,6 +60,7 @@ _CROSS_FEATURES: Final = (
     "retrieval_score",  # in standard deviations above a mean item
     "retrieval_rank",  # log rank among this user's candidates, by retrieval score
     "neighbour_score",  # sum of item-to-item weights over the user's past
+    "factor_score",  # product of the user's and the item's factors
     "similarity_recent_max",
     "similarity_recent_mean",
     "similarity_ledger",  # cosine with the decayed mean of what was bought
@@ -269,14 +270,15 @@ class RankingFeatures:
         out[:, 0] = scores
         out[:, 1] = rank
         out[:, 2] = candidates.neighbour
+        out[:, 3] = candidates.factor
         if len(recent):
-            out[:, 3] = _max_but_self(similarity[:, :-2], items, recent)
-        out[:, 4:6] = similarity[:, -2:]
+            out[:, 4] = _max_but_self(similarity[:, :-2], items, recent)
+        out[:, 5:7] = similarity[:, -2:]
         mean = float(user.state.activity[_MEAN_PRICE])
         if mean > 0:
-            out[:, 6] = (self._log_price[items] - math.log(mean)) * self._priced[items]
-        out[:, 7] = np.log1p(self.families.taste(user.state.ledger, items))
-        out[np.arange(len(items)), 8 + candidates.source] = 1.0
+            out[:, 7] = (self._log_price[items] - math.log(mean)) * self._priced[items]
+        out[:, 8] = np.log1p(self.families.taste(user.state.ledger, items))
+        out[np.arange(len(items)), 9 + candidates.source] = 1.0
         unseen = np.flatnonzero(~self._acted_on[items])
         out[unseen[:, None], _OF_TOWERS] = 0.0
         out[unseen, 1] = np.log1p(len(items))  # behind all that have a rank

@@ -24,6 +24,7 @@ from qianmian.features.memory import MEMORY_DAYS, MEMORY_ITEMS, Memory
 from qianmian.features.ranking_features import RankingFeatures
 from qianmian.features.user_state import UserState
 from qianmian.releases.manifest import MANIFEST_FILE, Manifest
+from qianmian.retrieval.factors import Factors
 from qianmian.retrieval.neighbours import Neighbours
 from qianmian.retrieval.scale import ScoreScale
 from qianmian.retrieval.sources import Candidates, Mask, Pool, SourceQuotas, propose
@@ -32,6 +33,7 @@ USER_TOWER_FILE: Final = "user_tower.onnx"
 RANKER_FILE: Final = "ranker.onnx"
 ITEM_VECTORS_FILE: Final = "item_vectors.npy"
 NEIGHBOURS_FILE: Final = "neighbours.npz"
+FACTORS_FILE: Final = "factors.npz"
 ITEMS_FILE: Final = "items.parquet"
 ENCODER_FILE: Final = "encoder.json"
 
@@ -55,6 +57,7 @@ class Bundle:
     items: ItemTable
     vectors: Float32  # [n, D]
     neighbours: Neighbours
+    factors: Factors
     scale: ScoreScale
     encoder: UserEncoder
     features: RankingFeatures
@@ -110,6 +113,7 @@ class Bundle:
             items=items,
             vectors=vectors,
             neighbours=Neighbours.load(folder / NEIGHBOURS_FILE),
+            factors=Factors.load(folder / FACTORS_FILE),
             scale=ScoreScale.of(vectors, items.acted_on),
             encoder=encoder,
             features=RankingFeatures(items, vectors, encoder.affinity_columns, as_of),
@@ -121,8 +125,15 @@ class Bundle:
 
     def pool(self, indices: Int32 | None = None) -> Pool:
         """Lay out the items that a venue may show; None means the whole catalogue."""
-        families = self.features.families
-        return Pool.build(self.items, self.vectors, self.neighbours, families, self.scale, indices)
+        return Pool.build(
+            self.items,
+            self.vectors,
+            self.neighbours,
+            self.factors,
+            self.features.families,
+            self.scale,
+            indices,
+        )
 
     def user_state(self, user_id: str, row: Mapping[str, object] | None) -> UserState:
         """Read a user from Feast's online row; None stands for a user of whom nothing is known."""

@@ -19,6 +19,8 @@ class SourceOverrides(ConfigModel):
     """Items the shopper acted on before."""
     neighbours: Quota | None = None
     """Items that go with what the shopper acted on."""
+    factors: Quota | None = None
+    """Items that shoppers of like choices act on."""
     two_tower: Quota | None = None
     """Items nearest to the shopper's vector."""
     trending: Quota | None = None

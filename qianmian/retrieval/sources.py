@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from qianmian.features.families import Families
 from qianmian.features.item_table import Float32, Int32, ItemTable
 from qianmian.features.user_state import UserState
+from qianmian.retrieval.factors import Factors
 from qianmian.retrieval.neighbours import Neighbours, popularity_prior
 from qianmian.retrieval.scale import ScoreScale
 
@@ -29,13 +30,14 @@ Places = npt.NDArray[np.intp]
 TWO_TOWER: Final = "two_tower"
 REPEAT: Final = "repeat"
 NEIGHBOURS: Final = "neighbours"
+FACTORS: Final = "factors"
 TRENDING: Final = "trending"
 NEW: Final = "new"
 UNSEEN: Final = "unseen"
 FALLBACK: Final = "fallback"
 
 #: All sources, in the order in which they claim an item that several propose.
-SOURCES: Final = (REPEAT, NEIGHBOURS, UNSEEN, TWO_TOWER, TRENDING, NEW, FALLBACK)
+SOURCES: Final = (REPEAT, NEIGHBOURS, FACTORS, UNSEEN, TWO_TOWER, TRENDING, NEW, FALLBACK)
 #: A quota cannot be larger.
 LONGEST: Final = 2000
 SOURCE_CODE: Final = {name: code for code, name in enumerate(SOURCES)}
@@ -48,6 +50,7 @@ class SourceQuotas(BaseModel):
 
     repeat: int = Field(default=100, ge=0, le=LONGEST)
     neighbours: int = Field(default=60, ge=0, le=LONGEST)
+    factors: int = Field(default=60, ge=0, le=LONGEST)
     two_tower: int = Field(default=60, ge=0, le=LONGEST)
     trending: int = Field(default=50, ge=0, le=LONGEST)
     new: int = Field(default=10, ge=0, le=LONGEST)
@@ -66,7 +69,8 @@ class Candidates:
     items: Int32  # [N]
     source: Int8  # [N], index into SOURCES
     retrieval: Float32  # [N], two-tower score, as `Pool.scores` tells it
-    neighbour: Float32  # [N], what the user's past says for it
+    neighbour: Float32  # [N], what the user's past says for it by item neighbours
+    factor: Float32  # [N], and by item factors
 
     def __len__(self) -> int:
         return len(self.items)
@@ -74,7 +78,11 @@ class Candidates:
     def take(self, rows: npt.NDArray[np.generic]) -> Candidates:
         """The candidates at these rows (indices or a mask)."""
         return Candidates(
-            self.items[rows], self.source[rows], self.retrieval[rows], self.neighbour[rows]
+            self.items[rows],
+            self.source[rows],
+            self.retrieval[rows],
+            self.neighbour[rows],
+            self.factor[rows],
         )
 
 
@@ -95,6 +103,7 @@ class Pool:
     unseen: Places
     member: npt.NDArray[np.bool_] = field(repr=False)
     neighbours: Neighbours = field(repr=False)
+    factors: Factors = field(repr=False)
     families: Families = field(repr=False)
     scale: ScoreScale = field(repr=False)
     prior: Float32 = field(repr=False)
@@ -105,6 +114,7 @@ class Pool:
         table: ItemTable,
         vectors: Float32,
         neighbours: Neighbours,
+        factors: Factors,
         families: Families,
         scale: ScoreScale,
         indices: Int32 | None = None,
@@ -123,6 +133,7 @@ class Pool:
             unseen=np.flatnonzero(~table.acted_on[items]),
             member=member,
             neighbours=neighbours,
+            factors=factors,
             families=families,
             scale=scale,
             prior=popularity_prior(table)[items],
@@ -188,6 +199,7 @@ def propose_scored(
 ) -> Candidates:
     """As `propose`, where the items' retrieval scores [P] are there: of many users at once."""
     spoken = pool.neighbours.scores(user.ledger)[pool.items]
+    liked = pool.factors.scores(user.ledger)[pool.items]
     trending, new, unseen = pool.trending, pool.new, pool.unseen
     closed = None
     if allowed is not None:
@@ -197,7 +209,8 @@ def propose_scored(
     member = pool.member if allowed is None else allowed
     proposals = (
         (REPEAT, _repeat(user, member)[: quotas.repeat]),
-        (NEIGHBOURS, _neighbours(user, spoken, pool, quotas.neighbours, closed)),
+        (NEIGHBOURS, _spoken_for(user, spoken + pool.prior, pool, quotas.neighbours, closed)),
+        (FACTORS, _spoken_for(user, liked.copy(), pool, quotas.factors, closed)),
         (UNSEEN, _unseen(user, scores, unseen, pool, quotas.unseen)),
         (TWO_TOWER, _nearest(scores, pool, quotas.two_tower, closed)),
         (TRENDING, trending[: quotas.trending]),
@@ -206,7 +219,11 @@ def propose_scored(
     items, source = merge(proposals)
     places = np.searchsorted(pool.items, items)
     return Candidates(
-        items=items, source=source, retrieval=scores[places], neighbour=spoken[places]
+        items=items,
+        source=source,
+        retrieval=scores[places],
+        neighbour=spoken[places],
+        factor=liked[places],
     )
 
 
@@ -239,11 +256,10 @@ def _repeat(user: UserState, member: Mask) -> Int32:
     return ledger.items[held][order]
 
 
-def _neighbours(
-    user: UserState, spoken: Float32, pool: Pool, quota: int, closed: Places | None
+def _spoken_for(
+    user: UserState, scores: Float32, pool: Pool, quota: int, closed: Places | None
 ) -> Int32:
-    """Items of the pool that the user does not have, by what the past says and popularity."""
-    scores = spoken + pool.prior
+    """Items of the pool that the user does not have, by scores above 0, which are written to."""
     if closed is not None:
         scores[closed] = -np.inf
     owned = user.ledger.items[pool.member[user.ledger.items]]

@@ -117,8 +117,8 @@ class Quota(ConfigModel):
     values: Annotated[tuple[Name, ...], Field(max_length=500)] = ()
     """Values of `attribute`."""
     source: SourceName | None = None
-    """Sort by what proposed the item: two_tower, repeat, neighbours, trending, new, unseen or
-    fallback."""
+    """Sort by what proposed the item: two_tower, repeat, neighbours, factors, trending, new,
+    unseen or fallback."""
     items: ItemCondition | None = None
     """Sort by this condition."""
 

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from qianmian.experiments import Arm
 from qianmian.features.item_table import Float32
 from qianmian.retrieval.sources import (
+    FACTORS,
     FALLBACK,
     NEIGHBOURS,
     NEW,
@@ -44,6 +45,7 @@ Answer = dict[str, Any]
 REASONS: Final = {
     REPEAT: "you_chose_it_before",
     NEIGHBOURS: "goes_with_your_choices",
+    FACTORS: "chosen_by_shoppers_like_you",
     TWO_TOWER: "fits_your_taste",
     TRENDING: "many_choose_it_now",
     NEW: "just_arrived",

@@ -46,6 +46,7 @@ def popular(
         source=np.full(len(items), SOURCE_CODE[source], dtype=np.int8),
         retrieval=liked.popularity[rows],
         neighbour=np.zeros(len(items), dtype=np.float32),
+        factor=np.zeros(len(items), dtype=np.float32),
     )
 
 

@@ -131,7 +131,11 @@ def test_what_the_towers_say_counts_from_the_first_event_on() -> None:
     features = RankingFeatures(table, vectors, AFFINITY, NOW)
     items = np.arange(6, dtype=np.int32)
     candidates = Candidates(
-        items, np.zeros(6, np.int8), np.full(6, 2.0, np.float32), np.zeros(6, np.float32)
+        items,
+        np.zeros(6, np.int8),
+        np.full(6, 2.0, np.float32),
+        np.zeros(6, np.float32),
+        np.zeros(6, np.float32),
     )
     user = owner_of({"a": 2.0}, {"yoghurt": 2.0})
     names = feature_names(AFFINITY)

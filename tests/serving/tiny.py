@@ -24,6 +24,7 @@ from qianmian.features.user_state import UserState
 from qianmian.releases import bundle as b
 from qianmian.releases.manifest import DataWindow, Parity, ReleaseFacts
 from qianmian.releases.store import ReleaseStore
+from qianmian.retrieval.factors import Factors
 from qianmian.retrieval.neighbours import Neighbours
 
 DATASET = "tiny"
@@ -108,6 +109,7 @@ def write_release(store: ReleaseStore, *, order_bias: float = -2.0, days: int = 
     with store.staging() as folder:
         np.save(folder / b.ITEM_VECTORS_FILE, vectors)
         Neighbours.none(ITEMS).save(folder / b.NEIGHBOURS_FILE)
+        Factors.none(ITEMS).save(folder / b.FACTORS_FILE)
         table.save(folder / b.ITEMS_FILE)
         encoder.save(folder / b.ENCODER_FILE)
         onnx.save(_user_tower(encoder, vectors), folder / b.USER_TOWER_FILE)

@@ -209,7 +209,9 @@ def test_where_nothing_is_repeated_sources_propose_what_the_user_does_not_have(p
     from training.systems import proposing, ranked_items
 
     dataset, _, history, _, bundle = parts
-    quotas = SourceQuotas(repeat=10, neighbours=5, two_tower=5, trending=5, new=2, unseen=2)
+    quotas = SourceQuotas(
+        repeat=10, neighbours=5, factors=5, two_tower=5, trending=5, new=2, unseen=2
+    )
     subject = max(subjects_of(history, dataset), key=lambda one: len(one.owned))
 
     def proposed(*, again):

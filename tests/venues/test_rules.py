@@ -59,7 +59,7 @@ def test_a_rule_names_columns_and_sources_that_there_are() -> None:
         Window.model_validate(window, context=columns)
     with pytest.raises(ValidationError, match="an item that holds a text"):
         Window.model_validate({**window, "attribute": "price"}, context=columns)
-    with pytest.raises(ValidationError, match="expected one of repeat, neighbours, unseen"):
+    with pytest.raises(ValidationError, match="expected one of repeat, neighbours, factors"):
         Quota.model_validate({"source": "novelty", "at_least": 1}, context=columns)
     with pytest.raises(ValidationError, match="prize"):
         Quota.model_validate({"items": "prize < 5", "at_least": 1}, context=columns)

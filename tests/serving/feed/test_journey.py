@@ -262,7 +262,7 @@ def sources_experiment(**overrides: object) -> Experiments:
 def test_arms_give_different_pages_and_stand_in_the_answer(
     feed: Feed, make_world: Callable[..., World]
 ) -> None:
-    quotas = {"repeat": 0, "neighbours": 0, "two_tower": 5, "trending": 0, "new": 5}
+    quotas = {"repeat": 0, "neighbours": 0, "factors": 0, "two_tower": 5, "trending": 0, "new": 5}
     world = make_world(sources_experiment(sources=quotas))
     by_arm: dict[str, list[str]] = {}
     for n in range(40):

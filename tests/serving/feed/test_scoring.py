@@ -25,6 +25,7 @@ def test_ranking_is_a_total_order_over_finite_scores(scores: list[float], rng) -
         source=np.zeros(len(items), dtype=np.int8),
         retrieval=np.zeros(len(items), dtype=np.float32),
         neighbour=np.zeros(len(items), dtype=np.float32),
+        factor=np.zeros(len(items), dtype=np.float32),
     )
     score = np.array(scores, dtype=np.float32)
     ranking = order(candidates, unscored(candidates), score)
