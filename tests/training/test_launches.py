@@ -53,7 +53,7 @@ def test_nothing_is_known_of_a_launched_item_but_its_attributes(met):
     run, _, examples = met
     of_items = columns(run, examples, *(f"item_{name}" for name in ITEM_DENSE_FEATURES))
     np.testing.assert_array_equal(of_items, np.tile(unseen_dense(), (len(of_items), 1)))
-    assert not columns(run, examples, "neighbour_score", "source_two_tower").any()
+    assert not columns(run, examples, "neighbour_score", "factor_score", "source_two_tower").any()
     assert columns(run, examples, "source_unseen").all()
     assert columns(run, examples, "category_affinity_known").any()
 
