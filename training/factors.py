@@ -2,7 +2,9 @@
 
 Implicit-feedback ALS (Hu, Koren and Volinsky, 2008) on decayed counts. The items with the most
 users take part: a tenth of a large catalogue has nearly all of what factors can say of a user, at
-a tenth of the time, and small resident arrays.
+a tenth of the time, and small resident arrays. How much to regularize goes with the size of a shop:
+what tells a user of thousands from the others leaves nothing of the vectors of a hundred. So the
+last weeks choose.
 
 Shapes: `U` users, `F` items that take part, `n` items of the catalogue, `K` width.
 """
@@ -18,6 +20,7 @@ from threadpoolctl import threadpool_limits
 from qianmian.features.item_table import Float32
 from qianmian.retrieval.factors import CONFIDENCE, Factors
 from training.actions import Actions
+from training.held_out import HeldOut
 from training.profile import FactorsProfile
 from training.user_items import decayed_counts, well_known
 
@@ -29,6 +32,7 @@ def fit_factors(
     items: int,
     moment: float,
     profile: FactorsProfile,
+    regularization: float,
     seed: int,
 ) -> Factors:
     """Learn the factors of items from target actions before `moment` (epoch seconds)."""
@@ -39,11 +43,43 @@ def fit_factors(
     _, vectors = factorized(
         counts.tocsc()[:, known],
         width=profile.width,
-        regularization=profile.regularization,
+        regularization=regularization,
         iterations=profile.iterations,
         seed=seed,
     )
-    return Factors(known.astype(np.int32), vectors, profile.regularization, items)
+    return Factors(known.astype(np.int32), vectors, regularization, items)
+
+
+def tuned_regularization(
+    targets: Actions, *, users: int, items: int, cut: float, profile: FactorsProfile, seed: int
+) -> float:
+    """Which of the profile's ranks best what was new to users in the last weeks before `cut`.
+
+    Where nothing happened that could choose, the middle one.
+    """
+    choices = profile.regularizations
+    held_out = HeldOut.of(targets, users=users, items=items, cut=cut)
+    counts = decayed_counts(targets, users=users, items=items, moment=held_out.moment)
+    known = well_known(counts, items=profile.items, min_users=profile.min_users)
+    if len(choices) == 1 or not held_out.asked or len(known) <= 1:
+        return choices[len(choices) // 2]
+
+    def judged(regularization: float) -> float:
+        of_users, of_items = factorized(
+            counts.tocsc()[:, known],
+            width=profile.width,
+            regularization=regularization,
+            iterations=profile.iterations,
+            seed=seed,
+        )
+        scores = np.zeros(items, dtype=np.float32)
+        found = 0.0
+        for user in held_out.asked:
+            scores[known] = of_items @ of_users[user]
+            found += held_out.ndcg(user, scores)[1]
+        return found
+
+    return max(choices, key=judged)
 
 
 def factorized(
@@ -62,6 +98,7 @@ def factorized(
             iterations=iterations,
             random_state=seed,
             num_threads=torch.get_num_threads(),
+            use_gpu=False,  # other starts, other arrays
         )
         model.fit(confidence, show_progress=False)
     of_users, of_items = np.asarray(model.user_factors), np.asarray(model.item_factors)

@@ -1,6 +1,7 @@
-"""The last weeks before the cut, which choose what a baseline leaves open.
+"""The last weeks before the cut, which choose what a model leaves open.
 
-Rivals are tuned as a team would tune them: on the past, by the lists of a sample of users.
+Rivals are tuned as a team would tune them, and so are item factors: on the past, by the lists of a
+sample of users.
 
 Shapes: `U` users, `n` items of the catalogue.
 """

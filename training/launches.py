@@ -2,8 +2,8 @@
 
 A sale brings items that no event tells of, while what retrieval proposes of the past are items that
 were acted on. So for some users of a moment a few items lose their past: statistics, id row,
-neighbours, their place in what the user had and likes. What is left are their attributes, the
-user's taste for these by other items, and what followed (whole items held out, as cold start is
+neighbours, factors, their place in what the user had and likes. What is left are their attributes,
+the user's taste for these by other items, and what followed (whole items held out, as cold start is
 measured). Only the source `unseen` proposes them.
 """
 

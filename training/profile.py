@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
 from qianmian.config import ConfigModel, load_yaml
@@ -69,7 +71,11 @@ class FactorsProfile(ConfigModel):
     items: int = Field(default=8000, ge=1, description="those with the most users")
     min_users: int = Field(default=2, ge=1, description="users that an item needs")
     width: int = Field(default=128, ge=1, le=512, description="of a vector")
-    regularization: float = Field(default=100.0, gt=0, description="of least squares")
+    regularizations: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        default=(3.0, 30.0, 100.0),
+        min_length=1,
+        description="of least squares; the last weeks before the split choose one",
+    )
     iterations: int = Field(default=10, ge=1, description="rounds of users and items in turn")
 
 

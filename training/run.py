@@ -17,6 +17,7 @@ from qianmian.features.snapshot_files import show
 from qianmian.features.store import FeatureRepo
 from training.baselines import counts
 from training.batches import ItemCodes
+from training.factors import tuned_regularization
 from training.history import History
 from training.profile import TrainingProfile
 from training.revision import code_revision
@@ -38,6 +39,7 @@ class Run:
     trainer: TwoTowerTrainer
     rng: np.random.Generator
     progress: Progress
+    regularization: float  # of item factors
     revision: str  # of the code, when the run began
 
 
@@ -83,8 +85,27 @@ def prepare(history: History, profile: TrainingProfile, progress: Progress) -> R
         f"two-tower: {len(everybody):,} users, {len(history.catalogue):,} items, "
         f"{sum(p.numel() for p in model.parameters()):,} weights"
     )
-    trainer = TwoTowerTrainer(model, profile.two_tower, rng)
-    return Run(history, profile, encoder, codes, trainer, rng, progress, code_revision())
+    regularization = tuned_regularization(
+        history.targets,
+        users=len(history.user_ids),
+        items=len(history.catalogue),
+        cut=history.cut,
+        profile=profile.factors,
+        seed=profile.seed,
+    )
+    choices = ", ".join(f"{choice:g}" for choice in profile.factors.regularizations)
+    progress(f"item factors: regularization {regularization:g} of {choices}")
+    return Run(
+        history=history,
+        profile=profile,
+        encoder=encoder,
+        codes=codes,
+        trainer=TwoTowerTrainer(model, profile.two_tower, rng),
+        rng=rng,
+        progress=progress,
+        regularization=regularization,
+        revision=code_revision(),
+    )
 
 
 def codes_at(run: Run, moment: float, without: Int32 | None = None) -> ItemCodes:

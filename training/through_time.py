@@ -253,6 +253,7 @@ def factors_at(run: Run, moment: float) -> Factors:
         items=len(history.catalogue),
         moment=moment,
         profile=run.profile.factors,
+        regularization=run.regularization,
         seed=run.profile.seed,
     )
 

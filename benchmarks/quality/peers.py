@@ -1,7 +1,7 @@
 """What a team could pick instead, trained in the same run on the same data.
 
 Popularity, personal frequency, item-kNN and EASE are in `training.systems`, since every release is
-measured against them. Here are those that need a library: iALS (implicit) and LightGBM's
+measured against them. Here are those that take long to train: iALS (implicit) and LightGBM's
 lambdarank on the very candidates and ranking features of the two-stage model.
 
 Shapes: `n` catalogue items, `R` candidates, `F` ranking features.
@@ -30,8 +30,8 @@ from training.user_items import decayed_counts
 IALS: Final = "ials"
 LAMBDARANK: Final = "lambdarank"
 
-#: Factors and regularizations of iALS to choose from.
-FACTORS: Final = (32, 128)
+#: Numbers of factors and regularizations of iALS to choose from.
+WIDTHS: Final = (32, 128)
 REGULARIZATIONS: Final = (0.1, 10.0, 100.0)
 _ITERATIONS: Final = 15
 
@@ -43,7 +43,7 @@ def ials(history: History, ranked: Int32, *, seed: int) -> System:
     """
     targets, users, n = history.targets, len(history.user_ids), len(history.catalogue)
     held_out = HeldOut.of(targets, users=users, items=n, cut=history.cut)
-    choices = list(itertools.product(FACTORS, REGULARIZATIONS))
+    choices = list(itertools.product(WIDTHS, REGULARIZATIONS))
 
     def learned(moment: float, choice: tuple[int, float]) -> tuple[Float32, Float32]:
         counted = decayed_counts(targets, users=users, items=n, moment=moment)

@@ -6,8 +6,8 @@ stands among them is solved for at once from what the user acted on, so an order
 counts, and a user nobody trained on is like any other (fold-in). Item neighbours know which two
 items go together; factors know it of items that never met in a basket.
 
-With `V` [F, K] and `c` one more than the weight of each item that the user has, 1 of all others,
-the user's vector solves
+With `V` [F, K] the vectors of the items and `c` = 1 + CONFIDENCE log1p(decayed count) for each that
+the user has, the user's vector solves
 
     (VᵀV + λI + Σ (c - 1) v vᵀ) u = Σ c v
 
@@ -80,13 +80,16 @@ class Factors:
         solution = np.zeros(self.vectors.shape[1], dtype=np.float32)
         rest = had.T @ (1.0 + more)
         first = float(rest @ rest)
-        if not first:
+        if not first > 0.0:
             return solution
         direction = guess = self._inverse @ rest
         fit = float(rest @ guess)
         for _ in range(_STEPS):
             image = self._gram @ direction + had.T @ (more * (had @ direction))
-            step = np.float32(fit / float(direction @ image))
+            curvature = float(direction @ image)
+            if not curvature > 0.0:  # vectors too small for single precision
+                break
+            step = np.float32(fit / curvature)
             solution += step * direction
             rest = rest - step * image
             if float(rest @ rest) <= _CLOSE * first:
@@ -119,5 +122,5 @@ class Factors:
 
 
 _HALF_LIFE: Final = f.LEDGER_HALF_LIVES_DAYS.index(HALF_LIFE_DAYS)
-_STEPS: Final = 16  # at most; six are usual
+_STEPS: Final = 16  # at most; about five are usual
 _CLOSE: Final = 1e-8  # squared norm of what is left, against what there was

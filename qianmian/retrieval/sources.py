@@ -88,7 +88,7 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """The items a venue may show, laid out for one matrix product and one sum over neighbours.
+    """The items a venue may show, laid out for a matrix product and what the past says.
 
     `items` is int32 [P], ascending; `vectors` float32 [P, D] contiguous; `trending` and `new` are
     int32 item indices in the order of those sources; `unseen` the places in `items` of those that
@@ -209,8 +209,8 @@ def propose_scored(
     member = pool.member if allowed is None else allowed
     proposals = (
         (REPEAT, _repeat(user, member)[: quotas.repeat]),
-        (NEIGHBOURS, _spoken_for(user, spoken + pool.prior, pool, quotas.neighbours, closed)),
-        (FACTORS, _spoken_for(user, liked.copy(), pool, quotas.factors, closed)),
+        (NEIGHBOURS, _best_new(user, spoken + pool.prior, pool, quotas.neighbours, closed)),
+        (FACTORS, _best_new(user, liked, pool, quotas.factors, closed)),
         (UNSEEN, _unseen(user, scores, unseen, pool, quotas.unseen)),
         (TWO_TOWER, _nearest(scores, pool, quotas.two_tower, closed)),
         (TRENDING, trending[: quotas.trending]),
@@ -256,10 +256,11 @@ def _repeat(user: UserState, member: Mask) -> Int32:
     return ledger.items[held][order]
 
 
-def _spoken_for(
+def _best_new(
     user: UserState, scores: Float32, pool: Pool, quota: int, closed: Places | None
 ) -> Int32:
-    """Items of the pool that the user does not have, by scores above 0, which are written to."""
+    """Items of the pool that the user does not have, by their scores, of those above 0."""
+    scores = scores.copy()
     if closed is not None:
         scores[closed] = -np.inf
     owned = user.ledger.items[pool.member[user.ledger.items]]

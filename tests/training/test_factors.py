@@ -9,7 +9,7 @@ from qianmian.contracts import features as f
 from qianmian.features.user_state import SECONDS_PER_DAY, Ledger
 from qianmian.retrieval.factors import Factors
 from training.actions import Actions
-from training.factors import factorized, fit_factors
+from training.factors import factorized, fit_factors, tuned_regularization
 from training.profile import FactorsProfile
 from training.user_items import decayed_counts
 
@@ -31,8 +31,15 @@ def actions(*, at: float = NOW) -> Actions:
 
 
 def learn(targets: Actions, **knobs: object) -> Factors:
-    profile = FactorsProfile(width=4, regularization=1.0, **knobs)
-    return fit_factors(targets, users=USERS, items=ITEMS, moment=NOW + 1, profile=profile, seed=3)
+    return fit_factors(
+        targets,
+        users=USERS,
+        items=ITEMS,
+        moment=NOW + 1,
+        profile=FactorsProfile(width=4, **knobs),
+        regularization=1.0,
+        seed=3,
+    )
 
 
 def ledger(*items: int) -> Ledger:
@@ -75,3 +82,28 @@ def test_nothing_after_the_moment_counts() -> None:
 def test_the_same_seed_learns_the_same() -> None:
     first, again = learn(actions()), learn(actions())
     assert first.vectors.tolist() == again.vectors.tolist()
+
+
+def test_the_last_weeks_choose_the_regularization() -> None:
+    """Two crowds of thirty: with 10,000 nothing is left of what tells them apart."""
+    before = actions(at=NOW - 40 * SECONDS_PER_DAY)
+    late = np.array([(user // CROWD) * SHELF + 7 for user in range(USERS)], dtype=np.int32)
+    targets = Actions(
+        np.concatenate([before.users, np.arange(USERS, dtype=np.int32)]),
+        np.concatenate([before.items, late]),
+        np.concatenate([before.at, np.full(USERS, NOW - SECONDS_PER_DAY)]),
+    )
+
+    def tuned(*choices: float) -> float:
+        return tuned_regularization(
+            targets,
+            users=USERS,
+            items=ITEMS,
+            cut=NOW,
+            profile=FactorsProfile(width=4, regularizations=choices),
+            seed=3,
+        )
+
+    assert tuned(1.0, 10_000.0) == 1.0
+    assert tuned(10_000.0, 1.0) == 1.0
+    assert tuned(5.0) == 5.0

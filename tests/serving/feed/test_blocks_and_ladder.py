@@ -11,12 +11,14 @@ import pytest
 from qianmian.contracts.api import RECOMMEND_REQUEST
 from qianmian.features.ranking_features import RankingFeatures
 from qianmian.releases.bundle import Bundle
+from qianmian.retrieval.sources import SOURCES
 from qianmian.venues import Block, Venue
 from qianmian.venues.blocks import BlockKind
 from qianmian.venues.conditions import Condition
 from qianmian.venues.fallback import FallbackFile
 from qianmian.venues.pool import PoolFile
 from qianmian.venues.rules import BlockRules, Exploration
+from serving.feed.answer import REASONS
 from serving.feed.journey import Feed
 from serving.feed.metrics import FeedMetrics
 from serving.feed.resident import Goods, ResidentRelease, World
@@ -265,3 +267,7 @@ def test_last_rung_is_the_order_of_the_pool(
     assert answer["degraded"] == ["no_retrieval", "no_popularity", "no_ranker"]
     assert ids(answer) == ["i009", "i001", "i030"]
     assert counted(metrics, "no_popularity") == 1
+
+
+def test_every_source_has_a_reason_to_tell() -> None:
+    assert set(SOURCES) <= set(REASONS)
