@@ -91,5 +91,5 @@ def with_shown(
         neighbour=np.concatenate(
             [candidates.neighbour, pool.neighbours.scores(state.ledger)[more]]
         ),
-        factor=np.concatenate([candidates.factor, pool.factors.scores(state.ledger)[more]]),
+        factor=np.concatenate([candidates.factor, pool.factors.scores(state.ledger, more)]),
     )

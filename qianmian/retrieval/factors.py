@@ -11,7 +11,8 @@ the user has, the user's vector solves
 
     (VᵀV + λI + Σ (c - 1) v vᵀ) u = Σ c v
 
-Shapes: `n` items of the catalogue, `F` items with factors, `K` width, `M` ledger entries.
+Shapes: `n` items of the catalogue, `N` some of them, `F` items with factors, `K` width, `M` ledger
+entries.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Factors:
     vectors: Float32  # [F, K]
     regularization: float
     size: int  # n
-    _row: Int32 = field(init=False, repr=False)  # [n], F for an item without factors
+    row: Int32 = field(init=False, repr=False)  # [n], of each item, F where it has no factors
     _gram: Float32 = field(init=False, repr=False)  # [K, K], VᵀV + λI
     _inverse: Float32 = field(init=False, repr=False)  # [K, K], of it
 
@@ -48,7 +49,7 @@ class Factors:
         row[self.items] = np.arange(len(self.items), dtype=np.int32)
         vectors = self.vectors.astype(np.float64)
         gram = vectors.T @ vectors + self.regularization * np.eye(vectors.shape[1])
-        object.__setattr__(self, "_row", row)
+        object.__setattr__(self, "row", row)
         object.__setattr__(self, "_gram", gram.astype(np.float32))
         object.__setattr__(self, "_inverse", np.linalg.inv(gram).astype(np.float32))
 
@@ -57,15 +58,18 @@ class Factors:
         """No factors at all, for a catalogue of this size."""
         return cls(np.zeros(0, np.int32), np.zeros((0, 1), np.float32), 1.0, size)
 
-    def scores(self, ledger: Ledger) -> Float32:
-        """How much a user's past speaks for each item, float32 [n]; 0 of those without factors."""
-        scores = np.zeros(self.size, dtype=np.float32)
-        scores[self.items] = self.vectors @ self.user(ledger)
+    def scores(self, ledger: Ledger, items: Int32) -> Float32:
+        """How much a user's past speaks for some items, float32 [N]; 0 of those without factors."""
+        scores: Float32 = self.by_row(ledger)[self.row[items]]
         return scores
+
+    def by_row(self, ledger: Ledger) -> Float32:
+        """The same of all items with factors, in their order, and a 0 behind them, [F + 1]."""
+        return np.append(self.vectors @ self.user(ledger), np.float32(0.0))
 
     def user(self, ledger: Ledger) -> Float32:
         """The user's vector, float32 [K]; zeros of one who has none of these items."""
-        rows = self._row[ledger.items]
+        rows = self.row[ledger.items]
         held = rows < len(self.items)
         had = self.vectors[rows[held]]
         more = CONFIDENCE * np.log1p(ledger.decayed[held, _HALF_LIFE])

@@ -92,8 +92,9 @@ class Pool:
 
     `items` is int32 [P], ascending; `vectors` float32 [P, D] contiguous; `trending` and `new` are
     int32 item indices in the order of those sources; `unseen` the places in `items` of those that
-    nobody did the target action on yet; `member` is a bool mask over the catalogue; `prior` is
-    float32 [P], the popularity that the neighbour source adds.
+    nobody did the target action on yet; `factored` the rows of the factors of those that have some;
+    `member` is a bool mask over the catalogue; `prior` is float32 [P], the popularity that the
+    neighbour source adds.
     """
 
     items: Int32
@@ -101,6 +102,7 @@ class Pool:
     trending: Int32
     new: Int32
     unseen: Places
+    factored: Places
     member: npt.NDArray[np.bool_] = field(repr=False)
     neighbours: Neighbours = field(repr=False)
     factors: Factors = field(repr=False)
@@ -131,6 +133,7 @@ class Pool:
             trending=_descending(items, table.popularity[items]),
             new=_descending(items, table.first_seen_at[items]),
             unseen=np.flatnonzero(~table.acted_on[items]),
+            factored=np.flatnonzero(member[factors.items]),
             member=member,
             neighbours=neighbours,
             factors=factors,
@@ -199,7 +202,7 @@ def propose_scored(
 ) -> Candidates:
     """As `propose`, where the items' retrieval scores [P] are there: of many users at once."""
     spoken = pool.neighbours.scores(user.ledger)[pool.items]
-    liked = pool.factors.scores(user.ledger)[pool.items]
+    liked = pool.factors.by_row(user.ledger)
     trending, new, unseen = pool.trending, pool.new, pool.unseen
     closed = None
     if allowed is not None:
@@ -209,8 +212,8 @@ def propose_scored(
     member = pool.member if allowed is None else allowed
     proposals = (
         (REPEAT, _repeat(user, member)[: quotas.repeat]),
-        (NEIGHBOURS, _best_new(user, spoken + pool.prior, pool, quotas.neighbours, closed)),
-        (FACTORS, _best_new(user, liked, pool, quotas.factors, closed)),
+        (NEIGHBOURS, _neighbours(user, spoken, pool, quotas.neighbours, closed)),
+        (FACTORS, _liked(user, liked, pool, quotas.factors, allowed)),
         (UNSEEN, _unseen(user, scores, unseen, pool, quotas.unseen)),
         (TWO_TOWER, _nearest(scores, pool, quotas.two_tower, closed)),
         (TRENDING, trending[: quotas.trending]),
@@ -223,7 +226,7 @@ def propose_scored(
         source=source,
         retrieval=scores[places],
         neighbour=spoken[places],
-        factor=liked[places],
+        factor=liked[pool.factors.row[items]],
     )
 
 
@@ -256,17 +259,30 @@ def _repeat(user: UserState, member: Mask) -> Int32:
     return ledger.items[held][order]
 
 
-def _best_new(
-    user: UserState, scores: Float32, pool: Pool, quota: int, closed: Places | None
+def _neighbours(
+    user: UserState, spoken: Float32, pool: Pool, quota: int, closed: Places | None
 ) -> Int32:
-    """Items of the pool that the user does not have, by their scores, of those above 0."""
-    scores = scores.copy()
+    """Items of the pool that the user does not have, by what the past says and popularity."""
+    scores = spoken + pool.prior
     if closed is not None:
         scores[closed] = -np.inf
     owned = user.ledger.items[pool.member[user.ledger.items]]
     scores[np.searchsorted(pool.items, owned)] = -np.inf
     best = top_k(scores, min(quota, len(scores) - len(owned)))
     return pool.items[best[scores[best] > 0]]
+
+
+def _liked(
+    user: UserState, scores_of_rows: Float32, pool: Pool, quota: int, allowed: Mask | None
+) -> Int32:
+    """Items of the pool that the user does not have, by factors, where these speak for them."""
+    scores_of_rows = scores_of_rows.copy()
+    scores_of_rows[pool.factors.row[user.ledger.items]] = -np.inf
+    items, scores = pool.factors.items[pool.factored], scores_of_rows[pool.factored]
+    if allowed is not None:
+        scores[~allowed[items]] = -np.inf
+    best = top_k(scores, quota)
+    return items[best[scores[best] > 0]]
 
 
 def _unseen(user: UserState, scores: Float32, places: Places, pool: Pool, quota: int) -> Int32:

@@ -254,7 +254,7 @@ class Sales:
                 bundle.user_vector(state, query.now), bundle.vectors[items]
             ),
             neighbour=bundle.neighbours.scores(state.ledger)[items],
-            factor=bundle.factors.scores(state.ledger)[items],
+            factor=bundle.factors.scores(state.ledger, items),
         )
         chances = bundle.rank(state, candidates, query.now)
         self._user.offered = key, chances

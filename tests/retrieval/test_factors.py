@@ -13,6 +13,7 @@ from qianmian.retrieval.factors import CONFIDENCE, Factors
 from qianmian.retrieval.neighbours import HALF_LIFE_DAYS
 
 ITEMS, KNOWN, WIDTH = 200, 120, 16
+EVERY = np.arange(ITEMS, dtype=np.int32)
 NOW = 1_000.0
 
 
@@ -54,15 +55,15 @@ def test_scores_are_those_of_the_equations_written_out(counts, seed: int) -> Non
     learned = factors(seed)
     expected = by_equations(learned, counts)
     spread = max(float(expected.std()), 1e-6)
-    assert learned.scores(ledger(counts)) == pytest.approx(expected, abs=0.01 * spread)
+    assert learned.scores(ledger(counts), EVERY) == pytest.approx(expected, abs=0.01 * spread)
 
 
 def test_who_has_nothing_of_them_and_items_without_factors_score_0() -> None:
     learned = factors()
     without = np.setdiff1d(np.arange(ITEMS), learned.items)
-    assert not learned.scores(ledger({})).any()
-    assert not learned.scores(ledger({int(without[0]): 3.0})).any()
-    scores = learned.scores(ledger({int(learned.items[0]): 3.0}))
+    assert not learned.scores(ledger({}), EVERY).any()
+    assert not learned.scores(ledger({int(without[0]): 3.0}), EVERY).any()
+    scores = learned.scores(ledger({int(learned.items[0]): 3.0}), EVERY)
     assert not scores[without].any()
     assert scores[learned.items[0]] == scores.max()
 
@@ -71,17 +72,17 @@ def test_vectors_that_vanished_say_nothing_and_break_nothing() -> None:
     known = np.arange(5, dtype=np.int32)
     for size in (0.0, 1e-24, 1e-30, 1e-42):
         vectors = np.full((5, WIDTH), size, dtype=np.float32)
-        scores = Factors(known, vectors, 100.0, ITEMS).scores(ledger({0: 3.0, 1: 1.0}))
+        scores = Factors(known, vectors, 100.0, ITEMS).scores(ledger({0: 3.0, 1: 1.0}), EVERY)
         assert np.abs(scores).max() < 1e-6
 
 
 def test_no_factors_say_nothing() -> None:
-    assert not Factors.none(ITEMS).scores(ledger({3: 1.0})).any()
+    assert not Factors.none(ITEMS).scores(ledger({3: 1.0}), EVERY).any()
 
 
 def test_factors_survive_a_file(tmp_path) -> None:
     learned, owned = factors(), ledger({3: 1.0, 17: 2.0, 40: 0.5})
     learned.save(tmp_path / "factors.npz")
     read = Factors.load(tmp_path / "factors.npz")
-    assert read.scores(owned).tolist() == learned.scores(owned).tolist()
+    assert read.scores(owned, EVERY).tolist() == learned.scores(owned, EVERY).tolist()
     assert read.size == ITEMS

@@ -16,6 +16,7 @@ from training.user_items import decayed_counts
 NOW = 100 * SECONDS_PER_DAY
 CROWD, SHELF = 30, 20  # users of a crowd, items that it buys
 USERS, ITEMS = 2 * CROWD, 2 * SHELF + 1  # nobody has the last one
+EVERY = np.arange(ITEMS, dtype=np.int32)
 
 
 def actions(*, at: float = NOW) -> Actions:
@@ -51,7 +52,7 @@ def ledger(*items: int) -> Ledger:
 
 
 def test_who_bought_of_one_shelf_likes_the_rest_of_it() -> None:
-    scores = learn(actions()).scores(ledger(0, 1, 2))
+    scores = learn(actions()).scores(ledger(0, 1, 2), EVERY)
     assert scores[3:SHELF].mean() > 5 * abs(scores[SHELF:-1].mean())
     assert scores[ITEMS - 1] == 0.0
 
@@ -64,7 +65,7 @@ def test_a_user_stands_where_the_factorization_put_one_with_the_same_past() -> N
     learned = Factors(kept, of_items[kept], regularization=1.0, size=ITEMS)
     for user in (0, USERS - 1):
         owned = targets.items[targets.users == user]
-        assert learned.scores(ledger(*owned.tolist()))[kept] == pytest.approx(
+        assert learned.scores(ledger(*owned.tolist()), EVERY)[kept] == pytest.approx(
             of_items[kept] @ of_users[user], abs=0.03
         )
 
