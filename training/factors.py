@@ -40,13 +40,7 @@ def fit_factors(
     known = well_known(counts, items=profile.items, min_users=profile.min_users)
     if len(known) <= 1:
         return Factors.none(items)
-    _, vectors = factorized(
-        counts.tocsc()[:, known],
-        width=profile.width,
-        regularization=regularization,
-        iterations=profile.iterations,
-        seed=seed,
-    )
+    _, vectors = _by_profile(counts.tocsc()[:, known], profile, regularization, seed)
     return Factors(known.astype(np.int32), vectors, regularization, items)
 
 
@@ -63,15 +57,10 @@ def tuned_regularization(
     known = well_known(counts, items=profile.items, min_users=profile.min_users)
     if len(choices) == 1 or not held_out.asked or len(known) <= 1:
         return choices[len(choices) // 2]
+    of_known = counts.tocsc()[:, known]
 
     def judged(regularization: float) -> float:
-        of_users, of_items = factorized(
-            counts.tocsc()[:, known],
-            width=profile.width,
-            regularization=regularization,
-            iterations=profile.iterations,
-            seed=seed,
-        )
+        of_users, of_items = _by_profile(of_known, profile, regularization, seed)
         scores = np.zeros(items, dtype=np.float32)
         found = 0.0
         for user in held_out.asked:
@@ -80,6 +69,18 @@ def tuned_regularization(
         return found
 
     return max(choices, key=judged)
+
+
+def _by_profile(
+    counts: sp.sparray, profile: FactorsProfile, regularization: float, seed: int
+) -> tuple[Float32, Float32]:
+    return factorized(
+        counts,
+        width=profile.width,
+        regularization=regularization,
+        iterations=profile.iterations,
+        seed=seed,
+    )
 
 
 def factorized(

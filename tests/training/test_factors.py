@@ -5,15 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qianmian.contracts import features as f
-from qianmian.features.user_state import SECONDS_PER_DAY, Ledger
+from qianmian.features.user_state import SECONDS_PER_DAY
 from qianmian.retrieval.factors import Factors
+from tests.training.ledgers import NOW, ledger
 from training.actions import Actions
 from training.factors import factorized, fit_factors, tuned_regularization
 from training.profile import FactorsProfile
 from training.user_items import decayed_counts
 
-NOW = 100 * SECONDS_PER_DAY
 CROWD, SHELF = 30, 20  # users of a crowd, items that it buys
 USERS, ITEMS = 2 * CROWD, 2 * SHELF + 1  # nobody has the last one
 EVERY = np.arange(ITEMS, dtype=np.int32)
@@ -41,14 +40,6 @@ def learn(targets: Actions, **knobs: object) -> Factors:
         regularization=1.0,
         seed=3,
     )
-
-
-def ledger(*items: int) -> Ledger:
-    size = len(items)
-    once = np.ones(size, dtype=np.float32)
-    decayed = np.ones((size, len(f.LEDGER_HALF_LIVES_DAYS)), dtype=np.float32)
-    times, visits = np.full(size, NOW), np.ones(size, dtype=np.int64)
-    return Ledger(np.array(items, dtype=np.int32), once, once, times, times, visits, decayed, NOW)
 
 
 def test_who_bought_of_one_shelf_likes_the_rest_of_it() -> None:

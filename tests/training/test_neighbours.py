@@ -3,15 +3,13 @@
 import numpy as np
 import pytest
 
-from qianmian.contracts import features as f
-from qianmian.features.user_state import Ledger
 from qianmian.retrieval.neighbours import Neighbours
+from tests.training.ledgers import NOW, ledger
 from training.actions import Actions
 from training.neighbours import fit_neighbours
 from training.profile import NeighboursProfile
 
 DAY = 86_400.0
-NOW = 100 * DAY
 ITEMS = 6
 HAD = ((0, 1), (0, 1, 2), (1, 2), (3, 4), (3, 4, 0))  # items of each user; nobody has item 5
 
@@ -25,14 +23,6 @@ def actions(*, at: float = NOW) -> Actions:
 def learn(targets: Actions, *, kept: int = 100, min_users: int = 1) -> Neighbours:
     profile = NeighboursProfile(kept=kept, min_users=min_users, regularization=2.0)
     return fit_neighbours(targets, users=len(HAD), items=ITEMS, moment=NOW + 1, profile=profile)
-
-
-def ledger(*items: int) -> Ledger:
-    size = len(items)
-    once = np.ones(size, dtype=np.float32)
-    decayed = np.ones((size, len(f.LEDGER_HALF_LIVES_DAYS)), dtype=np.float32)
-    times, visits = np.full(size, NOW), np.ones(size, dtype=np.int64)
-    return Ledger(np.array(items, dtype=np.int32), once, once, times, times, visits, decayed, NOW)
 
 
 def by_ridge_regression() -> np.ndarray:
