@@ -3,7 +3,8 @@
     qianmian train --profile quick
 
 1. read the history: events before the cut, features at weekly moments (Feast, point in time)
-2. train the two-tower model through time, proposing candidates at the ranker's moments
+2. train the two-tower model through time; at the ranker's moments item neighbours and factors are
+   learned, too, and all of them propose candidates
 3. train the ranker on those proposals and what followed
 4. export both, prove parity, lay out the item table and vectors
 5. evaluate against baselines and publish all of it as one release

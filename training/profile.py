@@ -8,7 +8,7 @@ from pydantic import Field
 
 from qianmian.config import ConfigModel, load_yaml
 from qianmian.errors import ConfigError, NotFoundError
-from qianmian.retrieval.sources import SourceQuotas
+from qianmian.retrieval.sources import LONGEST, SourceQuotas
 from qianmian.workspace import CONFIGS
 
 PROFILES = CONFIGS / "training"
@@ -108,6 +108,18 @@ class TeacherProfile(ConfigModel):
     learning_rate: float = Field(default=0.06, gt=0, le=1, description="of each tree")
 
 
+class WideQuotas(SourceQuotas):
+    """How many candidates each source may propose for training."""
+
+    repeat: int = Field(default=160, ge=0, le=LONGEST)
+    neighbours: int = Field(default=120, ge=0, le=LONGEST)
+    factors: int = Field(default=120, ge=0, le=LONGEST)
+    two_tower: int = Field(default=150, ge=0, le=LONGEST)
+    trending: int = Field(default=80, ge=0, le=LONGEST)
+    new: int = Field(default=20, ge=0, le=LONGEST)
+    unseen: int = Field(default=250, ge=0, le=LONGEST)
+
+
 class RankerProfile(ConfigModel):
     """Knobs of the ranker and its training."""
 
@@ -121,18 +133,15 @@ class RankerProfile(ConfigModel):
     members: int = Field(default=1, ge=1, le=8, description="networks whose logits are averaged")
     hidden: tuple[int, ...] = Field(default=(128, 64), description="units of each layer")
     dropout: float = Field(default=0.1, ge=0, lt=1, description="share of units hidden")
-    snapshots: int = Field(default=5, ge=1, description="moments at which candidates are proposed")
+    snapshots: int = Field(
+        default=5,
+        ge=1,
+        description="moments at which candidates are proposed; at most half of those whose horizon "
+        "has ended",
+    )
     horizon_days: float = Field(default=28.0, gt=0, description="an action within it is a hit")
-    quotas: SourceQuotas = Field(
-        default=SourceQuotas(
-            repeat=160,
-            neighbours=120,
-            factors=120,
-            two_tower=150,
-            trending=80,
-            new=20,
-            unseen=250,
-        ),
+    quotas: WideQuotas = Field(
+        default=WideQuotas(),
         description="proposed for training; wider than in serving, to draw negatives from",
     )
     impressions: ImpressionsProfile = ImpressionsProfile()

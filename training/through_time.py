@@ -42,6 +42,7 @@ def fit_two_tower(run: Run, checkpoint: Checkpoint | None) -> Examples:
     history, profile = run.history, run.profile
     logged = logged_pages(run)
     proposing = ranker_moments(history, profile)
+    tell_if_fewer(run, proposing)
     reached = checkpoint.restore(run.trainer, run.rng) if checkpoint else None
     if reached:
         run.progress(f"going on after {_day(reached.moment)}, where an earlier run was stopped")
@@ -91,6 +92,17 @@ def ranker_moments(history: History, profile: TrainingProfile) -> tuple[float, .
             "snapshots.count higher"
         )
     return tuple(usable[-min(profile.ranker.snapshots, max(1, len(usable) // 2)) :])
+
+
+def tell_if_fewer(run: Run, proposing: tuple[float, ...]) -> None:
+    """Say that the history does not give the ranker as many moments as the profile asks for."""
+    asked = run.profile.ranker.snapshots
+    if len(proposing) < asked:
+        run.progress(
+            f"ranker.snapshots={asked}: candidates are proposed at {len(proposing)} moments, what "
+            "lies before is for the towers; a higher snapshots.count gives more, as far as the "
+            "data reach back"
+        )
 
 
 def warm_up(run: Run, past: list[Week]) -> None:

@@ -1,7 +1,8 @@
 """A command group that imports a command's module only when that command runs.
 
 So `qianmian --help` answers at once, and no command pays for another one's libraries. It is also
-where a mistake of the user becomes one line and exit code 2 instead of a traceback.
+where a mistake of the user, or an optional part that is not installed, becomes one line and exit
+code 2 instead of a traceback.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import typer
 import typer.core
 import typer.main
 
+from qianmian.cli.extras import extra_with
 from qianmian.errors import QianmianError
 
 if TYPE_CHECKING:
@@ -92,4 +94,14 @@ class LazyGroup(typer.core.TyperGroup):
             return super().invoke(ctx)
         except QianmianError as error:
             typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(USER_MISTAKE) from None
+        except ModuleNotFoundError as error:
+            extra = extra_with(error.name)
+            if extra is None:  # no optional part: a bug, or a broken installation
+                raise
+            typer.echo(
+                f"error: the package of the module {error.name} is not installed: it belongs to "
+                f"the extra qianmian[{extra}]; in a checkout `make env` installs everything",
+                err=True,
+            )
             raise typer.Exit(USER_MISTAKE) from None

@@ -104,6 +104,25 @@ def test_a_bug_keeps_its_traceback(one_command):
     assert isinstance(result.exception, ZeroDivisionError)
 
 
+def test_an_optional_package_that_is_missing_is_named_with_its_extra(one_command):
+    for module, extra in (
+        ("implicit.als", "train"),
+        ("redis", "redis"),
+        ("fbgemm_gpu", "train-cpu"),
+    ):
+        missing = ModuleNotFoundError(f"No module named {module!r}", name=module)
+        result = CliRunner().invoke(one_command(missing), ["fail"])
+        assert result.exit_code == 2
+        assert module in result.stderr
+        assert f"qianmian[{extra}]" in result.stderr
+
+
+def test_any_other_missing_module_keeps_its_traceback(one_command):
+    missing = ModuleNotFoundError("No module named 'qianmian.gone'", name="qianmian.gone")
+    result = CliRunner().invoke(one_command(missing), ["fail"])
+    assert isinstance(result.exception, ModuleNotFoundError)
+
+
 def test_global_options_reach_the_command(monkeypatch, tmp_path):
     monkeypatch.setenv("QIANMIAN_HOME", str(tmp_path))
     seen = []

@@ -198,6 +198,27 @@ def test_a_killed_run_goes_on_and_gives_the_same_models(small_shop, tmp_path):
     np.testing.assert_allclose(whole.vectors, resumed.vectors, atol=1e-5)
 
 
+def test_fewer_moments_than_asked_for_are_told(small_shop):
+    from tests.conftest import SMALL
+    from training import pipeline
+    from training.profile import TrainingProfile
+
+    class EnoughError(Exception):
+        pass
+
+    said = []
+
+    def until_the_towers_learn(message):
+        said.append(message)
+        if message.startswith("two-tower epoch"):
+            raise EnoughError
+
+    asked = {**SMALL, "ranker": {**SMALL["ranker"], "snapshots": 50}}
+    with pytest.raises(EnoughError):
+        pipeline.train(small_shop, TrainingProfile.model_validate(asked), until_the_towers_learn)
+    assert any("ranker.snapshots=50" in text and "snapshots.count" in text for text in said)
+
+
 def test_parity_of_numbers_that_are_none_is_not_proven(small_shop, parts):
     import torch
 

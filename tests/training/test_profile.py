@@ -48,3 +48,13 @@ def test_a_file_and_its_profile_have_one_name(tmp_path: Path, monkeypatch) -> No
         load_profile("mine")
     with pytest.raises(NotFoundError, match="did you mean 'mine'"):
         load_profile("mien")
+
+
+def test_a_source_left_out_of_the_quotas_proposes_as_much_as_training_wants(
+    tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr(profiles, "PROFILES", tmp_path)
+    text = "name: mine\ndescription: more repeats\nranker: {quotas: {repeat: 200}}\n"
+    (tmp_path / "mine.yaml").write_text(text, encoding="utf-8")
+    whole = TrainingProfile(name="mine", description="as it is").ranker.quotas
+    assert load_profile("mine").ranker.quotas == whole.model_copy(update={"repeat": 200})

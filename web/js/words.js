@@ -24,7 +24,7 @@ const minute = new Intl.DateTimeFormat(LANGUAGE, {
 
 /** Phases that the field has a Chinese word for. */
 const PHASES = new Map([
-  ["warm-up", "预热"],
+  ["warm_up", "蓄势"],
   ["opening", "开门红"],
   ["peak", "爆发"],
   ["sprint", "冲刺"],
