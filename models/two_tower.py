@@ -29,24 +29,29 @@ TAG_TOKENS = "tag_tokens"
 GAP_BUCKETS = 12
 
 
+def attribute_table(number: int) -> str:
+    """Name of the table of the attribute with this number: a module's name holds no dot."""
+    return f"attribute_{number}"
+
+
 def item_codes(attribute: str) -> str:
     """Feature name: an attribute's codes of the batch's items."""
-    return f"item_{attribute}"
+    return f"item:{attribute}"
 
 
 def history_codes(attribute: str) -> str:
     """Feature name: an attribute's codes of the recent actions."""
-    return f"history_{attribute}"
+    return f"history:{attribute}"
 
 
 def preference_codes(attribute: str) -> str:
     """Feature name: an attribute's codes by the user's preference."""
-    return f"preference_{attribute}"
+    return f"preference:{attribute}"
 
 
 def preference_shares(attribute: str) -> str:
     """Batch name: the share of each preferred code."""
-    return f"shares_{attribute}"
+    return f"shares:{attribute}"
 
 
 def tables(
@@ -63,11 +68,11 @@ def tables(
         TableSpec("user", users + 1, (USER_ROWS,)),
         TableSpec("tag", tags + 1, (TAG_TOKENS,)),
     ]
-    for name, size in attributes.items():
+    for number, (name, size) in enumerate(attributes.items()):
         features = [item_codes(name), history_codes(name)]
         if name in affinity:
             features.append(preference_codes(name))
-        specs.append(TableSpec(f"attribute_{name}", size, tuple(features)))
+        specs.append(TableSpec(attribute_table(number), size, tuple(features)))
     return specs
 
 

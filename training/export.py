@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from models.interest import Context
 from models.ranker import Ranker
-from models.two_tower import TwoTower, UserTower, history_tokens
+from models.two_tower import TwoTower, UserTower, attribute_table, history_tokens
 from qianmian.features import encoding as e
 from qianmian.features.encoding import Inputs
 from qianmian.features.memory import MEMORY_DAYS, MEMORY_ITEMS
@@ -39,7 +39,7 @@ from training.batches import ItemCodes
 from training.proposals import Examples
 
 TOLERANCE: Final = 1e-5
-TOP_K_AGREEMENT: Final = 0.999  # scores that differ by rounding may swap at the edge
+TOP_K_AGREEMENT: Final = 0.999
 RANKER_OUTPUTS: Final = (PROBABILITIES_OUTPUT, HORIZON_OUTPUT)
 RANKER_BATCHES: Final = ((1, 1), (1, 60), (1, 500), (4, 37), (16, 200))
 
@@ -115,9 +115,12 @@ def user_tower_module(model: TwoTower, codes: ItemCodes, input_names: Sequence[s
         name: table.weight.detach()
         for name, table in model.embeddings.collection.embeddings.items()
     }
+    of_attribute = {
+        name: weights[attribute_table(number)] for number, name in enumerate(model.attributes)
+    }
     rows, attributes = codes.rows, codes.attributes
     history = history_tokens(
-        weights["item"][rows], [weights[f"attribute_{name}"][c] for name, c in attributes.items()]
+        weights["item"][rows], [of_attribute[name][c] for name, c in attributes.items()]
     )
     history[0] = 0.0
     return UserTowerExport(
@@ -125,7 +128,7 @@ def user_tower_module(model: TwoTower, codes: ItemCodes, input_names: Sequence[s
         history=history,
         users=_zero_first(weights["user"]),
         tags=_zero_first(weights["tag"]),
-        preferences=[weights[f"attribute_{name}"].clone() for name in model.affinity],
+        preferences=[of_attribute[name].clone() for name in model.affinity],
         input_names=input_names,
     ).eval()
 
@@ -227,7 +230,7 @@ def prove_parity(
         ours = user_module(*(torch.from_numpy(a) for a in batch.values())).numpy()
         _same_shape(ours, theirs)
         user_gap = max(user_gap, _gap(ours, theirs))
-        ordered = _agreement(ours @ item_vectors.T, theirs @ item_vectors.T, top_k)
+        ordered = top_agreement(ours @ item_vectors.T, theirs @ item_vectors.T, top_k)
         agreement = min(agreement, ordered)
     ranking = ort.InferenceSession(folder / RANKER_FILE, providers=["CPUExecutionProvider"])
     _check_interface(ranking, list(ranker_inputs(ranker, examples, 1, 1)), RANKER_OUTPUTS)
@@ -295,9 +298,10 @@ def _same_shape(ours: np.ndarray, theirs: np.ndarray) -> None:
         raise ValueError(f"exported graph gives shape {theirs.shape}, torch gives {ours.shape}")
 
 
-def _agreement(ours: np.ndarray, theirs: np.ndarray, k: int) -> float:
-    """Share of the k best items that both score matrices have in common."""
+def top_agreement(ours: np.ndarray, theirs: np.ndarray, k: int) -> float:
+    """Share of their k best items that are among our k best, but for rounding at the edge."""
     k = min(k, ours.shape[1])
-    a = np.argpartition(-ours, k - 1, axis=1)[:, :k]
-    b = np.argpartition(-theirs, k - 1, axis=1)[:, :k]
-    return float(np.mean([len(np.intersect1d(x, y)) / k for x, y in zip(a, b, strict=True)]))
+    worst = np.partition(ours, -k, axis=1)[:, -k][:, None]
+    best = np.argpartition(-theirs, k - 1, axis=1)[:, :k]
+    agreed = np.take_along_axis(ours, best, axis=1) >= worst - TOLERANCE * (1 + np.abs(worst))
+    return float(agreed.mean())

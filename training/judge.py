@@ -93,8 +93,9 @@ def judge(
         )
     if not found.metrics:
         raise TrainingError(
-            "nothing to evaluate: no target action after split.train_end in the data set; "
-            "set an earlier split.train_end in dataset.yaml and train again"
+            "nothing to evaluate: no target action after split.train_end in the data set (where "
+            "users do not act on an item again, none on an item that was new to its user); set an "
+            "earlier split.train_end in dataset.yaml and train again"
         )
     return found
 

@@ -22,6 +22,7 @@ import numpy.typing as npt
 import torch
 from threadpoolctl import threadpool_limits
 
+from qianmian.contracts import columns as c
 from qianmian.contracts import features as f
 from qianmian.contracts.events import EventType
 from qianmian.data.store import Dataset
@@ -39,6 +40,7 @@ from qianmian.releases.bundle import (
     NEIGHBOURS_FILE,
     Bundle,
 )
+from qianmian.releases.erase import keep_users
 from qianmian.releases.manifest import DataWindow, Parity, ReleaseFacts
 from qianmian.releases.schema import release_schema
 from qianmian.releases.store import ReleaseStore
@@ -97,6 +99,7 @@ def _train(
         quotas = SourceQuotas()  # what serving ranks
         bundle = Bundle.open(folder, actions=run.history.predicted, as_of=run.history.cut)
         found = judged(learned, bundle, dataset, quotas)
+        forget_the_erased(folder, workspace, progress)
         release = store.publish(folder, facts(learned, bundle, dataset, repo, parity, found))
     if checkpoint:
         checkpoint.clear()
@@ -126,7 +129,7 @@ def learn(
     history = read_history(dataset, repo, profile)
     run = prepare(history, profile, progress)
     examples = fit_two_tower(run, checkpoint)
-    progress(f"ranker: {len(examples.weights):,} labelled candidates of {len(examples.starts):,}")
+    progress(f"ranker: {len(examples.weights):,} labelled candidates of {len(examples.moments):,}")
     ranker = fit_ranker(
         examples,
         profile.ranker,
@@ -164,6 +167,13 @@ def export(learned: Learned, folder: Path) -> Parity:
         f"{'passed' if parity.passed else 'FAILED'}"
     )
     return parity
+
+
+def forget_the_erased(folder: Path, workspace: Workspace, progress: Progress) -> None:
+    """Take the names of users out who were erased from the data set since it was read."""
+    there = Dataset.open(workspace).train_events([c.USER_ID])[c.USER_ID].astype(str).unique()
+    if gone := keep_users(folder, there.tolist()):
+        progress(f"users who were erased while this run learned, not named in the release: {gone}")
 
 
 _PROVEN_GROUPS = 64  # of real candidates, run through both rankers
@@ -227,7 +237,7 @@ def judged(learned: Learned, bundle: Bundle, dataset: Dataset, quotas: SourceQuo
         run.progress(f"published without metrics: {error}")
         return Judgement([], [])
     if not found.metrics:
-        run.progress("no target action after the split: published without metrics")
+        run.progress("no target action after the split to judge by: published without metrics")
     return found
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from qianmian.config import ConfigModel, load_yaml
 from qianmian.errors import ConfigError, NotFoundError
@@ -12,6 +12,8 @@ from qianmian.retrieval.sources import LONGEST, SourceQuotas
 from qianmian.workspace import CONFIGS
 
 PROFILES = CONFIGS / "training"
+
+Units = Annotated[int, Field(ge=1)]
 
 
 class Snapshots(ConfigModel):
@@ -27,8 +29,8 @@ class TwoTowerProfile(ConfigModel):
     width: int = Field(
         default=64, ge=4, multiple_of=4, description="of a vector, without the bias coordinate"
     )
-    user_hidden: tuple[int, ...] = Field(default=(256,), description="units of each layer")
-    item_hidden: tuple[int, ...] = Field(default=(128,), description="units of each layer")
+    user_hidden: tuple[Units, ...] = Field(default=(256,), description="units of each layer")
+    item_hidden: tuple[Units, ...] = Field(default=(128,), description="units of each layer")
     heads: int = Field(default=2, ge=1, description="of attention over recent actions")
     dropout: float = Field(default=0.1, ge=0, lt=1, description="share of units hidden")
     id_dropout: float = Field(
@@ -62,7 +64,7 @@ class NeighboursProfile(ConfigModel):
     )
     min_users: int = Field(default=2, ge=1, description="users that an item needs")
     kept: int = Field(default=100, ge=1, description="weights kept for each item")
-    regularization: float = Field(default=300.0, gt=0, description="EASE's lambda")
+    regularization: float = Field(default=300.0, ge=1, description="EASE's lambda")
 
 
 class FactorsProfile(ConfigModel):
@@ -103,7 +105,7 @@ class TeacherProfile(ConfigModel):
     share: float = Field(
         default=0.5, gt=0, le=1, description="of their chance in a label; the rest: what happened"
     )
-    leaves: int = Field(default=63, ge=2, description="leaves of a tree, at most")
+    leaves: int = Field(default=63, ge=2, le=131_072, description="leaves of a tree, at most")
     min_rows: int = Field(default=50, ge=1, description="labelled candidates of a leaf, at least")
     learning_rate: float = Field(default=0.06, gt=0, le=1, description="of each tree")
 
@@ -119,6 +121,12 @@ class WideQuotas(SourceQuotas):
     new: int = Field(default=20, ge=0, le=LONGEST)
     unseen: int = Field(default=250, ge=0, le=LONGEST)
 
+    @model_validator(mode="after")
+    def _proposes(self) -> Self:
+        if not any(getattr(self, source) for source in type(self).model_fields):
+            raise ValueError("expected a source above 0: the ranker learns from what is proposed")
+        return self
+
 
 class RankerProfile(ConfigModel):
     """Knobs of the ranker and its training."""
@@ -131,7 +139,7 @@ class RankerProfile(ConfigModel):
     )
     teacher: TeacherProfile = TeacherProfile()
     members: int = Field(default=1, ge=1, le=8, description="networks whose logits are averaged")
-    hidden: tuple[int, ...] = Field(default=(128, 64), description="units of each layer")
+    hidden: tuple[Units, ...] = Field(default=(128, 64), description="units of each layer")
     dropout: float = Field(default=0.1, ge=0, lt=1, description="share of units hidden")
     snapshots: int = Field(
         default=5,
@@ -166,7 +174,7 @@ class TrainingProfile(ConfigModel):
 
     name: str = Field(description="as the file is called")
     description: str = Field(description="what it is for, printed when it is used")
-    seed: int = Field(default=17, description="of every random draw")
+    seed: int = Field(default=17, ge=0, lt=2**32, description="of every random draw")
     snapshots: Snapshots = Snapshots()
     neighbours: NeighboursProfile = NeighboursProfile()
     factors: FactorsProfile = FactorsProfile()

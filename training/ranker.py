@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from models.ranker import Member, Ranker
 from qianmian.features.user_state import SECONDS_PER_DAY
 from training.calibrate import line_through
+from training.finite import must_be_finite
 from training.lesson import Lesson, with_target_on_page
 from training.profile import RankerProfile
 from training.proposals import Examples
@@ -141,7 +142,8 @@ def _fit(
         name = "ranker" if profile.members == 1 else f"ranker {number}/{profile.members}"
         member.start_at(odds_H)
         for epoch, lost in enumerate(_taught(member, ranker, examples, loss, rng), 1):
-            progress(f"{name} epoch {epoch}/{profile.epochs}: loss {lost:.4f}")
+            told = f"{name} epoch {epoch}/{profile.epochs}: loss {lost:.4f}"
+            progress(must_be_finite(lost, told, "ranker.lr"))
     return ranker.eval()
 
 

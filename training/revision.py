@@ -8,7 +8,10 @@ from collections.abc import Sequence
 
 from qianmian.workspace import PROJECT_ROOT
 
-_SOURCES = ("models", "training", "qianmian/features", "qianmian/retrieval")
+_SOURCES = (
+    *("models", "training", "qianmian/features", "qianmian/retrieval"),
+    *("qianmian/contracts", "qianmian/data", "qianmian/releases", "qianmian/trust"),
+)
 
 
 def code_revision() -> str:

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Final
 
 from qianmian.contracts import columns as c
 from qianmian.data.store import Dataset
+from qianmian.releases.durable import describe
 from qianmian.releases.store import ReleaseStore
 from qianmian.workspace import Workspace
 from training.profile import TrainingProfile
 from training.revision import source_hash
 
+_LIBRARIES: Final = ("implicit", "lightgbm", "numpy", "scipy", "torch", "torchrec")
+
 
 def fingerprint(workspace: Workspace, profile: TrainingProfile, schema: dict[str, str]) -> str:
-    """Hash of all that decides what training gives: data, features' schema, profile, code."""
+    """Hash of all that decides what training gives: data, schema, profile, code, libraries.
+
+    The data by their content: an erasure takes rows out of what was imported.
+    """
+    tables = sorted(workspace.data.glob("*.parquet"))
     parts = [
         (workspace.data / c.IMPORT_FILE).read_text(encoding="utf-8"),
         (workspace.data / c.DATASET_FILE).read_text(encoding="utf-8"),
@@ -23,8 +32,17 @@ def fingerprint(workspace: Workspace, profile: TrainingProfile, schema: dict[str
         Dataset.open(workspace).since_import(),
         profile.model_dump_json(),
         source_hash(),
+        *(f"{table.name} {describe(table).sha256}" for table in tables),
+        *(f"{name} {_version(name)}" for name in _LIBRARIES),
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _version(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:  # a profile may do without it
+        return "none"
 
 
 def trained(workspace: Workspace, mark: str) -> str | None:

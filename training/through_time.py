@@ -26,6 +26,7 @@ from training.checkpoint import Checkpoint, Progressed
 from training.draw import draw
 from training.exposures import Exposures
 from training.factors import fit_factors
+from training.finite import must_be_finite
 from training.history import History, weekly
 from training.launches import launches
 from training.neighbours import fit_neighbours
@@ -108,18 +109,23 @@ def tell_if_fewer(run: Run, proposing: tuple[float, ...]) -> None:
 def warm_up(run: Run, past: list[Week]) -> None:
     """Learn the weeks before the ranker's span, several times, in the order of time."""
     if not past:
+        run.progress(
+            "two-tower: no target action in the weeks before the ranker's, so what it proposes "
+            "first is by chance; a higher snapshots.count or a lower ranker.snapshots gives some"
+        )
         return
     run.trainer.standardize(past)
-    for epoch in range(run.profile.two_tower.epochs):
-        losses = [loss for week in past for loss in run.trainer.fit(week)]
-        run.progress(
-            f"two-tower epoch {epoch + 1}/{run.profile.two_tower.epochs} over {len(past)} weeks: "
-            f"loss {np.mean(losses):.4f}"
-        )
+    epochs = run.profile.two_tower.epochs
+    for epoch in range(1, epochs + 1):
+        lost = float(np.mean([loss for week in past for loss in run.trainer.fit(week)]))
+        told = f"two-tower epoch {epoch}/{epochs} over {len(past)} weeks: loss {lost:.4f}"
+        run.progress(must_be_finite(lost, told, "two_tower.table_lr or dense_lr"))
 
 
 def learn(run: Run, week: Week, past: list[Week]) -> None:
     """Learn a new week, after some older ones drawn at random so that they are not forgotten."""
+    if not past:  # nothing to warm up on
+        run.trainer.standardize([week])
     replayed = min(len(past), run.profile.two_tower.replay)
     for i in run.rng.choice(len(past), replayed, replace=False):
         run.trainer.fit(past[i])
@@ -225,6 +231,8 @@ def shown(run: Run, moment: float, pages: Exposures) -> Examples:
     users = np.unique(pages.users.astype(str)).astype(object)
     states = list(history.states_of(f.RANKER_SERVICE, users, moment))
     inputs = run.encoder.encode(((state, moment) for state in states), len(states))
+    known = history.user_ids[history.known_users(moment)]
+    inputs[USER_ROW][~np.isin(users, known)] = 0  # nobody had an id row for them then
     user_vectors = run.trainer.user_vectors(inputs, len(states), codes)
     features = RankingFeatures(items, vectors, run.encoder.affinity_columns, moment)
     return shown_examples(

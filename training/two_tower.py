@@ -111,10 +111,14 @@ class TwoTowerTrainer:
         self._optimizer = torch.optim.AdamW(dense, lr=profile.dense_lr, weight_decay=1e-4)
 
     def standardize(self, weeks: Sequence[Week]) -> None:
-        """Fit the input scales of both towers on training weeks."""
+        """Fit the input scales of both towers on training weeks.
+
+        Of items by those that something had happened with: most of a catalogue may never sell.
+        """
         towers = self._model.module
         users = np.concatenate([week.inputs["user_dense"] for week in weeks])
-        items = torch.cat([week.item_dense[week.item_dense.abs().sum(1) > 0] for week in weeks])
+        blank = torch.from_numpy(unseen_dense())
+        items = torch.cat([week.item_dense[(week.item_dense != blank).any(1)] for week in weeks])
         towers.user_tower.standardize.fit(torch.from_numpy(users))
         towers.item_tower.standardize.fit(items)
 

@@ -69,6 +69,7 @@ class FeatureSchema(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     dataset: str
+    target: str = ""  # the action that ledgers, preferences and counts of items are of
     user_columns: dict[str, Kind] = {}
     item_columns: dict[str, Kind] = {}  # empty where the data set describes no items
     affinity_columns: tuple[str, ...] = ()

@@ -158,6 +158,7 @@ def _schema(
         check_names(c.ITEMS_FILE, item_columns, ITEM_STATISTICS_TYPES)
     return FeatureSchema(
         dataset=spec.name,
+        target=spec.target.value,
         user_columns=user_columns,
         item_columns=item_columns,
         affinity_columns=spec.items.affinity if items is not None else (),

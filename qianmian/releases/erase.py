@@ -3,19 +3,27 @@
 A name is replaced by a keyed hash in its place, so that every other row keeps its number; the row
 of the embedding table stays and belongs to nobody. Manifest and encoder change one after the other;
 a release that is looked at in between does not verify and is looked at again. What a crash left
-half done is finished by the next call.
+half done is finished by the next call. A release whose manifest cannot be read loses the name all
+the same: nobody can load it, and it must not keep the others from being looked at.
+
+A training that began before an erasure and ends after it still knows the name: it asks once more
+before it publishes (`keep_users`).
 """
 
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Final
 
+from pydantic import ValidationError
+
 from qianmian.releases.bundle import ENCODER_FILE
 from qianmian.releases.durable import describe, replace_text, sync_file, sync_folder
 from qianmian.releases.manifest import MANIFEST_FILE, Manifest
+from qianmian.releases.staging import clear_abandoned
 
 _USERS: Final = "user_ids"
 _ERASED: Final = "erased:"
@@ -27,16 +35,39 @@ def erase_users(root: Path, user_ids: Collection[str], mac: Callable[[str], str]
     `mac` gives the keyed hash of an id.
     """
     gone = set(user_ids)
+    clear_abandoned(root)
     return sum(
         _erase(path.parent, gone, mac) for path in sorted(root.glob(f"[!.]*/{MANIFEST_FILE}"))
     )
 
 
+def keep_users(staging: Path, user_ids: Collection[str]) -> int:
+    """Leave only these users' names in a release that is not published; returns how many went."""
+    encoder, there = staging / ENCODER_FILE, set(user_ids)
+    held = json.loads(encoder.read_bytes())
+    names = [one if one in there else f"{_ERASED}{secrets.token_hex(16)}" for one in held[_USERS]]
+    gone = sum(1 for one in held[_USERS] if one not in there)
+    if gone:
+        encoder.write_text(_encoded({**held, _USERS: names}), encoding="utf-8")
+    return gone
+
+
+def _encoded(held: dict[str, object]) -> str:
+    return json.dumps(held, ensure_ascii=False, separators=(",", ":"))
+
+
+def _manifest(release: Path) -> Manifest | None:
+    try:
+        return Manifest.model_validate_json((release / MANIFEST_FILE).read_bytes())
+    except ValidationError:
+        return None
+
+
 def _erase(release: Path, gone: set[str], mac: Callable[[str], str]) -> int:
     encoder = release / ENCODER_FILE
     draft = release.parent / f".{release.name}.{ENCODER_FILE}"
-    manifest = Manifest.model_validate_json((release / MANIFEST_FILE).read_bytes())
-    if draft.exists() and describe(draft) == manifest.files[ENCODER_FILE]:
+    manifest = _manifest(release)
+    if manifest and draft.exists() and describe(draft) == manifest.files[ENCODER_FILE]:
         draft.replace(encoder)  # a crash came between the two
     if not encoder.is_file():
         return 0
@@ -46,12 +77,12 @@ def _erase(release: Path, gone: set[str], mac: Callable[[str], str]) -> int:
     if not count:
         draft.unlink(missing_ok=True)
         return 0
-    text = json.dumps({**held, _USERS: names}, ensure_ascii=False, separators=(",", ":"))
-    draft.write_text(text, encoding="utf-8")
+    draft.write_text(_encoded({**held, _USERS: names}), encoding="utf-8")
     sync_file(draft)
-    entry = {**manifest.files, ENCODER_FILE: describe(draft)}
-    changed = manifest.model_copy(update={"files": entry})
-    replace_text(release / MANIFEST_FILE, changed.model_dump_json(indent=2) + "\n")
+    if manifest:
+        entry = {**manifest.files, ENCODER_FILE: describe(draft)}
+        changed = manifest.model_copy(update={"files": entry})
+        replace_text(release / MANIFEST_FILE, changed.model_dump_json(indent=2) + "\n")
     draft.replace(encoder)
     sync_folder(release)
     return count

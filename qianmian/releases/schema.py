@@ -25,9 +25,9 @@ def current_schema(workspace: Workspace) -> dict[str, str]:
 def release_schema(schema: FeatureSchema) -> dict[str, str]:
     """Return for each feature service the hash of its fields and of the inputs made of them.
 
-    The names and order of the input columns count, how much a user remembers, and the thresholds
-    that tags are cut at: a release trained on others would rank by numbers that mean something
-    else.
+    The names and order of the input columns count, how much a user remembers, the thresholds that
+    tags are cut at and the action that is the target: a release trained on others would rank by
+    numbers that mean something else.
     """
     inputs = {
         f.TWO_TOWER_SERVICE: (DENSE_FEATURES, ITEM_DENSE_FEATURES),
@@ -37,10 +37,10 @@ def release_schema(schema: FeatureSchema) -> dict[str, str]:
             (MEMORY_ITEMS, MEMORY_DAYS, MEMORY_LENGTH),
         ),
     }
-    cuts = (schema.mean_price_quartiles, schema.discount_share_terciles)
+    meant = (schema.target, schema.mean_price_quartiles, schema.discount_share_terciles)
     return {
         service: hashlib.sha256(
-            json.dumps([schema.schema_hash(service), columns, cuts]).encode()
+            json.dumps([schema.schema_hash(service), columns, meant]).encode()
         ).hexdigest()
         for service, columns in inputs.items()
     }

@@ -10,8 +10,6 @@ atomic replacement (`qianmian.releases.aliases`). Nothing here imports torch.
 from __future__ import annotations
 
 import hashlib
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -23,6 +21,7 @@ from qianmian.errors import NotFoundError, ReleaseError
 from qianmian.releases.aliases import LATEST, Alias, AliasChange, AliasFile, checked_alias
 from qianmian.releases.durable import describe, sync_folder, sync_tree
 from qianmian.releases.manifest import MANIFEST_FILE, Manifest, ReleaseFacts
+from qianmian.releases.staging import staging
 
 LIVE = "live"
 
@@ -39,12 +38,8 @@ class ReleaseStore:
     @contextmanager
     def staging(self) -> Iterator[Path]:
         """Give an empty folder beside the releases; what is not published is removed."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=".staging-", dir=self.root))
-        try:
+        with staging(self.root) as folder:
             yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
     def publish(self, staging: Path, facts: ReleaseFacts) -> str:
         """Turn a folder of files (made by `staging`) into a release and return its id.

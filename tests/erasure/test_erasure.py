@@ -204,6 +204,20 @@ def test_every_byte_of_somebody_goes_and_nothing_of_others(shop: Shop) -> None:
 
 
 @embedded
+def test_no_release_in_the_making_nor_a_broken_one_keeps_a_name(shop: Shop) -> None:
+    releases = shop.workspace.releases
+    for folder in ("20240101T000000-broken", ".staging-of-a-killed-run"):
+        (releases / folder).mkdir(parents=True)
+        (releases / folder / "encoder.json").write_text(f'{{"user_ids": ["{USER}", "u1"]}}')
+    (releases / "20240101T000000-broken" / "manifest.json").write_text("{")
+    erasures = shop.erasures()
+    erasures.request(USER)
+    assert erasures.run()
+    erasures.receipts.close()
+    assert shop.places_of(MARK) == []
+    assert '"u1"' in (releases / "20240101T000000-broken" / "encoder.json").read_text()
+
+
 def test_what_comes_late_is_dropped_until_allowed_again(shop: Shop) -> None:
     erasures = shop.erasures()
     erasures.request(USER)

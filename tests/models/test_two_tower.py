@@ -79,3 +79,27 @@ def test_a_user_without_any_action_has_a_finite_vector(model):
     batch = user_part(1)
     batch["mask"] = torch.zeros_like(batch["mask"])
     assert torch.isfinite(model(batch)[0]).all()
+
+
+def test_attributes_may_have_the_names_of_other_inputs_and_dots():
+    names = ["details.brand", "rows", "dense"]
+    specs = m.tables(items=20, users=5, tags=6, attributes=dict.fromkeys(names, 4), affinity=names)
+    model = m.TwoTower(
+        embeddings=Embeddings(tables=specs, width=WIDTH),
+        user_tower=m.UserTower(
+            width=WIDTH, hidden=(16,), dense_width=3, event_codes=8, affinity_columns=3
+        ),
+        item_tower=m.ItemTower(width=WIDTH, hidden=(16,), dense_width=2, attributes=3),
+        attributes=names,
+        affinity=names,
+    ).eval()
+
+    def vector(*codes):
+        batch = {m.ITEM_ROWS: torch.tensor([1]), "item_dense": torch.zeros(1, 2)}
+        for name, code in zip(names, codes, strict=True):
+            batch[m.item_codes(name)] = torch.tensor([code])
+        return model(batch)[1]
+
+    plain = vector(1, 1, 1)
+    for other in ((2, 1, 1), (1, 2, 1), (1, 1, 2)):
+        assert not torch.allclose(vector(*other), plain)

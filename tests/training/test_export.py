@@ -8,7 +8,14 @@ import torch
 from models.ranker import Ranker
 from qianmian.releases.bundle import HORIZON_OUTPUT, PROBABILITIES_OUTPUT, RANKER_FILE
 from tests.training.made import made
-from training.export import RANKER_OUTPUTS, TOLERANCE, RankerExport, export_ranker, ranker_inputs
+from training.export import (
+    RANKER_OUTPUTS,
+    TOLERANCE,
+    RankerExport,
+    export_ranker,
+    ranker_inputs,
+    top_agreement,
+)
 from training.quiet import quiet_libraries
 
 CLICK, ORDER, ORDER_ON_PAGE = 0, 1, 2
@@ -104,3 +111,17 @@ def test_a_graph_that_attends_names_what_it_reads_and_computes_what_torch_comput
             wanted = RankerExport(ranker)(*map(torch.from_numpy, inputs.values()))
         for given, expected in zip(session.run(list(RANKER_OUTPUTS), inputs), wanted, strict=True):
             np.testing.assert_allclose(given, expected.numpy(), rtol=0, atol=TOLERANCE)
+
+
+def test_scores_that_differ_by_rounding_may_swap_at_the_edge():
+    ours = np.array([[3.0, 2.0, 2.0 + 2e-7, 1.0]])
+    theirs = np.array([[3.0, 2.0 + 2e-7, 2.0, 1.0]])
+    assert top_agreement(ours, theirs, 2) == 1.0
+
+
+def test_another_order_is_no_agreement():
+    ours = np.array([[3.0, 2.0, 2.1, 1.0]])
+    theirs = np.array([[3.0, 2.1, 2.0, 1.0]])
+    assert top_agreement(ours, theirs, 2) == 0.5
+    assert top_agreement(ours, theirs, 3) == 1.0
+    assert top_agreement(np.full((1, 4), np.nan), theirs, 2) == 0.0

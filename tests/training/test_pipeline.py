@@ -198,6 +198,39 @@ def test_a_killed_run_goes_on_and_gives_the_same_models(small_shop, tmp_path):
     np.testing.assert_allclose(whole.vectors, resumed.vectors, atol=1e-5)
 
 
+def test_somebody_erased_while_it_learns_is_not_named_in_the_release(small_shop, tmp_path):
+    import shutil
+
+    import pandas as pd
+
+    from qianmian.releases.bundle import Bundle
+    from qianmian.releases.store import ReleaseStore
+    from qianmian.workspace import Workspace
+    from tests.conftest import SMALL
+    from training import pipeline
+    from training.profile import TrainingProfile
+
+    shutil.copytree(small_shop.root, tmp_path / "home")
+    workspace = Workspace(tmp_path / "home", small_shop.dataset)
+    store = ReleaseStore(workspace.releases)
+    names = Bundle.load(store.path("live")).encoder.user_ids
+    somebody, said = names[3], []
+
+    def erased_at_the_export(message):
+        said.append(message)
+        if message == "exporting to ONNX":
+            path = workspace.data / "events.parquet"
+            events = pd.read_parquet(path)
+            events[events["user_id"].astype(str) != somebody].to_parquet(path)
+
+    profile = TrainingProfile.model_validate(SMALL)
+    release = pipeline.train(workspace, profile, erased_at_the_export)
+    named = Bundle.load(store.path(release)).encoder.user_ids
+    assert [n for n in named if not n.startswith("erased:")] == [n for n in names if n != somebody]
+    assert len(named) == len(names)
+    assert any("erased while this run learned" in message for message in said)
+
+
 def test_fewer_moments_than_asked_for_are_told(small_shop):
     from tests.conftest import SMALL
     from training import pipeline

@@ -9,6 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from qianmian.errors import ConfigError, NotFoundError
+from qianmian.retrieval.sources import SourceQuotas
 from qianmian.workspace import PROJECT_ROOT
 from training import profile as profiles
 from training.profile import PROFILES, TrainingProfile, load_profile
@@ -58,3 +59,31 @@ def test_a_source_left_out_of_the_quotas_proposes_as_much_as_training_wants(
     (tmp_path / "mine.yaml").write_text(text, encoding="utf-8")
     whole = TrainingProfile(name="mine", description="as it is").ranker.quotas
     assert load_profile("mine").ranker.quotas == whole.model_copy(update={"repeat": 200})
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("seed: -1", "seed=-1"),
+        ("ranker: {hidden: [0]}", "ranker.hidden[0]=0"),
+        ("two_tower: {user_hidden: [-8]}", "two_tower.user_hidden[0]=-8"),
+        ("ranker: {lr: .inf}", "ranker.lr=inf"),
+        ("ranker: {impressions: {prior_pages: .inf}}", "ranker.impressions.prior_pages=inf"),
+        ("ranker: {teacher: {leaves: 200000}}", "ranker.teacher.leaves=200000"),
+        ("neighbours: {regularization: 1.0e-6}", "neighbours.regularization=1e-06"),
+        (
+            "ranker: {quotas: {"
+            + ", ".join(f"{source}: 0" for source in SourceQuotas.model_fields)
+            + "}}",
+            "expected a source above 0",
+        ),
+    ],
+)
+def test_what_could_not_be_trained_is_refused_when_it_is_read(
+    tmp_path: Path, monkeypatch, text: str, path: str
+) -> None:
+    monkeypatch.setattr(profiles, "PROFILES", tmp_path)
+    (tmp_path / "mine.yaml").write_text(f"name: mine\ndescription: wrong\n{text}\n", "utf-8")
+    with pytest.raises(ConfigError) as refused:
+        load_profile("mine")
+    assert path in str(refused.value)

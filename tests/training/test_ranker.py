@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from qianmian.errors import TrainingError
 from tests.training.made_ranker import DAY, PAGE, WIDTH, chances, fit, proposed, sigmoid, trained
 from training.proposals import Examples
 from training.ranker_batch import in_order
@@ -107,3 +108,10 @@ def test_a_memory_does_not_learn_what_all_users_wanted_alike():
 
     assert told(0.0) > 0.3
     assert told(100.0) < 0.1
+
+
+def test_a_loss_that_is_no_number_ends_the_training_with_a_remedy():
+    examples = proposed(np.random.default_rng(1))
+    examples.features[0, 0] = np.inf
+    with pytest.raises(TrainingError, match=r"loss nan: expected a finite loss; set ranker\.lr"):
+        trained(examples)
