@@ -82,7 +82,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--epochs", type=command.count, default=6)
     parser.add_argument(
-        "--seeds", nargs="+", type=int, default=[17, 18, 19, 20, 21], metavar="SEED"
+        "--seeds", nargs="+", type=command.at_least(0), default=[17, 18, 19, 20, 21], metavar="SEED"
     )
     options = parser.parse_args()
     if len(set(options.seeds)) < _FEWEST_SEEDS:

@@ -234,7 +234,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--batch", type=command.count, default=100, help="events in a request")
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--engine", choices=("sqlite", "redis"), default="sqlite")
-    parser.add_argument("--seed", type=int, default=17)
+    parser.add_argument("--seed", type=command.at_least(0), default=17)
     return parser.parse_args()
 
 

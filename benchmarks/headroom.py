@@ -266,7 +266,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--home", type=Path, default=Path("var/benchmarks/quality"))
     parser.add_argument("--case", default="complete-journey-early", help="of benchmarks.quality")
     parser.add_argument("--profile", default="quick", help="a file of configs/training/")
-    parser.add_argument("--seed", type=int, default=17)
+    parser.add_argument("--seed", type=command.at_least(0), default=17)
     return parser.parse_args()
 
 

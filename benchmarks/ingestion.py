@@ -117,7 +117,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--connections", type=command.count, default=32)
     parser.add_argument("--rounds", type=command.count, default=5)
     parser.add_argument("--engine", choices=("sqlite", "redis"), default="sqlite")
-    parser.add_argument("--seed", type=int, default=17)
+    parser.add_argument("--seed", type=command.at_least(0), default=17)
     return parser.parse_args()
 
 

@@ -262,7 +262,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--judged-sessions", type=command.count, default=Plan.judged_sessions)
     parser.add_argument("--judged-users", type=command.at_least(0), default=Plan.judged_users)
     parser.add_argument("--max-seconds", type=float, default=Plan.max_seconds)
-    parser.add_argument("--seed", type=int, default=Plan.seed)
+    parser.add_argument("--seed", type=command.at_least(0), default=Plan.seed)
     parser.add_argument("--scratch", type=Path, help="where the copy lies meanwhile")
     return parser.parse_args()
 

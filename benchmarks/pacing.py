@@ -214,7 +214,7 @@ def main() -> None:
     parser.add_argument(
         "--hours", type=command.count, default=24, help="of the day, from its beginning"
     )
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seed", type=command.at_least(0), default=1)
     parser.add_argument("--folder", type=Path, help="where the ledger lies; default: a new folder")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:

@@ -188,7 +188,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--days", type=float, default=6.9, help="simulated span; below 7")
     parser.add_argument("--bound", type=float, default=1.0, help="seconds from the 202 to the page")
     parser.add_argument("--max-seconds", type=float, default=3600.0)
-    parser.add_argument("--seed", type=int, default=17)
+    parser.add_argument("--seed", type=command.at_least(0), default=17)
     parser.add_argument("--scratch", type=Path, help="where the copy lies meanwhile")
     return parser.parse_args()
 

@@ -123,7 +123,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--cases", type=command.at_least(0), default=40, help="planted cases of each kind"
     )
-    parser.add_argument("--seed", type=int, default=17)
+    parser.add_argument("--seed", type=command.at_least(0), default=17)
     return parser.parse_args()
 
 

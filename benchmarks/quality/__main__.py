@@ -76,7 +76,9 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = command.parser("quality", __doc__)
     parser.add_argument("--cases", nargs="+", default=["complete-journey"], metavar="CASE")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[FIRST_SEED], metavar="SEED")
+    parser.add_argument(
+        "--seeds", nargs="+", type=command.at_least(0), default=[FIRST_SEED], metavar="SEED"
+    )
     parser.add_argument("--profile", default="quick", help="a file of configs/training/")
     parser.add_argument("--home", type=Path, default=Path("var/benchmarks/quality"))
     parser.add_argument("--no-sasrec", dest="sasrec", action="store_false")
