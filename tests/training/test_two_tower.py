@@ -56,3 +56,26 @@ def test_a_hidden_id_leaves_the_statistics(batch):
     for name in (ITEM_ROWS, USER_ROWS):
         assert 80 < int((given[name] == 0).sum()) < 160
     assert torch.equal(given["item_dense"], batch["item_dense"])
+
+
+def test_items_that_nothing_happened_with_have_no_say_in_the_scales():
+    from types import SimpleNamespace
+
+    from models.layers import Standardize
+    from qianmian.features.encoding import ITEM_DENSE_FEATURES, unseen_dense
+    from training.two_tower import TwoTowerTrainer
+
+    users, items = Standardize(width=2), Standardize(width=len(ITEM_DENSE_FEATURES))
+    towers = SimpleNamespace(
+        user_tower=SimpleNamespace(standardize=users), item_tower=SimpleNamespace(standardize=items)
+    )
+    seen = torch.rand(20, len(ITEM_DENSE_FEATURES)) + 1.0
+    never = torch.from_numpy(unseen_dense()).expand(980, -1)
+    week = SimpleNamespace(
+        inputs={"user_dense": np.ones((3, 2), dtype=np.float32)},
+        item_dense=torch.cat([never, seen]),
+    )
+    trainer = SimpleNamespace(_model=SimpleNamespace(module=towers))
+    TwoTowerTrainer.standardize(trainer, [week])
+    assert torch.allclose(items.mean, seen.mean(dim=0))
+    assert torch.allclose(items.scale, 1 / seen.std(dim=0))
