@@ -113,12 +113,15 @@ class TwoTowerTrainer:
     def standardize(self, weeks: Sequence[Week]) -> None:
         """Fit the input scales of both towers on training weeks.
 
-        Of items by those that something had happened with: most of a catalogue may never sell.
+        Of items by those that something had happened with: most of a catalogue may never sell. By
+        all of them where nothing had happened yet.
         """
         towers = self._model.module
         users = np.concatenate([week.inputs["user_dense"] for week in weeks])
         blank = torch.from_numpy(unseen_dense())
-        items = torch.cat([week.item_dense[(week.item_dense != blank).any(1)] for week in weeks])
+        everything = torch.cat([week.item_dense for week in weeks])
+        seen = (everything != blank).any(1)
+        items = everything[seen] if seen.any() else everything
         towers.user_tower.standardize.fit(torch.from_numpy(users))
         towers.item_tower.standardize.fit(items)
 

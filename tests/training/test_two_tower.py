@@ -79,3 +79,7 @@ def test_items_that_nothing_happened_with_have_no_say_in_the_scales():
     TwoTowerTrainer.standardize(trainer, [week])
     assert torch.allclose(items.mean, seen.mean(dim=0))
     assert torch.allclose(items.scale, 1 / seen.std(dim=0))
+    week.item_dense = never  # nothing had happened with anything yet
+    TwoTowerTrainer.standardize(trainer, [week])
+    assert torch.allclose(items.mean, never[0])
+    assert torch.isfinite(items.scale).all()
