@@ -1,11 +1,12 @@
-"""What a page's candidates cost in the ranker's graph: attention and several networks.
+"""What a page's candidates cost in the ranker's graph: attention, trees and several networks.
 
     python -m benchmarks.ranker_graph > ranker_graph.json
 
 Progress goes to stderr, one JSON object to stdout. The rankers of the shipped profiles are exported
-as a training does it, untrained, for the data set's own catalogue, features and actions, and asked
-for as many candidates as serving ranks for one user, on one thread. They take turns, round by
-round; p50 and p99 in ms, and `ratio` of the medians to the first profile's.
+as a training does it, for the data set's own catalogue, features and actions: networks untrained,
+trees grown on made-up candidates. They are asked for as many candidates as serving ranks for one
+user, on one thread, and take turns, round by round; p50 and p99 in ms, and `ratio` of the medians
+to the first profile's.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from training.pipeline import attribute_codes
 from training.profile import load_profile
 from training.proposals import Examples
 from training.quiet import quiet_libraries
+from training.teacher import taught
 
 CANDIDATES: Final = sum(SourceQuotas().model_dump().values())
 SEED: Final = 17
@@ -94,8 +96,9 @@ class _Shop:
             repeat=self.names.index(IS_REPEAT),
             interest=knobs.interest,
             codes=torch.from_numpy(self.codes),
+            trees=taught(self._wanted(rng), 0, knobs.teacher, rng, command.say).trees,
         ).eval()
-        examples = self._examples(rng)
+        examples = self._examples(CANDIDATES, rng)
         options = ort.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         with tempfile.TemporaryDirectory() as folder, quiet_libraries():
@@ -105,22 +108,32 @@ class _Shop:
             )
         return session, ranker_inputs(ranker, examples, 1, CANDIDATES)
 
-    def _examples(self, rng: np.random.Generator) -> Examples:
+    def _wanted(self, rng: np.random.Generator) -> Examples:
+        """Candidates enough for full trees; which are wanted depends on three features."""
+        examples = self._examples(_GROWN_ON, rng)
+        odds = examples.features[:, :3].sum(axis=1) - 2.0
+        examples.labels[:, 0] = rng.random(_GROWN_ON) < 1.0 / (1.0 + np.exp(-odds))
+        return examples
+
+    def _examples(self, candidates: int, rng: np.random.Generator) -> Examples:
         """A user who remembers as much as can be, and candidates."""
-        items = rng.integers(1, len(self.codes), CANDIDATES + MEMORY_LENGTH).astype(np.int32)
+        items = rng.integers(1, len(self.codes), candidates + MEMORY_LENGTH).astype(np.int32)
         return Examples(
-            features=rng.normal(size=(CANDIDATES, len(self.names))).astype(np.float32),
-            items=items[:CANDIDATES],
-            labels=np.zeros((CANDIDATES, self.actions), dtype=np.float32),
-            weights=np.ones(CANDIDATES, dtype=np.float32),
-            starts=np.array([0, CANDIDATES]),
+            features=rng.normal(size=(candidates, len(self.names))).astype(np.float32),
+            items=items[:candidates],
+            labels=np.zeros((candidates, self.actions), dtype=np.float32),
+            weights=np.ones(candidates, dtype=np.float32),
+            starts=np.array([0, candidates]),
             moments=np.zeros(1),
-            positions=np.zeros(CANDIDATES, dtype=np.int32),
+            positions=np.zeros(candidates, dtype=np.int32),
             shown=np.zeros(1, dtype=np.bool_),
             launched=np.zeros(1, dtype=np.bool_),
-            remembered=items[None, CANDIDATES:],
+            remembered=items[None, candidates:],
             days=rng.random((1, MEMORY_LENGTH), dtype=np.float32) * 5,
         )
+
+
+_GROWN_ON: Final = 50_000
 
 
 def _took(session: ort.InferenceSession, given: Inputs) -> float:

@@ -17,6 +17,9 @@ them owes to its start and its batches weighs less; calibration stands behind th
 Where it is given a context, a member also asks what the user's memory says of candidates that
 are new to the user (`models.interest`), and adds it to the target's logit.
 
+Trees (`models.trees`) may stand beside the members: a part of the target's logit is then theirs,
+and what leans on the target leans on both.
+
 Shapes: `B` users, `N` candidates, `F` features, `A` actions, `H` heads (`A`, or one more).
 """
 
@@ -31,6 +34,7 @@ from torch import Tensor, nn
 from models.calibration import Platt
 from models.interest import Context, Interest
 from models.layers import MLP, Standardize
+from models.trees import Beside, Trees
 
 
 class WideAndDeep(nn.Module):
@@ -88,13 +92,23 @@ class Member(nn.Module):
             self.differing.say_nothing()
 
     def forward(
-        self, x_BNF: Tensor, new_BN: Tensor | None = None, context: Context | None = None
+        self,
+        x_BNF: Tensor,
+        new_BN: Tensor | None = None,
+        context: Context | None = None,
+        beside: Beside | None = None,
     ) -> Tensor:
-        """Logits of all heads; the target's takes no gradient from the heads that lean on it."""
+        """Logits of all heads; the target's takes no gradient from the heads that lean on it.
+
+        `beside` takes what the member says of the target, [B, N], to what it and trees say of it.
+        """
         own_BNH, added_BN = self.own(x_BNF), self.added(x_BNF, new_BN, context)
-        if added_BN is not None:
-            own_BNH = own_BNH + added_BN.unsqueeze(-1) * self._of_target
-        return self.lean(own_BNH, own_BNH[..., self.target])
+        own_BN = own_BNH[..., self.target]
+        target_BN = own_BN if added_BN is None else own_BN + added_BN
+        if beside is not None:
+            target_BN = beside(target_BN)
+        own_BNH = own_BNH + (target_BN - own_BN).unsqueeze(-1) * self._of_target
+        return self.lean(own_BNH, target_BN)
 
     def added(
         self, x_BNF: Tensor, new_BN: Tensor | None = None, context: Context | None = None
@@ -155,13 +169,15 @@ class Ranker(nn.Module):
         repeat: int = 0,
         interest: int = 0,
         codes: Tensor | None = None,
+        trees: Trees | None = None,
     ) -> None:
         """`leaning` heads start in the order of the `target` action and learn what differs.
 
         With `target_on_page` there is a head behind those of the actions: the target on a page.
         With an `interest` above 0, its width, members attend to what users remember, by the
         attribute `codes` of the items, int32 [n + 1, K]; `repeat` is the index of the feature that
-        is above 0 for items the user did the target action on before.
+        is above 0 for items the user did the target action on before. A part of the target's logit
+        is that of `trees`.
         """
         super().__init__()
         heads = actions + target_on_page
@@ -187,6 +203,7 @@ class Ranker(nn.Module):
             for _ in range(members)
         )
         self.members = cast("Sequence[Member]", networks)  # torch's list does not say of what
+        self.trees = trees
         self.calibrate = Platt(actions=heads)
         self._actions = list(range(actions))
         self._on_page = [heads - 1 if action == target else action for action in self._actions]
@@ -196,7 +213,8 @@ class Ranker(nn.Module):
     def forward(self, features_BNF: Tensor, context: Context | None = None) -> Tensor:
         """Logits of all heads, before calibration; a ranker that attends needs the context."""
         x_BNF, new_BN = self.standardize(features_BNF), self.new(features_BNF)
-        said = [member(x_BNF, new_BN, context) for member in self.members]
+        beside = None if self.trees is None else self.trees.beside(self.trees(features_BNF))
+        said = [member(x_BNF, new_BN, context, beside) for member in self.members]
         return torch.stack(said).mean(dim=0)
 
     def new(self, features_BNF: Tensor) -> Tensor:

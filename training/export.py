@@ -171,7 +171,8 @@ def ranker_inputs(
 def export_ranker(ranker: Ranker, examples: Examples, folder: Path) -> None:
     """Write `ranker.onnx`; users and candidates are dynamic axes.
 
-    What attention knows of an item is summed once, for the graph of a ranker that learns no more.
+    What attention knows of an item is summed once, for the graph of a ranker that learns no more;
+    the nodes of trees are written into the finished graph.
     """
     settled = copy.deepcopy(ranker)
     for member in settled.members:
@@ -182,16 +183,20 @@ def export_ranker(ranker: Ranker, examples: Examples, folder: Path) -> None:
     example = ranker_inputs(ranker, examples, 2, 3)
     axes = {0: users, 1: candidates}
     moving = tuple(axes if name in _BY_CANDIDATE else {0: users} for name in example)
-    torch.onnx.export(
+    program = torch.onnx.export(
         RankerExport(settled).eval(),
         tuple(torch.from_numpy(array) for array in example.values()),
-        folder / RANKER_FILE,
         dynamo=True,
         input_names=list(example),
         output_names=list(RANKER_OUTPUTS),
         dynamic_shapes=(moving[0], moving[1:]) if len(moving) > 1 else moving,
         verbose=False,
     )
+    if program is None:
+        raise ValueError("expected the exporter to give a graph")
+    if ranker.trees is not None:
+        ranker.trees.write_into(program.model.graph)
+    program.save(folder / RANKER_FILE, external_data=True)
 
 
 _BY_CANDIDATE: Final = (FEATURES_INPUT, CANDIDATES_INPUT)

@@ -102,6 +102,12 @@ class TeacherProfile(ConfigModel):
     """Knobs of the gradient-boosted trees that teach the ranker."""
 
     trees: int = Field(default=200, ge=0, description="how many; 0: no teacher")
+    part: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="of the target's logit that is theirs in the graph; 0: they only teach",
+    )
     share: float = Field(
         default=0.5, gt=0, le=1, description="of their chance in a label; the rest: what happened"
     )

@@ -1,6 +1,7 @@
 """Trains the ranker on labelled proposals: cross-entropy for probabilities, listwise for order.
 
 Features learn soft labels of the target by a teacher (`training.teacher`), attention what happened.
+A part of the target's logit is the teacher's own.
 
 Where pages were logged, they teach the actions that came of them; what the place of an item did to
 its actions is estimated beforehand and stays out of the ranker (`training.places`). An action that
@@ -31,7 +32,7 @@ from training.profile import RankerProfile
 from training.proposals import Examples
 from training.ranker_batch import Batch
 from training.ranker_loss import RankerLoss
-from training.teacher import soft_labels
+from training.teacher import taught
 
 _HOURS_PER_DAY: Final = 24.0
 _HASTE: Final = 10.0  # of slopes, against the ranker's learning rate
@@ -121,6 +122,7 @@ def _fit(
     progress: Callable[[str], None],
 ) -> Ranker:
     """Train the members one after another, each from its own start and on its own batches."""
+    told = taught(examples, lesson.target, profile.teacher, rng, progress)
     ranker = Ranker(
         features=examples.features.shape[1],
         actions=actions,
@@ -133,17 +135,17 @@ def _fit(
         repeat=repeat,
         interest=profile.interest,
         codes=None if codes is None else torch.from_numpy(codes),
+        trees=told.trees,
     )
     ranker.standardize.fit(torch.from_numpy(examples.features))
     odds_H = _base_rates(examples, lesson)
-    soft = soft_labels(examples, lesson.target, profile.teacher, rng, progress)
-    loss = RankerLoss.of(examples, profile, lesson, soft)
+    loss = RankerLoss.of(examples, profile, lesson, told)
     for number, member in enumerate(ranker.members, start=1):
         name = "ranker" if profile.members == 1 else f"ranker {number}/{profile.members}"
         member.start_at(odds_H)
         for epoch, lost in enumerate(_taught(member, ranker, examples, loss, rng), 1):
-            told = f"{name} epoch {epoch}/{profile.epochs}: loss {lost:.4f}"
-            progress(must_be_finite(lost, told, "ranker.lr"))
+            line = f"{name} epoch {epoch}/{profile.epochs}: loss {lost:.4f}"
+            progress(must_be_finite(lost, line, "ranker.lr"))
     return ranker.eval()
 
 

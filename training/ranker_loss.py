@@ -24,11 +24,12 @@ from models.interest import Interest
 from models.losses import listwise_softmax, shared, spread, weighted_bce
 from models.position import acting
 from models.ranker import Member
-from qianmian.features.item_table import Float32, Float64
+from qianmian.features.item_table import Float64
 from training.lesson import Lesson
 from training.profile import RankerProfile
 from training.proposals import Examples
 from training.ranker_batch import Batch
+from training.teacher import Taught
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +38,19 @@ class RankerLoss:
 
     profile: RankerProfile
     lesson: Lesson
-    soft: Float32  # [R], labels of the target as the features learn them
+    taught: Taught  # labels of the target as the features learn them, and what trees say
     chance: Tensor  # [P + 1, H], that a place is examined; empty without pages
     prior: Float64  # [H], price of the variance of what a head adds to the target
 
     @classmethod
     def of(
-        cls, examples: Examples, profile: RankerProfile, lesson: Lesson, soft: Float32
+        cls, examples: Examples, profile: RankerProfile, lesson: Lesson, taught: Taught
     ) -> RankerLoss:
         """Weigh the terms by what there is to learn from."""
-        if len(soft) != len(examples.weights):
-            raise ValueError(f"expected {len(examples.weights)} soft labels, got {len(soft)}")
+        if (given := len(taught.soft)) != len(examples.weights):
+            raise ValueError(f"expected {len(examples.weights)} soft labels, got {given}")
         prior = lesson.prior(examples, profile.impressions.prior_pages)
-        return cls(profile, lesson, soft, torch.from_numpy(lesson.chance).float(), prior)
+        return cls(profile, lesson, taught, torch.from_numpy(lesson.chance).float(), prior)
 
     def of_batch(self, member: Member, x_BNF: Tensor, new_BN: Tensor, batch: Batch) -> Tensor:
         """Loss of a member that is given the batch's features standardized, and what is new."""
@@ -69,13 +70,16 @@ class RankerLoss:
         new_BN: Tensor,
         batch: Batch,
     ) -> list[Tensor]:
-        """Of the target without attention, and of the heads that lean on it with attention."""
+        """Of the target without attention and trees; what leans on it leans on all of them."""
         target = self.lesson.target
         target_BN = own_BNH[..., target]
-        logits_BNH = member.lean(own_BNH, target_BN if added_BN is None else target_BN + added_BN)
+        leaned_BN = target_BN if added_BN is None else target_BN + added_BN
+        if beside := self.taught.beside(batch.rows):
+            leaned_BN = beside(leaned_BN)
+        logits_BNH = member.lean(own_BNH, leaned_BN)
         if len(self.chance):
             logits_BNH = acting(logits_BNH, batch.positions, self.chance)
-        soft_BN = torch.from_numpy(self.soft[batch.rows]) * (batch.weights > 0)
+        soft_BN = torch.from_numpy(self.taught.soft[batch.rows]) * (batch.weights > 0)
         labels_BNH = batch.labels.clone()
         labels_BNH[..., target] = soft_BN
         return [

@@ -1,9 +1,9 @@
-"""Gradient-boosted trees that teach the ranker the target: soft labels.
+"""Gradient-boosted trees that teach the ranker the target, and stand beside its network.
 
 Trees find thresholds and crosses of features that a small network finds late. A network that learns
 their chance beside what happened (distillation: Hinton, Vinyals and Dean, 2015) keeps much of what
-the trees know, in a graph that holds no trees. What attention adds, which trees cannot see, is
-learned from what happened alone.
+the trees know; the rest is in their own logit, a part of the target's (`models.trees`). What
+attention adds, which trees cannot see, is learned from what happened alone.
 
 The chances are of the rows that the trees learned from. Where these are few, trees learn them by
 heart, and soft labels are what happened once more.
@@ -14,25 +14,43 @@ Shapes: `R` rows of all groups, `F` features.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
+from models.trees import Beside, Trees
 from qianmian.errors import TrainingError
 from qianmian.features.item_table import Float32
 from training.profile import TeacherProfile
 from training.proposals import Examples
 
 
-def soft_labels(
+@dataclass(frozen=True, slots=True)
+class Taught:
+    """What trees say of the target."""
+
+    soft: Float32  # [R] labels in [0, 1]
+    logits: Float32  # [R] of the trees, of every row; 0 without trees
+    trees: Trees | None  # that stand beside the network
+
+    def beside(self, rows: npt.NDArray[np.integer]) -> Beside | None:
+        """Takes what a network says of some rows to what it and the trees say of them."""
+        if self.trees is None:
+            return None
+        return self.trees.beside(torch.from_numpy(self.logits[rows]))
+
+
+def taught(
     examples: Examples,
     target: int,
     profile: TeacherProfile,
     rng: np.random.Generator,
     progress: Callable[[str], None],
-) -> Float32:
-    """Soft labels of the target, [R], in [0, 1].
+) -> Taught:
+    """Let trees learn the target; they give soft labels.
 
     Of proposals `share` of the trees' chance and the rest of what happened; of logged pages and of
     launched items, from which trees do not learn, what happened. Without trees, or without a target
@@ -42,15 +60,16 @@ def soft_labels(
         TrainingError: LightGBM cannot be loaded.
     """
     soft = examples.labels[:, target].copy()
-    taught = np.repeat(~(examples.shown | examples.launched), np.diff(examples.starts))
-    if not profile.trees or not soft[taught].any():
-        return soft
-    progress(f"ranker: {profile.trees} trees learn from {int(taught.sum()):,} candidates")
-    features = examples.features[taught]
-    trees = _fit(features, soft[taught], examples.weights[taught], profile, rng)
-    chances = trees.predict(features, num_threads=torch.get_num_threads())
-    soft[taught] += profile.share * (chances - soft[taught])
-    return soft
+    learned = np.repeat(~(examples.shown | examples.launched), np.diff(examples.starts))
+    if not profile.trees or not soft[learned].any():
+        return Taught(soft, np.zeros_like(soft), None)
+    progress(f"ranker: {profile.trees} trees learn from {int(learned.sum()):,} candidates")
+    features, weights = examples.features[learned], examples.weights[learned]
+    trees = Trees(_fit(features, soft[learned], weights, profile, rng), part=profile.part)
+    logits = trees(torch.from_numpy(examples.features)).numpy()
+    chances = 1.0 / (1.0 + np.exp(-logits[learned]))
+    soft[learned] += profile.share * (chances - soft[learned])
+    return Taught(soft, logits, trees if profile.part else None)
 
 
 def library() -> Any:

@@ -14,7 +14,7 @@ from training.profile import TeacherProfile
 from training.proposals import Examples
 from training.ranker_batch import Batch
 from training.ranker_loss import RankerLoss
-from training.teacher import soft_labels
+from training.teacher import Taught, taught
 
 TARGET = 1
 SOME = TeacherProfile(trees=40, leaves=7, share=1.0)
@@ -22,7 +22,7 @@ SOME = TeacherProfile(trees=40, leaves=7, share=1.0)
 
 def told_of(examples, profile=SOME, seed=3, said=None):
     progress = (said if said is not None else []).append
-    return soft_labels(examples, TARGET, profile, np.random.default_rng(seed), progress)
+    return taught(examples, TARGET, profile, np.random.default_rng(seed), progress).soft
 
 
 def test_trees_tell_chances_that_are_nearer_the_truth_than_what_happened():
@@ -88,7 +88,8 @@ def gradients(ranker, examples, groups, soft, *, labels=None):
     """What each part of a network is told by a batch: features, attention."""
     given = examples if labels is None else replace(examples, labels=labels)
     places = PROFILE.impressions.places
-    loss = RankerLoss.of(given, PROFILE, Lesson.of(given, TARGET, places=places), soft)
+    alone = Taught(soft, np.zeros_like(soft), None)
+    loss = RankerLoss.of(given, PROFILE, Lesson.of(given, TARGET, places=places), alone)
     batch, member = Batch.of(given, groups), ranker.members[0]
     member.zero_grad()
     x, new = ranker.standardize(batch.features), ranker.new(batch.features)
@@ -123,21 +124,22 @@ def test_pages_tell_attention_nothing():
     ranker, of_pages = attending(examples), np.arange(64, 96)
     price = PROFILE.model_copy(update={"shared_weight": 0.0})
     soft = examples.labels[:, TARGET]
+    alone = Taught(soft, np.zeros_like(soft), None)
     lesson = Lesson.of(examples, TARGET, places=10)
     assert lesson.by_pages.tolist() == [True, False]
     member, batch = ranker.members[0], Batch.of(examples, of_pages)
     member.zero_grad()
     x, new = ranker.standardize(batch.features), ranker.new(batch.features)
-    RankerLoss.of(examples, price, lesson, soft).of_batch(member, x, new, batch).backward()
+    RankerLoss.of(examples, price, lesson, alone).of_batch(member, x, new, batch).backward()
     assert all(p.grad is None or not p.grad.any() for p in member.interest.parameters())
     assert any(p.grad is not None and p.grad.any() for p in member.differing.parameters())
 
 
 def test_labels_of_other_examples_are_refused():
     examples = proposed(np.random.default_rng(12))
-    lesson = Lesson.of(examples, TARGET, places=10)
+    lesson, few = Lesson.of(examples, TARGET, places=10), np.zeros(5, dtype=np.float32)
     with pytest.raises(ValueError, match="expected 2000 soft labels, got 5"):
-        RankerLoss.of(examples, PROFILE, lesson, np.zeros(5, dtype=np.float32))
+        RankerLoss.of(examples, PROFILE, lesson, Taught(few, few, None))
 
 
 def test_a_rehearsal_has_a_teacher_of_its_own():
@@ -165,3 +167,36 @@ def test_where_lightgbm_is_missing_the_remedy_is_named(monkeypatch):
     examples = proposed(np.random.default_rng(9))
     with pytest.raises(TrainingError, match=r"set ranker.teacher.trees to 0"):
         told_of(examples)
+
+
+@pytest.mark.parametrize("part", [0.0, 0.5])
+def test_trees_stand_beside_the_network_for_their_part(part):
+    examples, profile = proposed(np.random.default_rng(14)), SOME.model_copy(update={"part": part})
+    told = taught(examples, TARGET, profile, np.random.default_rng(3), [].append)
+    assert (trained(examples, teacher=profile, epochs=1).model.trees is None) == (part == 0.0)
+    rows, network = np.arange(20).reshape(2, 10), torch.randn(2, 10)
+    if part == 0.0:
+        assert told.beside(rows) is None
+        return
+    mean = 0.5 * network + 0.5 * torch.from_numpy(told.logits[rows])
+    torch.testing.assert_close(told.beside(rows)(network), mean)
+    with torch.no_grad():
+        theirs = told.trees(torch.from_numpy(examples.features)).numpy()
+    np.testing.assert_array_equal(theirs, told.logits)
+
+
+def test_what_pages_teach_leans_on_trees_as_it_will_in_the_graph():
+    rng = np.random.default_rng(15)
+    examples = Examples.join([proposed(rng, groups=400), pages(rng, groups=400)])
+    profile = SOME.model_copy(update={"part": 0.5})
+    lesson = Lesson.of(examples, TARGET, places=10)
+    told = taught(examples, TARGET, profile, np.random.default_rng(3), [].append)
+    member = trained(examples, epochs=1).model.eval().members[0]
+    batch = Batch.of(examples, np.arange(400, 432))
+
+    def lost(said):
+        x, new = batch.features, torch.ones_like(batch.weights) > 0
+        loss = RankerLoss.of(examples, PROFILE, lesson, said)
+        return loss.of_batch(member, x, new, batch).detach().item()
+
+    assert lost(told) != lost(replace(told, trees=None))
