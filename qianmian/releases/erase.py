@@ -4,7 +4,8 @@ A name is replaced by a keyed hash in its place, so that every other row keeps i
 of the embedding table stays and belongs to nobody. Manifest and encoder change one after the other;
 a release that is looked at in between does not verify and is looked at again. What a crash left
 half done is finished by the next call. A release whose manifest cannot be read loses the name all
-the same: nobody can load it, and it must not keep the others from being looked at.
+the same: nobody can load it, and it must not keep the others from being looked at. An encoder that
+is no JSON goes as a whole where its bytes hold the name.
 
 A training that began before an erasure and ends after it still knows the name: it asks once more
 before it publishes (`keep_users`).
@@ -52,7 +53,7 @@ def keep_users(staging: Path, user_ids: Collection[str]) -> int:
     return gone
 
 
-def _encoded(held: dict[str, object]) -> str:
+def _encoded(held: object) -> str:
     return json.dumps(held, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -71,7 +72,10 @@ def _erase(release: Path, gone: set[str], mac: Callable[[str], str]) -> int:
         draft.replace(encoder)  # a crash came between the two
     if not encoder.is_file():
         return 0
-    held = json.loads(encoder.read_bytes())
+    try:
+        held = json.loads(encoder.read_bytes())
+    except ValueError:
+        return _drop_broken(encoder, gone)
     names = [f"{_ERASED}{mac(one)}" if one in gone else one for one in held.get(_USERS, ())]
     count = sum(1 for one, before in zip(names, held.get(_USERS, ()), strict=True) if one != before)
     if not count:
@@ -85,4 +89,14 @@ def _erase(release: Path, gone: set[str], mac: Callable[[str], str]) -> int:
         replace_text(release / MANIFEST_FILE, changed.model_dump_json(indent=2) + "\n")
     draft.replace(encoder)
     sync_folder(release)
+    return count
+
+
+def _drop_broken(encoder: Path, gone: set[str]) -> int:
+    """Remove an encoder that nobody can read where it names one of the users."""
+    held = encoder.read_text(encoding="utf-8", errors="replace")
+    count = sum(_encoded(one)[:-1] in held for one in gone)  # the end may be torn off
+    if count:
+        encoder.unlink()
+        sync_folder(encoder.parent)
     return count

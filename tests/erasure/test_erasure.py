@@ -210,12 +210,18 @@ def test_no_release_in_the_making_nor_a_broken_one_keeps_a_name(shop: Shop) -> N
         (releases / folder).mkdir(parents=True)
         (releases / folder / "encoder.json").write_text(f'{{"user_ids": ["{USER}", "u1"]}}')
     (releases / "20240101T000000-broken" / "manifest.json").write_text("{")
+    torn = {"torn": f'{{"user_ids": ["u1", "{USER}', "other": '{"user_ids": ["u1", "u'}
+    for name, held in torn.items():
+        (releases / f"20240102T000000-{name}").mkdir()
+        (releases / f"20240102T000000-{name}" / "manifest.json").write_text("{}")
+        (releases / f"20240102T000000-{name}" / "encoder.json").write_text(held)
     erasures = shop.erasures()
     erasures.request(USER)
     assert erasures.run()
     erasures.receipts.close()
     assert shop.places_of(MARK) == []
     assert '"u1"' in (releases / "20240101T000000-broken" / "encoder.json").read_text()
+    assert (releases / "20240102T000000-other" / "encoder.json").read_text() == torn["other"]
 
 
 def test_what_comes_late_is_dropped_until_allowed_again(shop: Shop) -> None:
