@@ -36,6 +36,11 @@ class Platt(nn.Module):
         self.shift.copy_(torch.where(kept, self.shift * line.scale + line.shift, self.shift))
         self.scale.copy_(torch.where(kept, self.scale * line.scale, self.scale))
 
+    def copy_of(self, line: Platt, head: int) -> None:
+        """Be the line of one head of another."""
+        self.scale.copy_(line.scale[head])
+        self.shift.copy_(line.shift[head])
+
     def fit(
         self,
         logits_RA: Tensor,

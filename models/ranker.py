@@ -18,7 +18,7 @@ Where it is given a context, a member also asks what the user's memory says of c
 are new to the user (`models.interest`), and adds it to the target's logit.
 
 Trees (`models.trees`) may stand beside the members: a part of the target's logit is then theirs,
-and what leans on the target leans on both.
+the rest, attention with it, the members'. What leans on the target leans on both.
 
 Shapes: `B` users, `N` candidates, `F` features, `A` actions, `H` heads (`A`, or one more).
 """
@@ -103,11 +103,12 @@ class Member(nn.Module):
         `beside` takes what the member says of the target, [B, N], to what it and trees say of it.
         """
         own_BNH, added_BN = self.own(x_BNF), self.added(x_BNF, new_BN, context)
-        own_BN = own_BNH[..., self.target]
-        target_BN = own_BN if added_BN is None else own_BN + added_BN
+        target_BN = own_BNH[..., self.target]
+        if added_BN is not None:
+            target_BN = target_BN + added_BN
         if beside is not None:
             target_BN = beside(target_BN)
-        own_BNH = own_BNH + (target_BN - own_BN).unsqueeze(-1) * self._of_target
+        own_BNH = torch.where(self._of_target > 0, target_BN.unsqueeze(-1), own_BNH)
         return self.lean(own_BNH, target_BN)
 
     def added(
@@ -212,8 +213,16 @@ class Ranker(nn.Module):
 
     def forward(self, features_BNF: Tensor, context: Context | None = None) -> Tensor:
         """Logits of all heads, before calibration; a ranker that attends needs the context."""
+        if self.trees is None:
+            return self.networks(features_BNF, context)
+        beside = self.trees.beside(self.trees(features_BNF))
+        return self.networks(features_BNF, context, beside)
+
+    def networks(
+        self, features_BNF: Tensor, context: Context | None = None, beside: Beside | None = None
+    ) -> Tensor:
+        """What the members say: alone, or with what takes their word of the target to another."""
         x_BNF, new_BN = self.standardize(features_BNF), self.new(features_BNF)
-        beside = None if self.trees is None else self.trees.beside(self.trees(features_BNF))
         said = [member(x_BNF, new_BN, context, beside) for member in self.members]
         return torch.stack(said).mean(dim=0)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 import onnxruntime as ort
@@ -37,6 +37,7 @@ from qianmian.releases.bundle import (
 from qianmian.releases.manifest import Parity, ParityOutput
 from training.batches import ItemCodes
 from training.proposals import Examples
+from training.tree_nodes import write_nodes
 
 TOLERANCE: Final = 1e-5
 TOP_K_AGREEMENT: Final = 0.999
@@ -172,7 +173,7 @@ def export_ranker(ranker: Ranker, examples: Examples, folder: Path) -> None:
     """Write `ranker.onnx`; users and candidates are dynamic axes.
 
     What attention knows of an item is summed once, for the graph of a ranker that learns no more;
-    the nodes of trees are written into the finished graph.
+    nodes of trees are written into the finished graph.
     """
     settled = copy.deepcopy(ranker)
     for member in settled.members:
@@ -183,7 +184,7 @@ def export_ranker(ranker: Ranker, examples: Examples, folder: Path) -> None:
     example = ranker_inputs(ranker, examples, 2, 3)
     axes = {0: users, 1: candidates}
     moving = tuple(axes if name in _BY_CANDIDATE else {0: users} for name in example)
-    program = torch.onnx.export(
+    exported = torch.onnx.export(
         RankerExport(settled).eval(),
         tuple(torch.from_numpy(array) for array in example.values()),
         dynamo=True,
@@ -192,10 +193,9 @@ def export_ranker(ranker: Ranker, examples: Examples, folder: Path) -> None:
         dynamic_shapes=(moving[0], moving[1:]) if len(moving) > 1 else moving,
         verbose=False,
     )
-    if program is None:
-        raise ValueError("expected the exporter to give a graph")
+    program = cast("torch.onnx.ONNXProgram", exported)
     if ranker.trees is not None:
-        ranker.trees.write_into(program.model.graph)
+        write_nodes(program.model.graph, ranker.trees.booster)
     program.save(folder / RANKER_FILE, external_data=True)
 
 

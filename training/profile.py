@@ -105,7 +105,7 @@ class TeacherProfile(ConfigModel):
     part: float = Field(
         default=0.5,
         ge=0,
-        le=1,
+        lt=1,
         description="of the target's logit that is theirs in the graph; 0: they only teach",
     )
     share: float = Field(

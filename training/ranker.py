@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from models.ranker import Member, Ranker
 from qianmian.features.user_state import SECONDS_PER_DAY
-from training.calibrate import line_through
+from training.calibrate import held_to, settle
 from training.finite import must_be_finite
 from training.lesson import Lesson, with_target_on_page
 from training.profile import RankerProfile
@@ -86,15 +86,13 @@ def fit_ranker(
         earlier = examples.groups(known)  # with pages of their own, or none
         learned = Lesson.of(earlier, target, places=places)
         rehearsal = _fit(earlier, profile, learned, actions, repeat, codes, rng, progress)
-        line, fitted = line_through(rehearsal, earlier.groups(~earlier.launched), learned)
-        rehearsal.calibrate.then(line)
+        fitted = settle(rehearsal, earlier.groups(~earlier.launched), learned)
         later = examples.shown | (examples.moments == last)
         held_out = examples.groups(~known & later & ~examples.launched)
         alike = (lesson.by_pages == learned.by_pages) & np.array(fitted)
-        rehearsed, calibrated = line_through(rehearsal, held_out, lesson, alike)
+        rehearsed, calibrated = held_to(rehearsal, held_out, lesson, alike)
     ranker = _fit(examples, profile, lesson, actions, repeat, codes, rng, progress)
-    line, fitted = line_through(ranker, examples.groups(~examples.launched), lesson)
-    ranker.calibrate.then(line)
+    fitted = settle(ranker, examples.groups(~examples.launched), lesson)
     if rehearsed is not None:
         ranker.calibrate.then(rehearsed, fitted)
     by_pages = lesson.by_pages.tolist()

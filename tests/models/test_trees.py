@@ -1,4 +1,4 @@
-"""Trees beside the ranker's network: in torch, in the graph, and what leans on them."""
+"""Trees beside the ranker's networks: what they say together, and that the graph says the same."""
 
 import lightgbm as lgb
 import numpy as np
@@ -11,7 +11,13 @@ from models.ranker import Ranker
 from models.trees import OPERATOR, Trees
 from qianmian.releases.bundle import FEATURES_INPUT, HORIZON_OUTPUT, RANKER_FILE
 from tests.training.made import made
-from training.export import TOLERANCE, export_ranker
+from training.export import (
+    RANKER_OUTPUTS,
+    TOLERANCE,
+    RankerExport,
+    export_ranker,
+    ranker_inputs,
+)
 from training.quiet import quiet_libraries
 
 FEATURES, CLICK, ORDER = 3, 0, 1
@@ -23,8 +29,8 @@ def rows_of(rng, size):
     return np.column_stack(columns).astype(np.float32)
 
 
-def learned(rows, *, categories="auto"):
-    happened = (rows[:, 0] * rows[:, 1] > 1.0).astype(float)
+def learned(rows, *, categories="auto", happened=None):
+    happened = (rows[:, 0] * rows[:, 1] > 1.0).astype(float) if happened is None else happened
     knobs = {"objective": "binary", "num_leaves": 15, "min_data_in_leaf": 5, "verbose": -1}
     knobs |= {"cat_smooth": 1.0, "min_data_per_group": 1}
     data = lgb.Dataset(rows, happened, params=knobs, categorical_feature=categories)
@@ -74,18 +80,19 @@ def test_the_graph_parts_features_where_the_library_does(tmp_path):
 
 
 @pytest.mark.parametrize("members", [1, 2])
-def test_a_part_of_the_targets_logit_is_theirs(members, tmp_path):
+def test_a_part_of_the_targets_logit_is_theirs_and_the_rest_the_networks_own_line(
+    members, tmp_path
+):
     rows = rows_of(np.random.default_rng(2), 3000)
     booster = learned(rows)
     model = ranker(Trees(booster, part=0.3), members=members)
-    alone = ranker(None, members=members)
-    alone.load_state_dict(model.state_dict())
+    model.trees.network.scale[:], model.trees.network.shift[:] = 1.4, -0.2
     asked = torch.from_numpy(rows[:60]).reshape(3, 20, FEATURES)
     theirs = torch.from_numpy(booster.predict(rows[:60], raw_score=True)).float().reshape(3, 20)
     with torch.no_grad():
-        said, network = model(asked), alone(asked)
-    mixed = 0.7 * network[..., ORDER] + 0.3 * theirs
-    torch.testing.assert_close(said[..., ORDER], mixed, atol=1e-5, rtol=0)
+        said, network = model(asked), model.networks(asked)
+    wanted = 0.7 * (1.4 * network[..., ORDER] - 0.2) + 0.3 * theirs
+    torch.testing.assert_close(said[..., ORDER], wanted, atol=1e-5, rtol=0)
     torch.testing.assert_close(said[..., CLICK], network[..., CLICK])
     given = graph_of(model, rows, tmp_path).run([HORIZON_OUTPUT], {FEATURES_INPUT: asked.numpy()})
     np.testing.assert_allclose(given[0], torch.sigmoid(said).numpy(), rtol=0, atol=TOLERANCE)
@@ -108,6 +115,53 @@ def test_a_graph_without_trees_has_none(tmp_path):
     assert OPERATOR not in operators(tmp_path)
     graph_of(ranker(Trees(learned(rows), part=0.5)), rows, tmp_path)
     assert operators(tmp_path).count(OPERATOR) == 1
+
+
+def test_trees_that_found_nothing_to_split_say_one_number(tmp_path):
+    rows = rows_of(np.random.default_rng(6), 3000)
+    booster = learned(rows, happened=np.ones(len(rows)))
+    model = ranker(Trees(booster, part=0.5))
+    asked = torch.from_numpy(rows[:20])[None]
+    with torch.no_grad():
+        wanted = torch.sigmoid(model(asked)).numpy()
+    given = graph_of(model, rows, tmp_path).run([HORIZON_OUTPUT], {FEATURES_INPUT: asked.numpy()})
+    np.testing.assert_allclose(given[0], wanted, rtol=0, atol=TOLERANCE)
+
+
+def test_the_graph_holds_trees_attention_pages_and_members_at_once(tmp_path):
+    rng = np.random.default_rng(7)
+    rows = rows_of(rng, 3000)
+    codes = torch.from_numpy(np.arange(10, dtype=np.int32)[:, None])
+    model = ranker(
+        Trees(learned(rows), part=0.5),
+        leaning=[CLICK, 2],
+        target_on_page=True,
+        members=2,
+        interest=4,
+        repeat=1,
+        codes=codes,
+    )
+    with torch.no_grad():
+        for member in model.members:
+            member.interest.out.head.weight.normal_()
+            member.differing.wide.weight.normal_()
+            member.slope.uniform_(0.5, 1.5)
+    examples = made(
+        rows[:40],
+        np.zeros((40, 2), dtype=np.float32),
+        size=10,
+        items=rng.integers(1, 10, 40).astype(np.int32),
+        remembered=rng.integers(0, 10, (4, 5), np.int32),
+        days=rng.random((4, 5)).astype(np.float32),
+    )
+    with quiet_libraries():
+        export_ranker(model, examples, tmp_path)
+    session = ort.InferenceSession(tmp_path / RANKER_FILE, providers=["CPUExecutionProvider"])
+    inputs = ranker_inputs(model, examples, 4, 10)
+    with torch.no_grad():
+        wanted = RankerExport(model)(*map(torch.from_numpy, inputs.values()))
+    for given, said in zip(session.run(list(RANKER_OUTPUTS), inputs), wanted, strict=True):
+        np.testing.assert_allclose(given, said.numpy(), rtol=0, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("what", ["a category", "what is missing"])

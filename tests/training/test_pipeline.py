@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from models.trees import OPERATOR
 from qianmian.contracts import features as f
 from qianmian.errors import TrainingError
+from qianmian.releases.bundle import RANKER_FILE
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"
@@ -28,6 +30,11 @@ def test_the_manifest_says_what_was_proven(parts):
         "two_tower",
         "two_stage",
     }
+
+
+def test_the_trees_of_the_profile_are_in_the_graph(parts):
+    *_, store, _ = parts
+    assert OPERATOR.encode() in (store.path("live") / RANKER_FILE).read_bytes()
 
 
 def test_newcomers_were_unknown_before_and_acted_since(parts):

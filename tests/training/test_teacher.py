@@ -9,6 +9,7 @@ import torch
 
 from qianmian.errors import TrainingError
 from tests.training.made_ranker import DAY, PROFILE, WIDTH, pages, proposed, sigmoid, trained
+from training import ranker_loss
 from training.lesson import Lesson
 from training.profile import TeacherProfile
 from training.proposals import Examples
@@ -185,18 +186,39 @@ def test_trees_stand_beside_the_network_for_their_part(part):
     np.testing.assert_array_equal(theirs, told.logits)
 
 
-def test_what_pages_teach_leans_on_trees_as_it_will_in_the_graph():
+def test_what_pages_teach_leans_on_trees_in_training_as_in_the_graph(monkeypatch):
     rng = np.random.default_rng(15)
     examples = Examples.join([proposed(rng, groups=400), pages(rng, groups=400)])
     profile = SOME.model_copy(update={"part": 0.5})
     lesson = Lesson.of(examples, TARGET, places=10)
     told = taught(examples, TARGET, profile, np.random.default_rng(3), [].append)
-    member = trained(examples, epochs=1).model.eval().members[0]
-    batch = Batch.of(examples, np.arange(400, 432))
+    ranker = trained(examples, epochs=1).model
+    ranker.trees = told.trees
+    member, batch = ranker.members[0], Batch.of(examples, np.arange(400, 432))
+    heard = []
+    monkeypatch.setattr(ranker_loss, "acting", lambda logits, *_: heard.append(logits) or logits)
+    with torch.no_grad():
+        x, new = ranker.standardize(batch.features), ranker.new(batch.features)
+        RankerLoss.of(examples, PROFILE, lesson, told).of_batch(member, x, new, batch)
+        released = ranker(batch.features)
+    (learned,) = heard
+    torch.testing.assert_close(learned[..., 0], released[..., 0])
+    assert not torch.allclose(learned[..., TARGET], released[..., TARGET])
 
-    def lost(said):
-        x, new = batch.features, torch.ones_like(batch.weights) > 0
-        loss = RankerLoss.of(examples, PROFILE, lesson, said)
-        return loss.of_batch(member, x, new, batch).detach().item()
 
-    assert lost(told) != lost(replace(told, trees=None))
+@pytest.mark.parametrize("days", [(0.0,), (0.0, 40 * DAY)])
+def test_a_ranker_whose_trees_know_its_rows_by_heart_is_not_too_sure(days):
+    """Of fresh rows as of those it learned from, with a rehearsal and without."""
+    rng, width = np.random.default_rng(16), 12
+
+    def shop(groups):
+        examples = proposed(rng, groups=groups, moments=days)
+        more = rng.normal(size=(len(examples.weights), width - WIDTH)).astype(np.float32)
+        return replace(examples, features=np.hstack([more, examples.features]))
+
+    said = {"teacher": TeacherProfile(min_rows=20), "hidden": [16], "epochs": 2}
+    ranker, fresh = trained(shop(600), **said).model, shop(2000)
+    with torch.no_grad():
+        chance = ranker.probabilities(torch.from_numpy(fresh.features))[1][:, TARGET].numpy()
+    surest = chance >= np.quantile(chance, 0.95)
+    assert chance[surest].mean() < 1.25 * fresh.labels[surest, TARGET].mean()
