@@ -37,6 +37,7 @@ from serving.feed.decisions import Decision
 from serving.feed.journey import Feed
 from serving.feed.market import Reads
 from serving.feed.metrics import FeedMetrics
+from serving.feed.patience import patient
 from serving.feed.racing import Races
 from serving.feed.tokens import Signer
 from serving.feed.users import Users
@@ -87,7 +88,9 @@ class VenueService:
         self.engine = engine
         self.metrics = FeedMetrics(CollectorRegistry())
         self.users = Users(
-            users.online_user, size=settings.cache.size, ttl=settings.cache.ttl_seconds
+            patient(users.online_user),
+            size=settings.cache.size,
+            ttl=settings.cache.ttl_seconds,
         )
         self.decisions = (
             DecisionLog(

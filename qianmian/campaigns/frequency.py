@@ -17,7 +17,7 @@ from time import monotonic
 from typing import Any, Final, NamedTuple, Protocol
 from uuid import uuid4
 
-from qianmian.campaigns.breaker import Breaker
+from qianmian.breaker import Breaker
 from qianmian.errors import EventStoreError
 from qianmian.events.sqlite_file import SqliteFile
 

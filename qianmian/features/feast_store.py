@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from qianmian.errors import FeatureStoreError
+from qianmian.errors import ConfigError, FeatureStoreError
 from qianmian.features.feast_import import import_feast
 from qianmian.features.schema import SCHEMA_FILE, SCHEMA_VARIABLE, SERVICES, FeatureSchema
 from qianmian.workspace import Workspace
@@ -30,6 +30,8 @@ CONFIG_FILE: Final = "feature_store.yaml"
 DEFINITIONS_FILE: Final = "definitions.py"
 APPLIED_FILE: Final = "applied.sha256"
 REGISTRY_FILE: Final = "registry.db"
+#: What the connection string of a Redis must hold, in seconds.
+TIMEOUTS: Final = ("socket_timeout", "socket_connect_timeout")
 
 _environment_lock = threading.Lock()
 
@@ -40,7 +42,9 @@ def open_store(workspace: Workspace, repo: Path) -> FeatureStore:
     Definitions are applied when they, the configuration, the feature schema or Feast itself
     changed since the last time; else that costs nothing.
 
-    Raises `FeatureStoreError` when the definitions or the configuration are not there.
+    Raises:
+        FeatureStoreError: the definitions or the configuration are not there.
+        ConfigError: the online store could hold up pages for ever.
     """
     for name in (CONFIG_FILE, DEFINITIONS_FILE):
         if not (repo / name).is_file():
@@ -51,6 +55,7 @@ def open_store(workspace: Workspace, repo: Path) -> FeatureStore:
         store: FeatureStore = feast.FeatureStore(
             repo_path=str(repo), fs_yaml_file=repo / CONFIG_FILE
         )
+        _refuse_endless_waits(store, repo)
         wanted = _fingerprint(workspace, repo)
         applied = workspace.feast / APPLIED_FILE
         registered = (workspace.feast / REGISTRY_FILE).is_file() and applied.is_file()
@@ -76,6 +81,21 @@ def project_name(dataset: str) -> str:
     'complete_journey'
     """
     return re.sub(r"\W", "_", dataset)
+
+
+def _refuse_endless_waits(store: FeatureStore, repo: Path) -> None:
+    """Refuse a Redis whose client waits for ever, and pages with it."""
+    online = store.config.online_store
+    if online.type != "redis":
+        return
+    given = [part.partition("=")[0].strip() for part in online.connection_string.split(",")]
+    missing = [name for name in TIMEOUTS if name not in given]
+    if missing:
+        raise ConfigError(
+            f"{repo / CONFIG_FILE}: online_store.connection_string lacks {' and '.join(missing)}: "
+            "pages would wait for ever for a Redis that hangs; "
+            f"append {''.join(f',{name}=0.2' for name in missing)}"
+        )
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import TypeVar
 
+from qianmian.errors import QianmianError
 from qianmian.identity.untold import struck
 
 T = TypeVar("T")
@@ -53,10 +54,15 @@ class Trace:
             self.degraded.append(reason)
 
     def attempt(self, reason: str, step: Callable[[], T], fallback: Callable[[], T]) -> T:
-        """Return what `step` gives or, if it fails, note `reason` and give the fallback."""
+        """Return what `step` gives or, if it fails, note `reason` and give the fallback.
+
+        Of our own errors the log has the message alone: while a store is out each page has one.
+        """
         try:
             return step()
         except Exception as error:  # noqa: BLE001  # whatever a model, store or driver raises
+            if isinstance(error, QianmianError):
+                error.__traceback__ = None
             log.warning("fell back: %s\n%s", reason, struck(error, self.ids))
             self.degrade(reason)
             return fallback()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from qianmian.errors import FeatureStoreError
+from qianmian.errors import ConfigError, FeatureStoreError
 from qianmian.features.feast_store import CONFIG_FILE
 from qianmian.features.store import FeatureRepo
 from qianmian.workspace import FEATURE_REPO, Workspace
@@ -60,16 +60,31 @@ def test_from_the_packed_store(home: Workspace) -> None:
     assert all(b"planted" not in file.read_bytes() for file in home.feast.iterdir())
 
 
+def redis_store(server: RedisServer) -> dict[str, str]:
+    socket = server.url.removeprefix("unix://")
+    timeouts = "socket_timeout=0.2,socket_connect_timeout=0.2"
+    return {"type": "redis", "connection_string": f"here:0,unix_socket_path={socket},{timeouts}"}
+
+
 @needs_redis
 def test_from_redis(home: Workspace, redis_server: RedisServer) -> None:
-    socket = redis_server.url.removeprefix("unix://")
-    repo = opened(home, {"type": "redis", "connection_string": f"here:0,unix_socket_path={socket}"})
+    repo = opened(home, redis_store(redis_server))
     assert repo.online_user("planted") is not None
     assert repo.erase_users(["planted", "never there"]) == 1
     assert repo.online_user("planted") is None
     assert repo.online_user("u1") is not None
     files = [path for path in redis_server.folder.rglob("*") if path.is_file()]
     assert all(b"planted" not in path.read_bytes() for path in files if path.name != "log")
+
+
+@needs_redis
+def test_a_redis_that_pages_would_wait_for_without_end_is_refused(
+    home: Workspace, redis_server: RedisServer
+) -> None:
+    store = redis_store(redis_server)
+    string = store["connection_string"].replace(",socket_timeout=0.2", "")
+    with pytest.raises(ConfigError, match=r"lacks socket_timeout: .* append ,socket_timeout=0\.2"):
+        opened(home, {**store, "connection_string": string})
 
 
 def test_another_store_is_refused(home: Workspace) -> None:

@@ -15,7 +15,7 @@ from serving.catalogue import Catalogue
 from serving.clock import ClockSettings
 from serving.feed.resident import Goods
 from serving.feed.shelf import Offers
-from serving.service import VenueService
+from serving.service import OnlineUsers, VenueService
 from serving.settings import LiveSettings, ServeSettings
 from tests.serving import tiny
 from tests.serving.conftest import SALE_ITEMS, VENUES
@@ -43,6 +43,7 @@ def service(
     book: VenueBook | None = None,
     campaigns: CampaignBook | None = None,
     purse: Purse | None = None,
+    users: OnlineUsers | None = None,
     **settings_changed: object,
 ) -> VenueService:
     """A service on the releases below `home`; there may be none."""
@@ -62,7 +63,7 @@ def service(
             tuple((user, 3) for user in sorted(tiny.USERS)),
             frozenset(tiny.item_id(n) for n in range(tiny.ITEMS)),
         ),
-        users=KnownUsers(),
+        users=users or KnownUsers(),
         engine=open_engine(settings.engine, Workspace(home, tiny.DATASET)),
         schema=lambda: tiny.SCHEMA,
         campaigns=campaigns,

@@ -6,7 +6,7 @@ import asyncio
 import json
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
+import redis as redis_client
 from starlette.types import ASGIApp
 
 from qianmian.campaigns.book import CampaignBook
@@ -29,7 +30,7 @@ from tests.redis_server import RedisServer, needs_redis
 from tests.serving import tiny
 from tests.serving.conftest import VENUES
 from tests.serving.feed.market_shop import campaign
-from tests.serving.shop import service
+from tests.serving.shop import KnownUsers, service
 
 pytestmark = needs_redis
 
@@ -38,8 +39,21 @@ SALE = replace(VENUES["sale"], sponsored={"main": SponsoredFile(positions=(2,), 
 USERS = [f"u{n}" for n in range(20)]
 
 
+class OnRedis(KnownUsers):
+    """An online store whose client gives up after a while."""
+
+    SECONDS = 0.2
+
+    def __init__(self, redis: RedisServer) -> None:
+        self._client = redis_client.Redis.from_url(redis.url, socket_timeout=self.SECONDS)
+
+    def online_user(self, user_id: str) -> Mapping[str, object] | None:
+        self._client.get(user_id)
+        return super().online_user(user_id)
+
+
 class Shop:
-    """The service with engine, ledger and showings on Redis."""
+    """The service with engine, ledger, showings and features on Redis."""
 
     def __init__(self, home: Path, redis: RedisServer) -> None:
         self.redis = redis
@@ -50,6 +64,7 @@ class Shop:
             book=VenueBook({"sale": SALE}),
             campaigns=CampaignBook(lambda: Reading({"bread": BREAD})),
             purse=open_purse(engine, Workspace(home, tiny.DATASET)),
+            users=OnRedis(redis),
         )
         self.app = build_app(self.service)
 
@@ -124,7 +139,8 @@ def test_pages_come_though_redis_hangs_and_sell_again_when_it_answers(shop: Shop
             assert page["seconds"] < 1.0
             assert len(page["blocks"][0]["items"]) == 10
             assert "no_sponsored" in page["degraded"]
-    wait_for(lambda: shop.pages(["ben"])[0]["degraded"] == ["facts_may_be_old", "no_sponsored"])
+    missing = {"facts_may_be_old", "no_sponsored", "user_features_unavailable"}
+    wait_for(lambda: set(shop.pages(["ben"])[0]["degraded"]) == missing)
     assert max(page["seconds"] for page in shop.pages(USERS)) < 1.0, "a read has failed meanwhile"
     shop.redis.resume()
     wait_for(lambda: shop.sold("ben"))

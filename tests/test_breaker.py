@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from qianmian.campaigns.breaker import Breaker
+from qianmian.breaker import Breaker
 from qianmian.errors import EventStoreError
 
 PAUSE = 1.0

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
 
-from qianmian.errors import EventStoreError
+from qianmian.errors import EventStoreError, QianmianError
 
 
 class Breaker:
@@ -17,9 +17,16 @@ class Breaker:
     before it trips again, everybody may.
     """
 
-    def __init__(self, *, pause: float, clock: Callable[[], float] = monotonic) -> None:
-        """`pause` is in seconds."""
+    def __init__(
+        self,
+        *,
+        pause: float,
+        failure: type[QianmianError] = EventStoreError,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        """`pause` is in seconds; an error of the kind `failure` trips, and no other."""
         self._pause = pause
+        self._failure = failure
         self._clock = clock
         self._lock = threading.Lock()
         self._why: str | None = None  # it tripped, while this is set
@@ -48,19 +55,18 @@ class Breaker:
     def asking(self) -> Iterator[None]:
         """Ask the store something; a failure trips.
 
-        Raises:
-            EventStoreError: the store is left alone, or cannot do its work.
+        Raises the failure, and one like it where the store is left alone.
         """
         with self._lock:
             if self.resting:
-                raise EventStoreError(f"{self._why}; not asked again yet")
+                raise self._failure(f"{self._why}; not asked again yet")
             trips = self._trips
             alone = self._why is not None
             if alone:
                 self._trying = True
         try:
             yield
-        except EventStoreError as error:
+        except self._failure as error:
             self.trip(str(error))
             raise
         else:
