@@ -14,19 +14,20 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.quality.seeds import Result
-from training.slices import ALL, COLD_USER, KNOWN_USER, NEW, REPEAT
+from training.slices import ALL, COLD_ITEM, COLD_USER, KNOWN_USER, NEW, REPEAT
 from training.systems import TWO_STAGE, TWO_TOWER
 
 OURS: Final = (TWO_TOWER, TWO_STAGE)
 K: Final = 20
 SAMPLES: Final = 2000
-STRANGERS: Final = 10  # one user in so many is one: they are told apart
+FEW: Final = 10  # a slice of less than one user in so many tells nothing of its own
 
 
 def report_of(results: Sequence[Result]) -> Any:
     """What a case gave: rows (means over seeds), ratios, calibration, seconds.
 
-    Ratios are of all users and, where enough of them are strangers, of those and of the others.
+    Ratios are of what all users did, whole and in parts, and, where enough of them are strangers,
+    of those and of the others.
     """
     rng = np.random.default_rng(0)
     labels = _labels(results[0])
@@ -47,8 +48,9 @@ def report_of(results: Sequence[Result]) -> Any:
 
 def _labels(result: Result) -> list[str]:
     users = {label: len(a) for (s, label, k), a in result.ndcg.items() if (s, k) == (TWO_STAGE, K)}
-    apart = STRANGERS * users.get(COLD_USER, 0) >= users[ALL]
-    wanted = (ALL, REPEAT, NEW, *((KNOWN_USER, COLD_USER) if apart else ()))
+    told = {label for label, n in users.items() if FEW * n >= users[ALL]}
+    strangers = (KNOWN_USER, COLD_USER) if COLD_USER in told else ()
+    wanted = (ALL, REPEAT, NEW, *((COLD_ITEM,) if COLD_ITEM in told else ()), *strangers)
     return [label for label in wanted if label in users]
 
 
@@ -78,7 +80,7 @@ _INTERVALS: Final = ("ci_low", "ci_high", "ratio", "ratio_low", "ratio_high")
 
 def _ratios(
     results: Sequence[Result], label: str, rng: np.random.Generator
-) -> dict[str, dict[str, float]]:
+) -> dict[str, dict[str, Any]]:
     """For each system that is not ours: its NDCG and ours over it."""
     systems = [s for s, slice_, k in results[0].ndcg if (slice_, k) == (label, K)]
     ours_MS = np.stack([result.ndcg[TWO_STAGE, label, K] for result in results])
@@ -93,20 +95,23 @@ def _ratios(
     }
 
 
-def _best(ratios: dict[str, dict[str, float]]) -> dict[str, Any]:
+def _best(ratios: dict[str, dict[str, Any]]) -> dict[str, Any]:
     name = max(ratios, key=lambda system: ratios[system]["ndcg"])
     return {"baseline": name, **ratios[name]}
 
 
 def _ratio(
     ours_MS: npt.NDArray[np.float64], theirs_MS: npt.NDArray[np.float64], rng: np.random.Generator
-) -> dict[str, float]:
+) -> dict[str, float | None]:
+    """How far ours is ahead, with its interval; None where there is nothing to divide by."""
     seeds, users = _draws(ours_MS.shape, rng)
     over = np.einsum("bm,ms,bs->b", seeds, ours_MS, users, optimize=True)
     under = np.einsum("bm,ms,bs->b", seeds, theirs_MS, users, optimize=True)
-    low, high = _interval(over / np.maximum(under, 1e-12))
-    ratio = float(ours_MS.mean() / max(float(theirs_MS.mean()), 1e-12))
-    return {"ratio": ratio, "ci_low": low, "ci_high": high}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        low, high = _interval(over / under)
+        ratio = float(np.divide(ours_MS.mean(), theirs_MS.mean()))
+    found = {"ratio": ratio, "ci_low": low, "ci_high": high}
+    return {name: value if np.isfinite(value) else None for name, value in found.items()}
 
 
 def _drawn(values_MS: npt.NDArray[np.float64], rng: np.random.Generator) -> npt.NDArray[np.float64]:

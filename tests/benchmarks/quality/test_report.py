@@ -94,3 +94,25 @@ def test_strangers_are_told_apart_where_there_are_many():
     assert [*few] == ["all"]
     assert [*many] == ["all", "known_user", "cold_user"]
     assert many["cold_user"]["baseline"] == "frequency"
+
+
+def test_cold_items_are_told_where_many_users_took_some():
+    found = result(1, 1.2)
+    for system in ("two_stage", "frequency"):
+        found.ndcg[system, "cold_item", K] = found.ndcg[system, "all", K][:40]
+    assert [*report_of([found])["ratio_to_best"]] == ["all", "cold_item"]
+
+
+def test_a_ratio_to_nothing_is_none_and_so_is_an_end_of_its_interval():
+    found = result(1, 1.2)
+    nothing = np.zeros(300)
+    found.ndcg["popularity", "all", K] = nothing
+    each = report_of([found])["ratio_to_each"]["all"]["popularity"]
+    assert (each["ratio"], each["ci_low"], each["ci_high"]) == (None, None, None)
+    seldom = nothing.copy()
+    seldom[0] = 1.0
+    found.ndcg["popularity", "all", K] = seldom
+    each = report_of([found])["ratio_to_each"]["all"]["popularity"]
+    assert each["ratio"] > 1
+    assert each["ci_high"] is None, "a draw without that user has no ratio"
+    assert np.isfinite([v for v in each.values() if v is not None]).all()

@@ -18,6 +18,13 @@ def row(system, label, ndcg):
         "ci_low": ndcg - 0.01,
         "ci_high": ndcg + 0.01,
         "users": 1234,
+        "recall": 0.3,
+        "mrr": 0.6,
+        "map": 0.2,
+        "coverage": 0.05 if label == "all" else None,
+        "gini": 0.99,
+        "novelty": 6.27,
+        "diversity": None,
     }
 
 
@@ -41,7 +48,7 @@ def case():
 
 
 def test_every_system_of_the_report_has_a_line_and_ours_is_the_last(case):
-    table = [line for line in lines(case) if line.startswith("|")]
+    table = list(lines(case))[:4]
     assert [len(line.split("|")) for line in table] == [6] * 4
     assert table[0].startswith("| system | all (1,234 users) | new (1,234 users) |")
     assert table[2] == "| EASE | .218 (.208-.228) | .218 (.208-.228) | 1.695 / 1.695 |"
@@ -52,13 +59,21 @@ def test_what_is_told_below_is_of_all_users(case):
     said = list(lines(case))
     assert "- all: 1.695 (1.595 to 1.795) times EASE" in said
     assert "- all by seed: .3695, .3705" in said
-    assert "- expected calibration error of orders: .0071" in said
-    assert "- orders predicted over actual: 1.004" in said
+    assert "| EASE | .300 | .600 | .200 | .050 | .990 | 6.3 | - |" in said
+
+
+def test_chances_are_told_by_segment_with_the_seeds_in_their_order(case):
+    case["calibration"].append({**case["calibration"][0], "ece": 0.005, "ratio": None})
+    said = list(lines(case))
+    assert "| order | all | .0071, .0050 | 1.004, - |" in said
+    assert "| order | activity_level=high | .5000 | 1.004 |" in said
+    case["calibration"] = []
+    assert not any("chance of" in line for line in lines(case)), "a venue's are not measured"
 
 
 def test_a_ratio_to_nothing_is_none(case):
-    case["calibration"].append({**case["calibration"][0], "ratio": None})
-    assert "- orders predicted over actual: 1.004, -" in lines(case)
+    case["ratio_to_best"]["new"] |= {"ratio": None, "ci_high": None}
+    assert "- new: - (1.595 to -) times EASE" in lines(case)
 
 
 def test_it_knows_every_system_that_is_measured():
