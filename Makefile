@@ -50,10 +50,10 @@ COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --custom-compile-command
 	--annotation-style line --python-version 3.11 --python-platform x86_64-manylinux_2_28
 
 locks: env ## resolve the locks anew from pyproject.toml (ARGS=--upgrade moves the pins)
-	$(COMPILE) $(ARGS) --extra train-cpu --extra demo --extra redis --group dev -o requirements/dev.txt
-	$(COMPILE) --extra train-cpu --extra demo --extra redis -c requirements/dev.txt -o requirements/cpu.txt
+	$(COMPILE) $(ARGS) --extra train-cpu --extra tune --extra demo --extra redis --group dev -o requirements/dev.txt
+	$(COMPILE) --extra train-cpu --extra tune --extra demo --extra redis -c requirements/dev.txt -o requirements/cpu.txt
 	$(COMPILE) --extra redis -c requirements/dev.txt -o requirements/serve.txt
-	$(COMPILE) --no-config --extra train-gpu --extra demo --extra redis -c requirements/dev.txt --no-emit-package onnxruntime -o requirements/gpu.txt
+	$(COMPILE) --no-config --extra train-gpu --extra tune --extra demo --extra redis -c requirements/dev.txt --no-emit-package onnxruntime -o requirements/gpu.txt
 
 clean: ## remove the environment and the tools' caches (var/, the data, stays)
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

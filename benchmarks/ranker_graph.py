@@ -34,10 +34,10 @@ from qianmian.retrieval.sources import SourceQuotas
 from qianmian.workspace import Workspace
 from training.export import export_ranker, ranker_inputs
 from training.history import History
-from training.pipeline import attribute_codes
 from training.profile import load_profile
 from training.proposals import Examples
 from training.quiet import quiet_libraries
+from training.ranker import attribute_codes
 from training.teacher import taught
 
 CANDIDATES: Final = sum(SourceQuotas().model_dump().values())

@@ -211,8 +211,8 @@ def declared(*extras: str, groups: tuple[str, ...] = ()) -> list[Requirement]:
     ("lock", "wanted"),
     [
         ("serve", declared("redis")),
-        ("cpu", declared("demo", "redis", "train", "train-cpu")),
-        ("dev", declared("demo", "redis", "train", "train-cpu", groups=("dev",))),
+        ("cpu", declared("demo", "redis", "train", "train-cpu", "tune")),
+        ("dev", declared("demo", "redis", "train", "train-cpu", "tune", groups=("dev",))),
     ],
 )
 def test_a_lock_holds_what_is_declared(lock, wanted):
@@ -225,8 +225,8 @@ def test_a_lock_holds_what_is_declared(lock, wanted):
 
 PACKAGES = ("qianmian", "models", "training", "serving", "benchmarks", "feature_repo", "tests")
 CORE = declared("demo", "redis")
-TRAINING = declared("demo", "redis", "train", "train-cpu")
-EVERYTHING = declared("demo", "redis", "train", "train-cpu", groups=("dev",))
+TRAINING = declared("demo", "redis", "train", "train-cpu", "tune")
+EVERYTHING = declared("demo", "redis", "train", "train-cpu", "tune", groups=("dev",))
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from threadpoolctl import threadpool_limits
 
@@ -28,8 +27,6 @@ from qianmian.contracts.events import EventType
 from qianmian.data.store import Dataset
 from qianmian.errors import TrainingError
 from qianmian.features.encoding import item_dense
-from qianmian.features.item_table import ItemTable
-from qianmian.features.ranking_features import IS_REPEAT, feature_names
 from qianmian.features.store import FeatureRepo
 from qianmian.features.user_state import UserState
 from qianmian.releases.bundle import (
@@ -54,7 +51,7 @@ from training.judge import Judgement, measure
 from training.profile import TrainingProfile
 from training.proposals import Examples
 from training.quiet import quiet_libraries
-from training.ranker import TrainedRanker, fit_ranker
+from training.ranker import Task, TrainedRanker, fit_ranker
 from training.run import Progress, Run, codes_at, prepare, read_history
 from training.through_time import factors_at, fit_two_tower, neighbours_at
 
@@ -133,11 +130,9 @@ def learn(
     ranker = fit_ranker(
         examples,
         profile.ranker,
-        target=history.predicted.index(history.target),
-        repeat=feature_names(history.affinity_columns).index(IS_REPEAT),
+        Task.of(history),
         rng=run.rng,
         progress=progress,
-        codes=attribute_codes(history.catalogue),
     )
     return Learned(run, examples, ranker)
 
@@ -247,13 +242,6 @@ def sample_states(history: History, size: int = 512) -> list[UserState]:
     chosen = users[np.linspace(0, len(users) - 1, min(size, len(users))).astype(int)]
     known = list(history.states(f.TWO_TOWER_SERVICE, chosen, history.cut))
     return [*known, UserState.read("", None, history.catalogue, ())]
-
-
-def attribute_codes(items: ItemTable) -> npt.NDArray[np.int32]:
-    """Attribute codes by item number (index + 1), int32 [n + 1, K]; row 0 is padding."""
-    codes = [attribute.codes for attribute in items.attributes.values()]
-    rows = np.stack(codes, axis=1) if codes else np.zeros((len(items), 0), dtype=np.int32)
-    return np.concatenate([np.zeros_like(rows[:1]), rows]).astype(np.int32)
 
 
 def seed_everything(seed: int) -> None:

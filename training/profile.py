@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
 from qianmian.config import ConfigModel, load_yaml
+from qianmian.config.document import write_document
 from qianmian.errors import ConfigError, NotFoundError
 from qianmian.retrieval.sources import LONGEST, SourceQuotas
 from qianmian.workspace import CONFIGS
@@ -204,3 +206,11 @@ def load_profile(name: str) -> TrainingProfile:
             f"{path}: name={profile.name!r}: expected {name!r}, as the file is called"
         )
     return profile
+
+
+def save_profile(profile: TrainingProfile) -> Path:
+    """Write `configs/training/<name>.yaml`: what differs from the defaults; returns its path."""
+    said = profile.model_dump(mode="json", exclude_defaults=True)
+    path = PROFILES / f"{profile.name}.yaml"
+    path.write_text(write_document({"name": profile.name, **said}), encoding="utf-8")
+    return path

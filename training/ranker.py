@@ -9,7 +9,7 @@ pages teach leans on the target, and what it adds must outweigh a prior. The tar
 pages, too: it is learned from proposals, and on pages once more by a head of its own.
 
 Shapes: `B` groups of a batch, `N` candidates (padded), `F` features, `A` actions, `H` heads (`A`,
-or one more: the target on a page).
+or one more: the target on a page), `n` catalogue items, `K` attributes.
 """
 
 from __future__ import annotations
@@ -24,9 +24,12 @@ import torch
 from torch import Tensor, nn
 
 from models.ranker import Member, Ranker
+from qianmian.features.item_table import ItemTable
+from qianmian.features.ranking_features import IS_REPEAT, feature_names
 from qianmian.features.user_state import SECONDS_PER_DAY
 from training.calibrate import held_to, settle
 from training.finite import must_be_finite
+from training.history import History
 from training.lesson import Lesson, with_target_on_page
 from training.profile import RankerProfile
 from training.proposals import Examples
@@ -40,6 +43,33 @@ _GRADIENT: Final = 5.0  # norm at which the gradients of each part are clipped
 
 
 @dataclass(frozen=True, slots=True)
+class Task:
+    """What there is to learn of labelled proposals."""
+
+    actions: int  # A
+    target: int  # index of the action that the order is for
+    repeat: int  # index of the feature that is above 0 for what had the user's target action before
+    codes: npt.NDArray[np.int32] | None = None  # attribute codes by item number, [n + 1, K]
+
+    @classmethod
+    def of(cls, history: History) -> Task:
+        """The task that a history sets."""
+        return cls(
+            actions=len(history.predicted),
+            target=history.predicted.index(history.target),
+            repeat=feature_names(history.affinity_columns).index(IS_REPEAT),
+            codes=attribute_codes(history.catalogue),
+        )
+
+
+def attribute_codes(items: ItemTable) -> npt.NDArray[np.int32]:
+    """Attribute codes by item number (index + 1), int32 [n + 1, K]; row 0 is padding."""
+    codes = [attribute.codes for attribute in items.attributes.values()]
+    rows = np.stack(codes, axis=1) if codes else np.zeros((len(items), 0), dtype=np.int32)
+    return np.concatenate([np.zeros_like(rows[:1]), rows]).astype(np.int32)
+
+
+@dataclass(frozen=True, slots=True)
 class TrainedRanker:
     """A ranker, which of its actions pages taught, and whose calibration is of held-out time."""
 
@@ -48,15 +78,23 @@ class TrainedRanker:
     calibrated: tuple[bool, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """A ranker that learned only what was known before the last moment, and what followed."""
+
+    ranker: Ranker  # with first lines
+    lesson: Lesson  # what it was taught
+    fitted: list[bool]  # of its first lines, [H]
+    held_out: Examples  # proposals of the last moment and pages of later days
+
+
 def fit_ranker(
     examples: Examples,
     profile: RankerProfile,
+    task: Task,
     *,
-    target: int,
-    repeat: int,
     rng: np.random.Generator,
     progress: Callable[[str], None],
-    codes: npt.NDArray[np.int32] | None = None,
 ) -> TrainedRanker:
     """Train a calibrated ranker.
 
@@ -67,38 +105,53 @@ def fit_ranker(
     Args:
         examples: labelled proposals of all moments.
         profile: the knobs.
-        target: index of the action that the order is for.
-        repeat: index of the feature that is above 0 for items with the user's target action before.
+        task: what there is to learn.
         rng: draws the batches.
         progress: is told the loss of each epoch.
-        codes: attribute codes by item number, int32 [n + 1, K], for attention to memories.
     """
-    places, actions = profile.impressions.places, examples.labels.shape[1]
-    examples = with_target_on_page(examples, target)
-    lesson = Lesson.of(examples, target, places=places)
+    examples = with_target_on_page(examples, task.target)
+    lesson = Lesson.of(examples, task.target, places=profile.impressions.places)
     if len(lesson.chance):
         progress(lesson.told())
-    last = examples.moments[~examples.shown].max()
-    known = _known(examples, last, profile)
     rehearsed, calibrated = None, [False] * len(lesson.by_pages)
-    if (known & ~examples.shown).any():
-        progress("ranker: rehearsal for the calibration")
-        earlier = examples.groups(known)  # with pages of their own, or none
-        learned = Lesson.of(earlier, target, places=places)
-        rehearsal = _fit(earlier, profile, learned, actions, repeat, codes, rng, progress)
-        fitted = settle(rehearsal, earlier.groups(~earlier.launched), learned)
-        later = examples.shown | (examples.moments == last)
-        held_out = examples.groups(~known & later & ~examples.launched)
-        alike = (lesson.by_pages == learned.by_pages) & np.array(fitted)
-        rehearsed, calibrated = held_to(rehearsal, held_out, lesson, alike)
-    ranker = _fit(examples, profile, lesson, actions, repeat, codes, rng, progress)
+    if found := rehearse(examples, profile, task, rng=rng, progress=progress):
+        alike = (lesson.by_pages == found.lesson.by_pages) & np.array(found.fitted)
+        rehearsed, calibrated = held_to(found.ranker, found.held_out, lesson, alike)
+    ranker = _fit(examples, profile, lesson, task, rng, progress)
     fitted = settle(ranker, examples.groups(~examples.launched), lesson)
     if rehearsed is not None:
         ranker.calibrate.then(rehearsed, fitted)
     by_pages = lesson.by_pages.tolist()
-    if len(by_pages) > actions:  # the last head is the target's on a page
+    if len(by_pages) > task.actions:  # the last head is the target's on a page
+        target = task.target
         by_pages[target], calibrated[target] = True, calibrated[target] and calibrated[-1]
-    return TrainedRanker(ranker, tuple(by_pages[:actions]), tuple(calibrated[:actions]))
+    return TrainedRanker(ranker, tuple(by_pages[: task.actions]), tuple(calibrated[: task.actions]))
+
+
+def rehearse(
+    examples: Examples,
+    profile: RankerProfile,
+    task: Task,
+    *,
+    rng: np.random.Generator,
+    progress: Callable[[str], None],
+) -> Rehearsal | None:
+    """Train a ranker on what was known before the last moment; None where that is nothing.
+
+    `examples` hold the target on pages apart (`training.lesson.with_target_on_page`).
+    """
+    last = examples.moments[~examples.shown].max()
+    known = _known(examples, last, profile)
+    if not (known & ~examples.shown).any():
+        return None
+    progress("ranker: rehearsal for the calibration")
+    earlier = examples.groups(known)  # with pages of their own, or none
+    lesson = Lesson.of(earlier, task.target, places=profile.impressions.places)
+    ranker = _fit(earlier, profile, lesson, task, rng, progress)
+    fitted = settle(ranker, earlier.groups(~earlier.launched), lesson)
+    later = examples.shown | (examples.moments == last)
+    held_out = examples.groups(~known & later & ~examples.launched)
+    return Rehearsal(ranker, lesson, fitted, held_out)
 
 
 def _known(examples: Examples, moment: float, profile: RankerProfile) -> npt.NDArray[np.bool_]:
@@ -113,9 +166,7 @@ def _fit(
     examples: Examples,
     profile: RankerProfile,
     lesson: Lesson,
-    actions: int,
-    repeat: int,
-    codes: npt.NDArray[np.int32] | None,
+    task: Task,
     rng: np.random.Generator,
     progress: Callable[[str], None],
 ) -> Ranker:
@@ -123,16 +174,16 @@ def _fit(
     told = taught(examples, lesson.target, profile.teacher, rng, progress)
     ranker = Ranker(
         features=examples.features.shape[1],
-        actions=actions,
+        actions=task.actions,
         hidden=profile.hidden,
         dropout=profile.dropout,
         target=lesson.target,
         leaning=np.flatnonzero(lesson.by_pages).tolist(),
-        target_on_page=examples.labels.shape[1] > actions,
+        target_on_page=examples.labels.shape[1] > task.actions,
         members=profile.members,
-        repeat=repeat,
+        repeat=task.repeat,
         interest=profile.interest,
-        codes=None if codes is None else torch.from_numpy(codes),
+        codes=None if task.codes is None else torch.from_numpy(task.codes),
         trees=told.trees,
     )
     ranker.standardize.fit(torch.from_numpy(examples.features))

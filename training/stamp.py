@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
@@ -36,6 +37,11 @@ def fingerprint(workspace: Workspace, profile: TrainingProfile, schema: dict[str
         *(f"{name} {_version(name)}" for name in _LIBRARIES),
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def short(names: Iterable[str]) -> str:
+    """A few letters for a choice of names, in any order."""
+    return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()[:8]
 
 
 def _version(library: str) -> str:

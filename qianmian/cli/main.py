@@ -24,6 +24,7 @@ COMMANDS = (
     Entry(JOURNEY, "data", "Check a folder against the data contract and import it."),
     Entry(JOURNEY, "features", "Build feature snapshots and fill the online store."),
     Entry(JOURNEY, "train", "Train two-tower and ranker, prove parity, publish a release."),
+    Entry(JOURNEY, "tune", "Search a profile's knobs on held-out time."),
     Entry(JOURNEY, "evaluate", "Measure a release against its baselines, repeats and new apart."),
     Entry(JOURNEY, "release", "List, show, promote and roll back releases."),
     Entry(JOURNEY, "serve", "Start the service on the live release."),

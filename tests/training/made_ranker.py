@@ -5,7 +5,7 @@ import torch
 
 from tests.training.made import made
 from training.profile import RankerProfile
-from training.ranker import fit_ranker
+from training.ranker import Task, fit_ranker
 
 PAGE, WIDTH = 10, 4
 DAY = 86_400.0
@@ -69,11 +69,9 @@ def trained(examples, told=None, *, codes=None, **changed):
     ranker = fit_ranker(
         examples,
         PROFILE.model_copy(update=changed),
-        target=1,
-        repeat=WIDTH - 1,
+        Task(actions=examples.labels.shape[1], target=1, repeat=WIDTH - 1, codes=codes),
         rng=np.random.default_rng(5),
         progress=(told if told is not None else []).append,
-        codes=codes,
     )
     torch.set_num_threads(threads)
     return ranker

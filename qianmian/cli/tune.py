@@ -1,0 +1,84 @@
+"""`qianmian tune`: search a profile's knobs on held-out time, within a time that is given."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Annotated, Final
+
+import typer
+
+from qianmian.cli.state import CliState
+from qianmian.errors import FieldError
+
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+
+
+def tune(
+    ctx: typer.Context,
+    profile: Annotated[
+        str, typer.Option(help="Where to begin: a file of configs/training/, without its ending.")
+    ] = "quick",
+    minutes: Annotated[
+        float, typer.Option(min=0.0, help="For trials and proof; candidates are proposed before.")
+    ] = 60.0,
+    trials: Annotated[
+        int, typer.Option(min=2, help="At least so many, however long they take.")
+    ] = 2,
+    knob: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Turn this one, repeatable; default: all that count."),
+    ] = None,
+    write: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Write what was found as a new profile.")
+    ] = None,
+) -> None:
+    """Search the ranker's knobs: learning rate, layers, weights of losses, trees.
+
+    Every trial learns from the same candidates, up to what was known before the ranker's last
+    moment, and is judged by the order of that moment's candidates. Half of the users choose. The
+    best is trained again from another seed and judged by the other half: what is printed at the
+    end is what it gained there, with its interval. Data after the split are not looked at.
+    A search that was killed goes on where it was when the same command is given again.
+    """
+    from training.profile import PROFILES, load_profile, save_profile
+    from training.tuning.knobs import chosen
+
+    base = load_profile(profile)
+    names = chosen(base.ranker, knob or ())
+    if write and not _NAME.fullmatch(write):
+        raise FieldError("--write", write, "small letters, digits and dashes", "name it so")
+    if write and (PROFILES / f"{write}.yaml").exists():
+        raise FieldError("--write", write, "a profile that is not there yet", "take another name")
+    workspace = CliState.of(ctx).workspace
+    typer.echo("loading PyTorch and TorchRec ...", err=True)
+    from qianmian.releases.schema import current_schema
+    from training import stamp
+    from training.tuning.search import search, shown
+
+    began = time.monotonic()
+
+    def progress(message: str) -> None:
+        typer.echo(f"[{time.monotonic() - began:6.1f} s] {message}", err=True)
+
+    mark = stamp.fingerprint(workspace, base, current_schema(workspace))
+    folder = workspace.training / "checkpoints" / f"tune-{mark[:16]}-{stamp.short(names)}"
+    found = search(
+        workspace, base, names, minutes=minutes, fewest=trials, folder=folder, progress=progress
+    )
+    if not found.changed:
+        typer.echo(f"{found.trials} trials: none was ahead of the profile {profile} as it is")
+        return
+    typer.echo(f"{found.trials} trials, the best: {shown(found.changed)}")
+    for what, lead in (("all", found.all), ("new", found.new)):
+        if lead is not None:
+            typer.echo(
+                f"{what}: {lead.value:.4f} times ({lead.low:.4f} to {lead.high:.4f}) the NDCG@20 "
+                f"of the profile {profile}, for the users who did not choose"
+            )
+    if write:
+        said = f"{profile}, with what a search of {found.trials} trials found"
+        tuned = base.model_copy(
+            update={"name": write, "description": said, "ranker": found.profile}
+        )
+        typer.echo(f"written: {save_profile(tuned)}")

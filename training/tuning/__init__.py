@@ -1,0 +1,1 @@
+"""Searches a training profile's knobs on held-out time: `training.tuning.search` is the entry."""

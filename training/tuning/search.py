@@ -1,0 +1,283 @@
+"""The search, top to bottom: candidates once -> trials on held-out time -> the best one, proven.
+
+    qianmian tune --profile standard --minutes 60
+
+1. train the two-tower model and propose candidates, as a training run does; every trial learns from
+   the same ones
+2. each trial trains a ranker with other knobs on what was known before the last moment and orders
+   that moment's candidates; the first is the profile as it is. Half of the users choose
+   (TPE: Bergstra et al., 2011, by Optuna)
+3. the best is trained again beside the profile as it is, from another seed, and judged by the other
+   half: whoever picks the best of many has picked good luck, too
+
+A search that was killed goes on where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from time import monotonic
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
+
+from qianmian.data.store import Dataset
+from qianmian.errors import TrainingError
+from qianmian.features.store import FeatureRepo
+from qianmian.features.user_state import SECONDS_PER_DAY
+from qianmian.workspace import Workspace
+from training import teacher
+from training.checkpoint import Checkpoint
+from training.lesson import with_target_on_page
+from training.metrics import Bools, Floats, Interval, Resampled
+from training.pipeline import seed_everything
+from training.profile import RankerProfile, TrainingProfile
+from training.proposals import Examples
+from training.quiet import quiet_libraries
+from training.ranker import Task, rehearse
+from training.run import Progress, prepare, read_history
+from training.through_time import fit_two_tower, ranker_moments
+from training.tuning.judged import Judged, K, judged
+from training.tuning.knobs import KNOBS, Drawn, as_drawn, own, turned
+
+OptunaTrial: TypeAlias = Any
+_JOURNAL: Final = "trials.log"
+_OWN, _NDCG = "own", "ndcg"  # what a trial says of itself
+_ENDING: Final = 3  # trainings that must fit: a trial and the proof
+_NOTHING: Final = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The best of a search, and its estimated NDCG@20 over the profile's own on the other users."""
+
+    trials: int
+    changed: Mapping[str, Drawn]  # by knob; nothing where none was ahead of the profile as it is
+    profile: RankerProfile
+    all: Interval | None = None
+    new: Interval | None = None
+
+
+def search(
+    workspace: Workspace,
+    profile: TrainingProfile,
+    names: Sequence[str],
+    *,
+    minutes: float,
+    fewest: int = 2,
+    folder: Path,
+    progress: Progress,
+) -> Found:
+    """Search some knobs of a profile's ranker for so many minutes, proof included.
+
+    The minutes are those of trials: proposing candidates comes before them. A trial is not begun
+    that would not end in time with the proof behind it, unless it is one of the `fewest`.
+
+    Args:
+        workspace: of the data set.
+        profile: where the search begins.
+        names: the knobs (`training.tuning.knobs.chosen`).
+        minutes: for trials and proof.
+        fewest: trials however long they take; the first is the profile as it is.
+        folder: what a killed search goes on from; removed at the end.
+        progress: is told each step.
+
+    Raises:
+        TrainingError: Optuna is not installed, or the data is too short to hold a moment out.
+        FeatureStoreError: the features were not built.
+    """
+    library()
+    dataset, repo = Dataset.open(workspace), FeatureRepo.open(workspace)
+    checkpoint = Checkpoint(folder)
+    with threadpool_limits(1, user_api="blas"), quiet_libraries():
+        seed_everything(profile.seed)
+        if profile.ranker.teacher.trees:
+            teacher.library()  # what is missing is told before the towers learn
+        run = prepare(read_history(dataset, repo, profile), profile, progress)
+        task, moments = Task.of(run.history), ranker_moments(run.history, profile)
+        if moments[0] + profile.ranker.horizon_days * SECONDS_PER_DAY > moments[-1] + 1.0:
+            raise _nothing_held_out()  # before the towers learn
+        examples = with_target_on_page(fit_two_tower(run, checkpoint), task.target)
+        trials = Trials(examples, task, profile, tuple(names), progress)
+        found = trials.run(folder / _JOURNAL, seconds=60.0 * minutes, fewest=fewest)
+    checkpoint.clear()
+    return found
+
+
+def library() -> Any:
+    """Optuna.
+
+    Raises:
+        TrainingError: it is not installed.
+    """
+    try:
+        import optuna  # noqa: PLC0415  # only a search needs it
+    except ImportError as error:
+        raise TrainingError(
+            f"Optuna, which a search needs, cannot be loaded ({error}): install the extra "
+            "qianmian[tune]"
+        ) from error
+    return optuna
+
+
+class Trials:
+    """Rankers of one task, each trained with its own knobs and judged on the same held-out time."""
+
+    def __init__(
+        self,
+        examples: Examples,
+        task: Task,
+        profile: TrainingProfile,
+        names: tuple[str, ...],
+        progress: Progress,
+    ) -> None:
+        """`examples` are those of `training.ranker.rehearse`."""
+        self._examples = examples
+        self._task = task
+        self._base = profile.ranker
+        self._own = {name: as_drawn(own(profile.ranker, name)) for name in names}
+        self._seed = profile.seed
+        self._progress = progress
+        self._longest = 0.0  # seconds that a trial took
+
+    def run(self, journal: Path, *, seconds: float, fewest: int = 2) -> Found:
+        """Try for so many seconds, from where the journal says that an earlier search was.
+
+        `fewest` trials are made however long they take.
+
+        Raises:
+            TrainingError: no moment can be held out, or nothing can be learned.
+        """
+        study, ends = self._study(journal), monotonic() + seconds
+        while len(_done(study)) < fewest or monotonic() + _ENDING * self._longest < ends:
+            self._try(study)
+        tried = len(_done(study))
+        if (best := study.best_trial).user_attrs.get(_OWN):
+            return Found(tried, {}, self._base)
+        return self._proven(tried, best.params)
+
+    def _study(self, journal: Path) -> Any:
+        optuna = library()
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        journal.parent.mkdir(parents=True, exist_ok=True)
+        backend = optuna.storages.journal.JournalFileBackend(str(journal))
+        study = optuna.create_study(
+            storage=optuna.storages.JournalStorage(backend),
+            study_name="ranker",
+            sampler=optuna.samplers.TPESampler(seed=self._seed),
+            direction="maximize",
+            load_if_exists=True,
+        )
+        if done := _done(study):
+            self._progress(f"going on after {len(done)} trials of an earlier search")
+        else:
+            study.enqueue_trial(self._own, user_attrs={_OWN: True})
+        return study
+
+    def _try(self, study: Any) -> None:
+        """One trial; one whose training fails is told, and only the profile's own may not."""
+        trial = study.ask()
+        drawn = {name: KNOBS[name].draw(trial, name, own(self._base, name)) for name in self._own}
+        began = monotonic()
+        try:
+            found, chooses = self._judged(drawn, self._seed), self._choosing
+        except TrainingError as error:
+            if not _done(study):
+                raise
+            self._progress(f"trial {trial.number} failed: {error}")
+            study.tell(trial, state=library().trial.TrialState.FAIL)
+            return
+        self._longest = max(self._longest, monotonic() - began)
+        means = [_mean(values[chooses]) for values in found]
+        first = _first(study).user_attrs[_NDCG] if _done(study) else means
+        gains = [max(a, _NOTHING) / max(b, _NOTHING) for a, b in zip(means, first, strict=True)]
+        trial.set_user_attr(_NDCG, means)
+        study.tell(trial, float(np.mean(np.log(gains))))
+        self._progress(f"trial {trial.number}: {self._told(means, gains, drawn)}")
+
+    def _told(
+        self, means: Sequence[float], gains: Sequence[float], drawn: Mapping[str, Drawn]
+    ) -> str:
+        levels = ", ".join(f"{m:.4f} {name}" for m, name in zip(means, Judged._fields, strict=True))
+        if drawn == self._own:
+            return f"the profile as it is has an estimated NDCG@{K} of {levels}"
+        ahead = " and ".join(f"{gain:.4f}" for gain in gains)
+        return f"{levels}, {ahead} times the profile's own; {shown(drawn)}"
+
+    def _proven(self, tried: int, best: Mapping[str, Drawn]) -> Found:
+        """Train the best and the profile as it is from another seed; the other users judge."""
+        self._progress("the best is trained again beside the profile as it is, for the other users")
+        theirs, ours = (self._judged(drawn, self._seed + 1) for drawn in (self._own, best))
+        leads = [self._lead(a, b) for a, b in zip(ours, theirs, strict=True)]
+        changed = {name: value for name, value in best.items() if value != self._own[name]}
+        return Found(tried, changed, turned(self._base, best), *leads)
+
+    def _lead(self, ours: Floats, theirs: Floats) -> Interval | None:
+        """Ours over theirs for the users who did not choose; None where none of them counts."""
+        counts = ~self._choosing & np.isfinite(ours)
+        if not counts.any():
+            return None
+        drawn = Resampled.draw(int(counts.sum()), np.random.default_rng(self._seed))
+        return drawn.ratio(ours[counts], theirs[counts])
+
+    def _judged(self, drawn: Mapping[str, Drawn], seed: int) -> Judged:
+        torch.manual_seed(seed)
+        rehearsal = rehearse(
+            self._examples,
+            turned(self._base, drawn),
+            self._task,
+            rng=np.random.default_rng(seed),
+            progress=lambda _: None,
+        )
+        if rehearsal is None:
+            raise _nothing_held_out()
+        held_out = rehearsal.held_out.groups(~rehearsal.held_out.shown)
+        task = self._task
+        found = judged(rehearsal.ranker, held_out, target=task.target, repeat=task.repeat)
+        if not np.isfinite(found.all).any():
+            raise TrainingError(
+                "no candidate of the held-out moment was acted on: nothing to judge by"
+            )
+        return found
+
+    @cached_property
+    def _choosing(self) -> Bools:
+        """Which groups of the held-out moment choose, bool [G]; the others prove."""
+        last = self._examples.moments[~self._examples.shown].max()
+        groups = ~self._examples.shown & ~self._examples.launched & (self._examples.moments == last)
+        size = int(groups.sum())
+        return np.random.default_rng(self._seed).permutation(size) < size // 2
+
+
+def _nothing_held_out() -> TrainingError:
+    return TrainingError(
+        "no moment can be held out: a ranker must learn from one whose horizon had ended before "
+        "it; set ranker.snapshots higher, or ranker.horizon_days lower"
+    )
+
+
+def shown(drawn: Mapping[str, Drawn]) -> str:
+    """Knobs and their values, as one line."""
+    return ", ".join(
+        f"{name}={value if isinstance(value, str) else format(value, '.3g')}"
+        for name, value in drawn.items()
+    )
+
+
+def _done(study: Any) -> list[OptunaTrial]:
+    complete = library().trial.TrialState.COMPLETE
+    return study.get_trials(deepcopy=False, states=(complete,))  # type: ignore[no-any-return]
+
+
+def _first(study: Any) -> OptunaTrial:
+    return next(trial for trial in _done(study) if trial.user_attrs.get(_OWN))
+
+
+def _mean(values: Floats) -> float:
+    counted = values[np.isfinite(values)]
+    return float(counted.mean()) if len(counted) else 0.0
