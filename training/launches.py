@@ -83,7 +83,8 @@ def launches(
         ),
         features=features,
         labels=labels,
-        profile=profile.model_copy(update={"quotas": taken}),
+        quotas=taken,
+        negatives=profile.negatives,
         rng=run.rng,
     )
     return replace(examples, launched=np.ones(len(examples.launched), dtype=np.bool_))

@@ -26,10 +26,9 @@ from qianmian.features.item_table import Float32, Int32
 from qianmian.features.memory import Memory
 from qianmian.features.ranking_features import RankingFeatures
 from qianmian.features.user_state import SECONDS_PER_DAY, UserState
-from qianmian.retrieval.sources import Pool, propose_scored
+from qianmian.retrieval.sources import Pool, SourceQuotas, propose_scored
 from training.actions import items_by_user
 from training.history import History
-from training.profile import RankerProfile
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +106,16 @@ def examples_at(
     pool: Pool,
     features: RankingFeatures,
     labels: list[dict[int, Int32]],
-    profile: RankerProfile,
+    quotas: SourceQuotas,
+    negatives: int | None,
     rng: np.random.Generator,
 ) -> Examples:
-    """Propose, describe, label and subsample for every (user code, state, vector) of a moment."""
-    groups = list(_groups(users, moment, pool, features, labels, profile, rng))
+    """Propose, describe, label and subsample for every (user code, state, vector) of a moment.
+
+    So many `negatives` of each user are kept, all where that is None.
+    """
+    described = _groups(users, moment, pool, features, labels, quotas)
+    groups = [g if negatives is None else g.sampled(negatives, rng) for g in described]
     sizes = [len(group.weights) for group in groups]
     return Examples(
         features=np.concatenate([group.features for group in groups]),
@@ -156,17 +160,16 @@ def _groups(
     pool: Pool,
     features: RankingFeatures,
     labels: list[dict[int, Int32]],
-    profile: RankerProfile,
-    rng: np.random.Generator,
+    quotas: SourceQuotas,
 ) -> Iterator[_Group]:
-    """Candidates are described by all cores (numpy lets go of the interpreter), drawn in order."""
+    """Candidates are described by all cores (numpy lets go of the interpreter), given in order."""
     nothing = np.zeros(0, dtype=np.int32)
 
     def described(batch: list[tuple[int, UserState, Float32]]) -> list[_Group]:
         scores_UP = pool.scores(np.stack([vector for _, _, vector in batch]))
         found = []
         for (code, state, _), scores_P in zip(batch, scores_UP, strict=True):
-            candidates = propose_scored(state, scores_P, pool, profile.quotas)
+            candidates = propose_scored(state, scores_P, pool, quotas)
             marks = [np.isin(candidates.items, acted.get(code, nothing)) for acted in labels]
             group = _Group(
                 features.compute(state, candidates, moment),
@@ -182,8 +185,7 @@ def _groups(
     batches = iter(lambda: list(islice(waiting, _USERS_AT_ONCE)), [])
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         while some := list(islice(batches, _BATCHES_KEPT)):
-            for group in chain.from_iterable(threads.map(described, some)):
-                yield group.sampled(profile.negatives, rng)
+            yield from chain.from_iterable(threads.map(described, some))
 
 
 _USERS_AT_ONCE: Final = 32  # the item vectors are read once for all of them

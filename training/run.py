@@ -41,6 +41,7 @@ class Run:
     progress: Progress
     regularization: float  # of item factors
     revision: str  # of the code, when the run began
+    whole: float | None = None  # moment of which every candidate is kept, not a sample of negatives
 
 
 def read_history(dataset: Dataset, repo: FeatureRepo, profile: TrainingProfile) -> History:

@@ -166,6 +166,7 @@ def proposals(run: Run, moment: float) -> Examples:
     codes = codes_at(run, moment)
     vectors = run.trainer.item_vectors(torch.from_numpy(item_dense(items, moment)), codes)
     profile = run.profile.ranker
+    negatives = None if moment == run.whole else profile.negatives
     labels = labels_after(history, moment, profile.horizon_days)
     end = moment + profile.horizon_days * SECONDS_PER_DAY
     known, came = history.known_users(moment), history.newcomers(moment, end)
@@ -189,7 +190,8 @@ def proposals(run: Run, moment: float) -> Examples:
         ),
         features=features,
         labels=labels,
-        profile=profile,
+        quotas=profile.quotas,
+        negatives=negatives,
         rng=run.rng,
     )
     met = launches(run, moment, items, vectors, known, states[: len(known)], labels)

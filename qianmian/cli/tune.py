@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
-from typing import Annotated, Final
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from qianmian.cli.state import CliState
 from qianmian.errors import FieldError
+
+if TYPE_CHECKING:
+    from training.tuning.search import Found
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
@@ -39,22 +45,23 @@ def tune(
     moment, and is judged by the order of that moment's candidates. Half of the users choose. The
     best is trained again from another seed and judged by the other half: what is printed at the
     end is what it gained there, with its interval. Data after the split are not looked at.
-    A search that was killed goes on where it was when the same command is given again.
+    The interval is over users alone, of one training each: before you claim more, judge releases
+    of both profiles. A search that was killed goes on where it was when the same command is given
+    again.
     """
     from training.profile import PROFILES, load_profile, save_profile
     from training.tuning.knobs import chosen
 
     base = load_profile(profile)
     names = chosen(base.ranker, knob or ())
-    if write and not _NAME.fullmatch(write):
-        raise FieldError("--write", write, "small letters, digits and dashes", "name it so")
-    if write and (PROFILES / f"{write}.yaml").exists():
-        raise FieldError("--write", write, "a profile that is not there yet", "take another name")
+    if write is not None:
+        _refuse(write, PROFILES)
     workspace = CliState.of(ctx).workspace
     typer.echo("loading PyTorch and TorchRec ...", err=True)
     from qianmian.releases.schema import current_schema
     from training import stamp
-    from training.tuning.search import search, shown
+    from training.checkpoint import Checkpoint
+    from training.tuning.search import search
 
     began = time.monotonic()
 
@@ -66,19 +73,39 @@ def tune(
     found = search(
         workspace, base, names, minutes=minutes, fewest=trials, folder=folder, progress=progress
     )
+    for line in _told(found, profile):
+        typer.echo(line)
+    if write is not None and found.confirmed:
+        leads = " and ".join(f"{lead.value:.4f}" for lead in (found.all, found.new) if lead)
+        said = f"{profile} after a search: {leads} times its NDCG@20 (all, new) for other users"
+        made = {"name": write, "description": said, "ranker": found.profile}
+        typer.echo(f"written: {save_profile(base.model_copy(update=made))}")
+    elif write is not None:
+        typer.echo(f"the profile {write} was not written: there is no lead that was confirmed")
+    Checkpoint(folder).clear()
+
+
+def _refuse(name: str, profiles: Path) -> None:
+    """Refuse a name that cannot be written, before anything is learned."""
+    if not _NAME.fullmatch(name):
+        raise FieldError("--write", name, "small letters, digits and dashes", "name it so")
+    if (profiles / f"{name}.yaml").exists():
+        raise FieldError("--write", name, "a profile that is not there yet", "take another name")
+    if not os.access(profiles, os.W_OK):
+        raise FieldError("--write", name, f"a folder {profiles} that may be written", "allow it")
+
+
+def _told(found: Found, profile: str) -> Iterator[str]:
+    """What a search found, line by line."""
     if not found.changed:
-        typer.echo(f"{found.trials} trials: none was ahead of the profile {profile} as it is")
+        yield f"{found.trials} trials: none was ahead of the profile {profile} as it is"
         return
-    typer.echo(f"{found.trials} trials, the best: {shown(found.changed)}")
+    from training.tuning.search import shown
+
+    yield f"{found.trials} trials, the best: {shown(found.changed)}"
     for what, lead in (("all", found.all), ("new", found.new)):
         if lead is not None:
-            typer.echo(
+            yield (
                 f"{what}: {lead.value:.4f} times ({lead.low:.4f} to {lead.high:.4f}) the NDCG@20 "
                 f"of the profile {profile}, for the users who did not choose"
             )
-    if write:
-        said = f"{profile}, with what a search of {found.trials} trials found"
-        tuned = base.model_copy(
-            update={"name": write, "description": said, "ranker": found.profile}
-        )
-        typer.echo(f"written: {save_profile(tuned)}")

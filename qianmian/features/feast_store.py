@@ -32,6 +32,7 @@ APPLIED_FILE: Final = "applied.sha256"
 REGISTRY_FILE: Final = "registry.db"
 #: What the connection string of a Redis must hold, in seconds.
 TIMEOUTS: Final = ("socket_timeout", "socket_connect_timeout")
+LONGEST_TIMEOUT: Final = 1.0
 
 _environment_lock = threading.Lock()
 
@@ -44,7 +45,7 @@ def open_store(workspace: Workspace, repo: Path) -> FeatureStore:
 
     Raises:
         FeatureStoreError: the definitions or the configuration are not there.
-        ConfigError: the online store could hold up pages for ever.
+        ConfigError: the online store could hold up pages for long.
     """
     for name in (CONFIG_FILE, DEFINITIONS_FILE):
         if not (repo / name).is_file():
@@ -55,7 +56,7 @@ def open_store(workspace: Workspace, repo: Path) -> FeatureStore:
         store: FeatureStore = feast.FeatureStore(
             repo_path=str(repo), fs_yaml_file=repo / CONFIG_FILE
         )
-        _refuse_endless_waits(store, repo)
+        _refuse_long_waits(store, repo)
         wanted = _fingerprint(workspace, repo)
         applied = workspace.feast / APPLIED_FILE
         registered = (workspace.feast / REGISTRY_FILE).is_file() and applied.is_file()
@@ -83,19 +84,21 @@ def project_name(dataset: str) -> str:
     return re.sub(r"\W", "_", dataset)
 
 
-def _refuse_endless_waits(store: FeatureStore, repo: Path) -> None:
-    """Refuse a Redis whose client waits for ever, and pages with it."""
+def _refuse_long_waits(store: FeatureStore, repo: Path) -> None:
+    """Refuse a Redis whose client waits for long, or for ever, and pages with it."""
     online = store.config.online_store
     if online.type != "redis":
         return
-    given = [part.partition("=")[0].strip() for part in online.connection_string.split(",")]
-    missing = [name for name in TIMEOUTS if name not in given]
-    if missing:
-        raise ConfigError(
-            f"{repo / CONFIG_FILE}: online_store.connection_string lacks {' and '.join(missing)}: "
-            "pages would wait for ever for a Redis that hangs; "
-            f"append {''.join(f',{name}=0.2' for name in missing)}"
-        )
+    redis: Any = store.provider.online_store
+    _, given = redis._parse_connection_string(online.connection_string)  # noqa: SLF001  # as it will
+    for name in TIMEOUTS:
+        value = given.get(name)
+        if not isinstance(value, (int, float)) or not 0 < value <= LONGEST_TIMEOUT:
+            raise ConfigError(
+                f"{repo / CONFIG_FILE}: online_store.connection_string has {name}={value!r}, "
+                f"expected seconds above 0, at most {LONGEST_TIMEOUT:g}, for pages wait for a "
+                f"Redis that hangs; put in ,{name}=0.2 without spaces"
+            )
 
 
 @contextmanager

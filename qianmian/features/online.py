@@ -35,6 +35,7 @@ class OnlineReader:
     def __init__(self, store: FeatureStore, key: str, views: Mapping[str, Sequence[str]]) -> None:
         """`key` is the join key; `views` holds the wanted fields by view, all views of that key."""
         self._store = store
+        _read_once(store)
         self._entity_key = entity_key_of(key)
         self._views = [(store.get_feature_view(view), list(names)) for view, names in views.items()]
         self._unknown: Row = {name: None for names in views.values() for name in names}
@@ -55,6 +56,19 @@ class OnlineReader:
                 if values:
                     row.update((name, _plain(values[name])) for name in names if name in values)
         return [row if any(v is not None for v in row.values()) else None for row in rows]
+
+
+def _read_once(store: FeatureStore) -> None:
+    """Have a Redis client fail when it has waited once: by default it tries ten times more."""
+    config = store.config.online_store
+    if config.type != "redis":
+        return
+    from redis.backoff import NoBackoff  # noqa: PLC0415  # an optional extra
+    from redis.retry import Retry  # noqa: PLC0415
+
+    online: Any = store.provider.online_store
+    client = online._get_client(config)  # noqa: SLF001  # Feast has no other way
+    client.set_retry(Retry(NoBackoff(), 0))
 
 
 class OnlineWriter:

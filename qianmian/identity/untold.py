@@ -18,13 +18,16 @@ STRUCK: Final = "[id]"
 _DISTINCT: Final = 4  # characters from which an id is struck out within other text, too
 
 
-def struck(error: BaseException, ids: Iterable[str | None]) -> str:
+def struck(error: BaseException, ids: Iterable[str | None], *, places: bool = True) -> str:
     """Return an error's traceback with every occurrence of these ids struck out.
+
+    Without `places` it is what the error itself says, a line.
 
     >>> struck(KeyError("anna"), ["anna", None])
     "KeyError: '[id]'"
     """
-    text = "".join(traceback.format_exception(error)).rstrip()
+    told = traceback.format_exception if places else traceback.format_exception_only
+    text = "".join(told(error)).rstrip()
     for one in sorted({one for one in ids if one}, key=len, reverse=True):
         for form in {one, repr(one)[1:-1], ascii(one)[1:-1]}:
             sought = re.escape(form)

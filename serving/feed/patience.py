@@ -21,6 +21,11 @@ PATIENCE_SECONDS: Final = 0.05
 #: How long the store is left alone then.
 PAUSE_SECONDS: Final = 5.0
 
+
+class _LateError(FeatureStoreError):
+    """A read failed after others could have waited for it."""
+
+
 Read = Callable[[str], Mapping[str, object] | None]
 
 
@@ -36,7 +41,7 @@ def patient(
     Raises:
         FeatureStoreError: the store did not answer in time, now or a moment ago.
     """
-    breaker = Breaker(pause=pause, failure=FeatureStoreError, clock=clock)
+    breaker = Breaker(pause=pause, failure=_LateError, clock=clock)
 
     def guarded(user_id: str) -> Mapping[str, object] | None:
         with breaker.asking():
@@ -49,6 +54,6 @@ def patient(
                     raise
                 # The next pages repeat this, so it names the kind alone: a message may hold an id.
                 kind = type(error).__name__
-                raise FeatureStoreError(f"the online store: {kind} after {waited:.2f} s") from error
+                raise _LateError(f"the online store: {kind} after {waited:.2f} s") from error
 
     return guarded

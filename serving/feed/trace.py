@@ -1,8 +1,9 @@
 """What one request went through: time by stage, fallbacks, removed candidates.
 
 `Trace.attempt` is the one place where an unexpected failure of a stage is caught: it is logged
-with its traceback (without ids of people), stands in the answer's `degraded`, is counted, and the
-stage's plain fallback takes over, so a page is never refused because one model or store failed.
+with its traceback (of a store that is out with its message; without ids of people), stands in the
+answer's `degraded`, is counted, and the stage's plain fallback takes over, so a page is never
+refused because one model or store failed.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import TypeVar
 
-from qianmian.errors import QianmianError
+from qianmian.errors import EventStoreError, FeatureStoreError
 from qianmian.identity.untold import struck
 
 T = TypeVar("T")
@@ -56,13 +57,12 @@ class Trace:
     def attempt(self, reason: str, step: Callable[[], T], fallback: Callable[[], T]) -> T:
         """Return what `step` gives or, if it fails, note `reason` and give the fallback.
 
-        Of our own errors the log has the message alone: while a store is out each page has one.
+        Of a store that is out the log has the message alone, for each page has one.
         """
         try:
             return step()
         except Exception as error:  # noqa: BLE001  # whatever a model, store or driver raises
-            if isinstance(error, QianmianError):
-                error.__traceback__ = None
-            log.warning("fell back: %s\n%s", reason, struck(error, self.ids))
+            foreseen = isinstance(error, (EventStoreError, FeatureStoreError))
+            log.warning("fell back: %s\n%s", reason, struck(error, self.ids, places=not foreseen))
             self.degrade(reason)
             return fallback()

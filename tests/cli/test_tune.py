@@ -35,8 +35,10 @@ def test_a_better_profile_is_written(small_shop: Workspace, home: Path) -> None:
     asked = ("--minutes", "0", "--trials", "6", "--knob", "lr")
     done = tune(small_shop, "--profile", "slow", *asked, "--write", "tuned")
     assert done.exit_code == 0, done.output
-    assert "trial 0: the profile as it is has an estimated NDCG@20 of" in done.output
+    assert "trial 0: the profile as it is has an NDCG@20 of" in done.output
     assert "for the users who did not choose" in done.output
+    assert "a trial learns from 1 of the ranker's 2 moments" in done.output
+    assert "times its NDCG@20" in load_profile("tuned").description
     tuned, slow = load_profile("tuned"), load_profile("slow")
     assert tuned.ranker.lr > slow.ranker.lr
     assert tuned.two_tower == slow.two_tower
@@ -49,6 +51,7 @@ def test_mistakes_are_told_before_anything_is_learned(small_shop: Workspace, hom
         (("--profile", "slow", "--knob", "learning_rate"), "knob"),
         (("--profile", "slow", "--write", "slow"), "a profile that is not there yet"),
         (("--profile", "slow", "--write", "My Profile"), "small letters"),
+        (("--profile", "slow", "--write", ""), "small letters"),
     ):
         done = tune(small_shop, *arguments)
         assert done.exit_code == 2

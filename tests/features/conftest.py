@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -19,6 +20,7 @@ from qianmian.features.feast_store import CONFIG_FILE
 from qianmian.features.store import FeatureRepo
 from qianmian.workspace import FEATURE_REPO, Workspace
 from tests.features.small import at, event, frame
+from tests.redis_server import RedisServer
 
 #: Snapshots of the shop are taken on these days, the last at the end of training.
 SNAPSHOT_DAYS = (40, 50, 60)
@@ -156,3 +158,21 @@ def bare(tmp_path: Path) -> Callable[[], Workspace]:
         return import_shop(tmp_path, {c.EVENTS_FILE: events}, "", name="bare")
 
     return make
+
+
+@pytest.fixture
+def home(shop: Workspace, tmp_path: Path) -> Workspace:
+    """A copy of the shop that a test may write to, without a feature store."""
+    shutil.copytree(shop.root, tmp_path / "home")
+    shutil.rmtree(tmp_path / "home" / shop.dataset / "feast", ignore_errors=True)
+    return Workspace(tmp_path / "home", shop.dataset)
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RedisServer]:
+    """A Redis of the test's own."""
+    with tempfile.TemporaryDirectory(prefix="qm") as folder:  # socket paths must be short
+        server = RedisServer(Path(folder))
+        yield server
+        server.resume()
+        server.kill()

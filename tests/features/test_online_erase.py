@@ -2,52 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
-import yaml
 
-from qianmian.errors import ConfigError, FeatureStoreError
-from qianmian.features.feast_store import CONFIG_FILE
-from qianmian.features.store import FeatureRepo
-from qianmian.workspace import FEATURE_REPO, Workspace
-from tests.features.conftest import TRAIN_END
+from qianmian.errors import FeatureStoreError
+from qianmian.workspace import Workspace
+from tests.features.online_stores import opened, redis_store
 from tests.redis_server import RedisServer, needs_redis
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"
 )
-
-
-@pytest.fixture
-def home(shop: Workspace, tmp_path: Path) -> Workspace:
-    shutil.copytree(shop.root, tmp_path / "home")
-    shutil.rmtree(tmp_path / "home" / shop.dataset / "feast", ignore_errors=True)
-    return Workspace(tmp_path / "home", shop.dataset)
-
-
-@pytest.fixture
-def redis_server() -> Iterator[RedisServer]:
-    with tempfile.TemporaryDirectory(prefix="qm") as folder:  # socket paths must be short
-        server = RedisServer(Path(folder))
-        yield server
-        server.kill()
-
-
-def opened(home: Workspace, online_store: dict[str, str] | None = None) -> FeatureRepo:
-    """The features online, in the store that is chosen."""
-    definitions = home.root / "feature_repo"
-    shutil.copytree(FEATURE_REPO, definitions)
-    config = definitions / CONFIG_FILE
-    chosen = yaml.safe_load(config.read_text())
-    chosen["online_store"] = online_store or chosen["online_store"]
-    config.write_text(yaml.safe_dump(chosen))
-    repo = FeatureRepo.open(home, definitions)
-    repo.materialize(TRAIN_END)
-    return repo
 
 
 def test_from_the_packed_store(home: Workspace) -> None:
@@ -60,12 +24,6 @@ def test_from_the_packed_store(home: Workspace) -> None:
     assert all(b"planted" not in file.read_bytes() for file in home.feast.iterdir())
 
 
-def redis_store(server: RedisServer) -> dict[str, str]:
-    socket = server.url.removeprefix("unix://")
-    timeouts = "socket_timeout=0.2,socket_connect_timeout=0.2"
-    return {"type": "redis", "connection_string": f"here:0,unix_socket_path={socket},{timeouts}"}
-
-
 @needs_redis
 def test_from_redis(home: Workspace, redis_server: RedisServer) -> None:
     repo = opened(home, redis_store(redis_server))
@@ -75,16 +33,6 @@ def test_from_redis(home: Workspace, redis_server: RedisServer) -> None:
     assert repo.online_user("u1") is not None
     files = [path for path in redis_server.folder.rglob("*") if path.is_file()]
     assert all(b"planted" not in path.read_bytes() for path in files if path.name != "log")
-
-
-@needs_redis
-def test_a_redis_that_pages_would_wait_for_without_end_is_refused(
-    home: Workspace, redis_server: RedisServer
-) -> None:
-    store = redis_store(redis_server)
-    string = store["connection_string"].replace(",socket_timeout=0.2", "")
-    with pytest.raises(ConfigError, match=r"lacks socket_timeout: .* append ,socket_timeout=0\.2"):
-        opened(home, {**store, "connection_string": string})
 
 
 def test_another_store_is_refused(home: Workspace) -> None:

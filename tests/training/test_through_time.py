@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 from qianmian.features.encoding import USER_ROW
+from tests.conftest import SMALL
 from training import through_time
 from training.profile import RankerProfile, TrainingProfile
-from training.through_time import learn, ranker_moments, warm_up
+from training.quiet import quiet_libraries
+from training.run import prepare, read_history
+from training.through_time import learn, proposals, ranker_moments, warm_up
 
 WEEK = 7 * 86_400.0
 
@@ -86,3 +89,20 @@ def test_who_came_after_a_moment_has_no_id_row_on_a_logged_page(parts, monkeypat
         through_time.shown(run, moment, SimpleNamespace(users=users))
     with_row = dict(zip(sorted(users), (asked["rows"] > 0).tolist(), strict=True))
     assert with_row == {known[0]: True, came[0]: False}
+
+
+def test_of_one_moment_every_candidate_may_be_kept(parts) -> None:
+    dataset, repo, *_ = parts
+    profile = TrainingProfile.model_validate(SMALL)
+    few = profile.ranker.model_copy(update={"negatives": 3, "launched_items": 0.0})
+    profile = profile.model_copy(update={"ranker": few})
+    with quiet_libraries():
+        run = prepare(read_history(dataset, repo, profile), profile, lambda _: None)
+    moment = ranker_moments(run.history, profile)[-1]
+    kept = proposals(run, moment)
+    run.whole = moment
+    whole = proposals(run, moment)
+    assert np.all(whole.weights == 1)
+    assert len(kept.weights) < len(whole.weights)
+    assert kept.weights.sum() == pytest.approx(len(whole.weights))
+    assert kept.labels.sum() == whole.labels.sum()

@@ -15,11 +15,11 @@ A search that was killed goes on where it was.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from time import monotonic
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -49,18 +49,28 @@ OptunaTrial: TypeAlias = Any
 _JOURNAL: Final = "trials.log"
 _OWN, _NDCG = "own", "ndcg"  # what a trial says of itself
 _ENDING: Final = 3  # trainings that must fit: a trial and the proof
-_NOTHING: Final = 1e-9
+_HOPELESS: Final = 5  # failures in a row
+_LITTLE: Final = 0.1  # a gain counts as no less
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The best of a search, and its estimated NDCG@20 over the profile's own on the other users."""
+    """The best of a search, and its NDCG@20 over the profile's own for the other users.
+
+    A training of each, from one seed: intervals are of the users alone.
+    """
 
     trials: int
     changed: Mapping[str, Drawn]  # by knob; nothing where none was ahead of the profile as it is
     profile: RankerProfile
     all: Interval | None = None
     new: Interval | None = None
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether the others found it ahead, too: by all and new together, as it was chosen."""
+        leads = [lead.value for lead in (self.all, self.new) if lead is not None]
+        return bool(self.changed and leads) and math.prod(leads) > 1.0
 
 
 def search(
@@ -84,7 +94,7 @@ def search(
         names: the knobs (`training.tuning.knobs.chosen`).
         minutes: for trials and proof.
         fewest: trials however long they take; the first is the profile as it is.
-        folder: what a killed search goes on from; removed at the end.
+        folder: what a killed search goes on from; the caller's to remove.
         progress: is told each step.
 
     Raises:
@@ -100,13 +110,15 @@ def search(
             teacher.library()  # what is missing is told before the towers learn
         run = prepare(read_history(dataset, repo, profile), profile, progress)
         task, moments = Task.of(run.history), ranker_moments(run.history, profile)
-        if moments[0] + profile.ranker.horizon_days * SECONDS_PER_DAY > moments[-1] + 1.0:
+        horizon = profile.ranker.horizon_days * SECONDS_PER_DAY
+        if moments[0] + horizon > moments[-1] + 1.0:
             raise _nothing_held_out()  # before the towers learn
+        run.whole = moments[-1]
+        learn = sum(m + horizon <= moments[-1] + 1.0 for m in moments)
+        progress(f"a trial learns from {learn} of the ranker's {len(moments)} moments")
         examples = with_target_on_page(fit_two_tower(run, checkpoint), task.target)
         trials = Trials(examples, task, profile, tuple(names), progress)
-        found = trials.run(folder / _JOURNAL, seconds=60.0 * minutes, fewest=fewest)
-    checkpoint.clear()
-    return found
+        return trials.run(folder / _JOURNAL, seconds=60.0 * minutes, fewest=fewest)
 
 
 def library() -> Any:
@@ -143,7 +155,6 @@ class Trials:
         self._own = {name: as_drawn(own(profile.ranker, name)) for name in names}
         self._seed = profile.seed
         self._progress = progress
-        self._longest = 0.0  # seconds that a trial took
 
     def run(self, journal: Path, *, seconds: float, fewest: int = 2) -> Found:
         """Try for so many seconds, from where the journal says that an earlier search was.
@@ -153,13 +164,12 @@ class Trials:
         Raises:
             TrainingError: no moment can be held out, or nothing can be learned.
         """
-        study, ends = self._study(journal), monotonic() + seconds
-        while len(_done(study)) < fewest or monotonic() + _ENDING * self._longest < ends:
+        study = self._study(journal)
+        while len(_ended(study)) < fewest or _fits(study, seconds):
             self._try(study)
-        tried = len(_done(study))
-        if (best := study.best_trial).user_attrs.get(_OWN):
-            return Found(tried, {}, self._base)
-        return self._proven(tried, best.params)
+            if not any(trial.value is not None for trial in _ended(study)[-_HOPELESS:]):
+                raise TrainingError(f"{_HOPELESS} trials failed in a row: their errors stand above")
+        return self._proven(study)
 
     def _study(self, journal: Path) -> Any:
         optuna = library()
@@ -169,12 +179,14 @@ class Trials:
         study = optuna.create_study(
             storage=optuna.storages.JournalStorage(backend),
             study_name="ranker",
-            sampler=optuna.samplers.TPESampler(seed=self._seed),
             direction="maximize",
             load_if_exists=True,
         )
-        if done := _done(study):
-            self._progress(f"going on after {len(done)} trials of an earlier search")
+        # One that goes on draws from another seed than before, or it would draw the same again.
+        (seed,) = np.random.SeedSequence([self._seed, len(study.trials)]).generate_state(1)
+        study.sampler = optuna.samplers.TPESampler(seed=int(seed))
+        if ended := _ended(study):
+            self._progress(f"going on after {len(ended)} trials of an earlier search")
         else:
             study.enqueue_trial(self._own, user_attrs={_OWN: True})
         return study
@@ -183,21 +195,19 @@ class Trials:
         """One trial; one whose training fails is told, and only the profile's own may not."""
         trial = study.ask()
         drawn = {name: KNOBS[name].draw(trial, name, own(self._base, name)) for name in self._own}
-        began = monotonic()
         try:
             found, chooses = self._judged(drawn, self._seed), self._choosing
         except TrainingError as error:
-            if not _done(study):
+            if not _ended(study):
                 raise
             self._progress(f"trial {trial.number} failed: {error}")
             study.tell(trial, state=library().trial.TrialState.FAIL)
             return
-        self._longest = max(self._longest, monotonic() - began)
         means = [_mean(values[chooses]) for values in found]
-        first = _first(study).user_attrs[_NDCG] if _done(study) else means
-        gains = [max(a, _NOTHING) / max(b, _NOTHING) for a, b in zip(means, first, strict=True)]
+        first = _first(study).user_attrs[_NDCG] if _ended(study) else means
+        gains = [a / b if b else 1.0 for a, b in zip(means, first, strict=True)]  # 0: tells nothing
         trial.set_user_attr(_NDCG, means)
-        study.tell(trial, float(np.mean(np.log(gains))))
+        study.tell(trial, float(np.mean(np.log(np.maximum(gains, _LITTLE)))))
         self._progress(f"trial {trial.number}: {self._told(means, gains, drawn)}")
 
     def _told(
@@ -205,17 +215,29 @@ class Trials:
     ) -> str:
         levels = ", ".join(f"{m:.4f} {name}" for m, name in zip(means, Judged._fields, strict=True))
         if drawn == self._own:
-            return f"the profile as it is has an estimated NDCG@{K} of {levels}"
+            return f"the profile as it is has an NDCG@{K} of {levels}"
         ahead = " and ".join(f"{gain:.4f}" for gain in gains)
         return f"{levels}, {ahead} times the profile's own; {shown(drawn)}"
 
-    def _proven(self, tried: int, best: Mapping[str, Drawn]) -> Found:
-        """Train the best and the profile as it is from another seed; the other users judge."""
-        self._progress("the best is trained again beside the profile as it is, for the other users")
-        theirs, ours = (self._judged(drawn, self._seed + 1) for drawn in (self._own, best))
-        leads = [self._lead(a, b) for a, b in zip(ours, theirs, strict=True)]
-        changed = {name: value for name, value in best.items() if value != self._own[name]}
-        return Found(tried, changed, turned(self._base, best), *leads)
+    def _proven(self, study: Any) -> Found:
+        """Train the best and the profile as it is from another seed; the other users judge.
+
+        One that cannot be trained again is passed over for the next best.
+        """
+        tried, theirs = len(_ended(study)), None
+        ahead = [t for t in _ended(study) if t.value is not None and t.value > 0]
+        for trial in sorted(ahead, key=lambda t: -t.value):
+            self._progress(f"trial {trial.number} again beside the profile as it is, another seed")
+            theirs = theirs or self._judged(self._own, self._seed + 1)
+            try:
+                ours = self._judged(trial.params, self._seed + 1)
+            except TrainingError as error:
+                self._progress(f"trial {trial.number} failed this time: {error}")
+                continue
+            leads = [self._lead(a, b) for a, b in zip(ours, theirs, strict=True)]
+            changed = {n: value for n, value in trial.params.items() if value != self._own[n]}
+            return Found(tried, changed, turned(self._base, trial.params), *leads)
+        return Found(tried, {}, self._base)
 
     def _lead(self, ours: Floats, theirs: Floats) -> Interval | None:
         """Ours over theirs for the users who did not choose; None where none of them counts."""
@@ -264,18 +286,26 @@ def _nothing_held_out() -> TrainingError:
 def shown(drawn: Mapping[str, Drawn]) -> str:
     """Knobs and their values, as one line."""
     return ", ".join(
-        f"{name}={value if isinstance(value, str) else format(value, '.3g')}"
+        f"{name}={value if isinstance(value, str) else format(value, '.6g')}"
         for name, value in drawn.items()
     )
 
 
-def _done(study: Any) -> list[OptunaTrial]:
-    complete = library().trial.TrialState.COMPLETE
-    return study.get_trials(deepcopy=False, states=(complete,))  # type: ignore[no-any-return]
+def _ended(study: Any) -> list[OptunaTrial]:
+    """Trials that were told how they went, those without a value failed."""
+    states = library().trial.TrialState
+    ended = study.get_trials(deepcopy=False, states=(states.COMPLETE, states.FAIL))
+    return [trial for trial in ended if trial.datetime_start is not None]
+
+
+def _fits(study: Any, seconds: float) -> bool:
+    """Whether another trial and the proof fit into the time, by how long trials have taken."""
+    took = [float(trial.duration.total_seconds()) for trial in _ended(study)]
+    return sum(took) + _ENDING * max(took) < seconds
 
 
 def _first(study: Any) -> OptunaTrial:
-    return next(trial for trial in _done(study) if trial.user_attrs.get(_OWN))
+    return next(trial for trial in _ended(study) if trial.user_attrs.get(_OWN))
 
 
 def _mean(values: Floats) -> float:

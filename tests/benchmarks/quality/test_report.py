@@ -114,5 +114,6 @@ def test_a_ratio_to_nothing_is_none_and_so_is_an_end_of_its_interval():
     found.ndcg["popularity", "all", K] = seldom
     each = report_of([found])["ratio_to_each"]["all"]["popularity"]
     assert each["ratio"] > 1
+    assert each["ci_low"] > 1
     assert each["ci_high"] is None, "a draw without that user has no ratio"
     assert np.isfinite([v for v in each.values() if v is not None]).all()

@@ -44,10 +44,11 @@ def test_who_waited_in_vain_spares_the_others_until_the_store_answers(store: Sto
     assert store.asked == ["anna", "cara", "dora"]
 
 
-def test_what_fails_at_once_is_the_fault_of_one_row(store: Store) -> None:
-    store.error = ValueError("a row that cannot be read")
+@pytest.mark.parametrize("kind", [ValueError, FeatureStoreError])
+def test_what_fails_at_once_is_the_fault_of_one_row(store: Store, kind: type[Exception]) -> None:
+    store.error = kind("a row that cannot be read")
     for user in ("anna", "anna", "ben"):
-        with pytest.raises(ValueError, match="cannot be read"):
+        with pytest.raises(kind, match="cannot be read"):
             store.read(user)
     assert store.asked == ["anna", "anna", "ben"]
 

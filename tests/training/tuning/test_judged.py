@@ -1,45 +1,43 @@
-"""The order of a sample, told as that of the whole list."""
+"""The order of held-out candidates."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qianmian.errors import TrainingError
+from tests.training.made_ranker import WIDTH, fit, proposed
 from training.metrics import ndcg_at
-from training.tuning.judged import K, ndcg_of_sample
+from training.tuning.judged import K, judged, ndcg
 
 
 @given(seed=st.integers(0, 10_000), size=st.integers(1, 60), share=st.floats(0.01, 1.0))
-def test_where_nothing_is_left_out_it_is_the_ndcg(seed: int, size: int, share: float) -> None:
+def test_it_is_the_ndcg_of_the_list(seed: int, size: int, share: float) -> None:
     rng = np.random.default_rng(seed)
     scores, wanted = rng.permutation(size).astype(np.float32), rng.random(size) < share
-    found = ndcg_of_sample(scores, wanted, np.ones(size, np.float32))
-    if not wanted.any():
+    found = ndcg(scores, wanted)
+    if wanted.any():
+        hits = wanted[np.argsort(-scores)]
+        assert found == pytest.approx(ndcg_at(hits, int(wanted.sum()), K))
+    else:
         assert np.isnan(found)
-        return
-    hits = wanted[np.argsort(-scores)]
-    assert found == pytest.approx(ndcg_at(hits, int(wanted.sum()), K))
 
 
-def test_a_sample_estimates_the_list_that_it_is_of() -> None:
-    """A third of the negatives, each for three: near what the whole list has, and not far above."""
-    rng, found = np.random.default_rng(4), []
-    for _ in range(400):
-        wanted = np.arange(300) < 8
-        scores = (rng.normal(size=300) + 2.0 * wanted).astype(np.float32)
-        kept = wanted | (rng.permutation(300) % 3 == 0)
-        stands_for = (~wanted).sum() / (kept & ~wanted).sum()
-        weights = np.where(wanted, 1.0, stands_for).astype(np.float32)
-        alike = np.ones(300, np.float32)
-        found.append(
-            (
-                ndcg_of_sample(scores, wanted, alike),
-                ndcg_of_sample(scores[kept], wanted[kept], weights[kept]),
-                ndcg_of_sample(scores[kept], wanted[kept], alike[kept]),
-            )
-        )
-    whole, estimated, counted = np.mean(found, axis=0)
-    assert estimated == pytest.approx(whole, rel=0.05)
-    assert counted > 1.2 * whole
+def test_who_says_the_same_of_everything_has_found_nothing() -> None:
+    wanted = np.arange(100) < 3
+    assert ndcg(np.zeros(100, np.float32), wanted) == 0.0
+
+
+def test_what_is_no_number_is_refused() -> None:
+    examples = proposed(np.random.default_rng(1))
+    ranker = fit(examples)
+    found = judged(ranker, examples, target=1, repeat=WIDTH - 1)
+    assert np.nanmean(found.all) > 0.4
+    with torch.no_grad():
+        for weights in ranker.parameters():
+            weights.fill_(torch.nan)
+    with pytest.raises(TrainingError, match=r"no number.*ranker\.lr"):
+        judged(ranker, examples, target=1, repeat=WIDTH - 1)
