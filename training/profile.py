@@ -212,5 +212,7 @@ def save_profile(profile: TrainingProfile) -> Path:
     """Write `configs/training/<name>.yaml`: what differs from the defaults; returns its path."""
     said = profile.model_dump(mode="json", exclude_defaults=True)
     path = PROFILES / f"{profile.name}.yaml"
-    path.write_text(write_document({"name": profile.name, **said}), encoding="utf-8")
+    fresh = path.with_suffix(".new")
+    fresh.write_text(write_document({"name": profile.name, **said}), encoding="utf-8")
+    fresh.replace(path)
     return path

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import monotonic
 from typing import Protocol
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -34,6 +36,16 @@ def progress(begin: str, console: Console | None = None) -> Iterator[Tell]:
             bar.update(task, description=what, completed=done, total=total)
 
         yield tell
+
+
+def timed() -> Callable[[str], None]:
+    """Tells messages on standard error, each with the seconds from now on."""
+    began = monotonic()
+
+    def tell(message: str) -> None:
+        typer.echo(f"[{monotonic() - began:6.1f} s] {message}", err=True)
+
+    return tell
 
 
 class _Lines:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from typing import Annotated
 
 import typer
 
 from qianmian.cli.metrics_table import print_metrics
+from qianmian.cli.progress import timed
 from qianmian.cli.state import CliState
 
 
@@ -43,15 +43,10 @@ def train(
     if release:
         typer.echo(f"already there: release {release} was trained from the same inputs")
     else:
-        began = time.monotonic()
-
-        def progress(message: str) -> None:
-            typer.echo(f"[{time.monotonic() - began:6.1f} s] {message}", err=True)
-
         checkpoint = Checkpoint(workspace.training / "checkpoints" / mark[:16])
         if force:
             checkpoint.clear()
-        release = pipeline.train(workspace, chosen, progress, checkpoint)
+        release = pipeline.train(workspace, chosen, timed(), checkpoint)
         stamp.remember(workspace, mark, release)
         typer.echo(f"published release {release} (profile {chosen.name})")
     print_metrics(ReleaseStore(workspace.releases).get(release).metrics)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from qianmian.cli.progress import timed
 from qianmian.cli.state import CliState
 from qianmian.errors import FieldError
 
@@ -63,15 +63,10 @@ def tune(
     from training.checkpoint import Checkpoint
     from training.tuning.search import search
 
-    began = time.monotonic()
-
-    def progress(message: str) -> None:
-        typer.echo(f"[{time.monotonic() - began:6.1f} s] {message}", err=True)
-
     mark = stamp.fingerprint(workspace, base, current_schema(workspace))
     folder = workspace.training / "checkpoints" / f"tune-{mark[:16]}-{stamp.short(names)}"
     found = search(
-        workspace, base, names, minutes=minutes, fewest=trials, folder=folder, progress=progress
+        workspace, base, names, minutes=minutes, fewest=trials, folder=folder, progress=timed()
     )
     for line in _told(found, profile):
         typer.echo(line)

@@ -1,10 +1,10 @@
 """Reads that a page waits for, of a store that may hang: whoever waited in vain spares the others.
 
-A replica answers all its pages on one thread, and reads a shopper's features on it, for they come
-sooner than another thread would be awake. Where the online store is a server, its client gives up
-after its `socket_timeout`; without more, a store that hangs would cost that long for each page of a
-shopper who is not remembered, one after the other. What fails at once costs nobody anything, and
-may be the fault of one shopper's row: it does not count.
+A replica answers all its pages on one thread, and reads a shopper's features on it. Where the
+online store is a server, its client gives up after its `socket_timeout`; without more, a store that
+hangs would cost that long for each page of a shopper who is not remembered, one after the other.
+What fails at once costs nobody anything, and may be the fault of one shopper's row: it does not
+count.
 """
 
 from __future__ import annotations

@@ -111,10 +111,10 @@ def search(
         run = prepare(read_history(dataset, repo, profile), profile, progress)
         task, moments = Task.of(run.history), ranker_moments(run.history, profile)
         horizon = profile.ranker.horizon_days * SECONDS_PER_DAY
-        if moments[0] + horizon > moments[-1] + 1.0:
+        learn = sum(moment + horizon <= moments[-1] + 1.0 for moment in moments)
+        if not learn:
             raise _nothing_held_out()  # before the towers learn
         run.whole = moments[-1]
-        learn = sum(m + horizon <= moments[-1] + 1.0 for m in moments)
         progress(f"a trial learns from {learn} of the ranker's {len(moments)} moments")
         examples = with_target_on_page(fit_two_tower(run, checkpoint), task.target)
         trials = Trials(examples, task, profile, tuple(names), progress)
