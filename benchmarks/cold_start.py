@@ -1,6 +1,7 @@
 """Cold start: items without any event and users without any, by holding out whole ones.
 
     python -m benchmarks.cold_start > cold_start.json
+    python -m benchmarks.cold_start --profile standard --seeds 17 18 > cold_start.json
 
 Progress goes to stderr, one JSON object to stdout. From Complete Journey every event before the
 split of a tenth of its users and of a tenth of the items ordered in it is taken out, whether they
@@ -11,10 +12,10 @@ come back or not; both models are trained on what is left. Then
 - `among_all` ranks them among all items, as serving proposes candidates, and says which share of
   the first 20 places and of the hits there is theirs, and which share of what was ordered.
 
-Rows as in `qianmian evaluate --json`, with the lists' NDCG and its interval. Two baselines can
-rank such items: `attribute_affinity`, what the user acts on by attribute, then how popular the
-attribute is; and `taste`, by which the source `unseen` proposes. `--seed` draws whom and what is
-held out, too.
+Two baselines can rank such items: `attribute_affinity`, what the user acts on by attribute, then
+how popular the attribute is; and `taste`, by which the source `unseen` proposes. A seed draws whom
+and what is held out, too, so each has users of its own: rows as in `qianmian evaluate --json` are
+means over the seeds without an interval over users, `ndcg_by_seed` tells how they spread.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -55,10 +57,18 @@ K: Final = 20
 
 
 def main() -> None:
-    """Make the data, train, judge and print."""
+    """Hold out, train and judge with each seed, and print."""
     options = _options()
-    profile = load_profile(options.profile).model_copy(update={"seed": options.seed})
-    workspace, held_out = prepared(options.home, profile)
+    profile = load_profile(options.profile)
+    found = [
+        _judged(options.home, profile.model_copy(update={"seed": seed})) for seed in options.seeds
+    ]
+    command.report({**joined(found), "profile": profile.name, "seeds": options.seeds})
+
+
+def _judged(home: Path, profile: TrainingProfile) -> dict[str, Any]:
+    """Train on what is left by the profile's seed, and judge what was held out."""
+    workspace, held_out = prepared(home, profile)
     dataset, repo = Dataset.open(workspace), FeatureRepo.open(workspace)
     refuse_a_known_future(dataset)
     with trained(dataset, repo, profile, command.say) as (learned, bundle):
@@ -67,34 +77,45 @@ def main() -> None:
         pool = np.sort(cold[cold >= 0]).astype(np.int32)
         cold_users = set(held_out["users"])
         subjects = list(subjects_of(history, dataset))
-        rows = {
-            "users": _rows(
-                history,
-                [s for s in subjects if s.user_id in cold_users],
-                _known(history, bundle),
-                ranked_items(history),
-            ),
-            "items": _rows(
-                history,
-                [
-                    s
-                    for s in subjects_of(history, dataset, pool)
-                    if s.user_id not in cold_users and len(s.owned)
-                ],
-                _unknown(history, bundle, pool),
-                pool,
-            ),
-            "among_all": _among_all(
-                history, bundle, [s for s in subjects if s.user_id not in cold_users], pool
-            ),
+        strangers = [s for s in subjects if s.user_id in cold_users]
+        others = [s for s in subjects if s.user_id not in cold_users]
+        of_pool = subjects_of(history, dataset, pool)
+        askers = [s for s in of_pool if s.user_id not in cold_users and len(s.owned)]
+        return {
+            "users": _rows(history, strangers, _known(history, bundle), ranked_items(history)),
+            "items": _rows(history, askers, _unknown(history, bundle, pool), pool),
+            "among_all": _among_all(history, bundle, others, pool),
+            "held_out": {name: len(ids) for name, ids in held_out.items()},
         }
-    report = {
-        **rows,
-        "held_out": {name: len(ids) for name, ids in held_out.items()},
-        "profile": profile.name,
-        "seed": profile.seed,
-    }
-    command.report(report)
+
+
+def joined(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Means over the seeds of all numbers; of each row its NDCG with each seed besides.
+
+    Intervals over users are left out: each seed has its own.
+    """
+    report: dict[str, Any] = _mean([dict(one) for one in found])
+    for part in ("users", "items"):
+        for i, row in enumerate(report[part]):
+            row["ndcg_by_seed"] = [one[part][i]["ndcg"] for one in found]
+    return report
+
+
+def _mean(same: Sequence[Any]) -> Any:
+    """The mean of values of the same form, leaf by leaf; text is what the first says."""
+    first = same[0]
+    if isinstance(first, Mapping):
+        names = [name for name in first if name not in _OVER_USERS]
+        return {name: _mean([one[name] for one in same if name in one]) for name in names}
+    if isinstance(first, list):
+        return [_mean(each) for each in zip(*same, strict=True)]
+    if isinstance(first, str):
+        return first
+    mean = float(np.mean(same))
+    return round(mean) if isinstance(first, int) else mean
+
+
+_OVER_USERS: Final = ("ci_low", "ci_high", "ratio_low", "ratio_high")
 
 
 def _known(history: History, bundle: Bundle) -> dict[str, System]:
@@ -207,7 +228,9 @@ def _options() -> argparse.Namespace:
     parser = command.parser("cold_start", __doc__)
     parser.add_argument("--home", type=Path, default=Path("var/benchmarks/quality"))
     parser.add_argument("--profile", default="quick", help="a file of configs/training/")
-    parser.add_argument("--seed", type=command.at_least(0), default=17)
+    parser.add_argument(
+        "--seeds", nargs="+", type=command.at_least(0), default=[17], metavar="SEED"
+    )
     return parser.parse_args()
 
 

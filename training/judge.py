@@ -80,6 +80,8 @@ def judge(
             f"{len(history.catalogue):,}, and not the same: expected a release trained on the data "
             "as they are; train again"
         )
+    if dataset.spec.split.by == "column":
+        progress("the data set's own split: what it marks `valid` was trained on")
     with threadpool_limits(1, user_api="blas"):
         found = measure(
             bundle,
