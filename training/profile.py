@@ -158,7 +158,9 @@ class RankerProfile(ConfigModel):
     horizon_days: float = Field(default=28.0, gt=0, description="an action within it is a hit")
     quotas: WideQuotas = Field(
         default=WideQuotas(),
-        description="proposed for training; wider than in serving, to draw negatives from",
+        description=(
+            "proposed for training; of most sources more than in serving, to draw negatives from"
+        ),
     )
     impressions: ImpressionsProfile = ImpressionsProfile()
     launched_items: float = Field(

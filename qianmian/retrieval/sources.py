@@ -48,7 +48,7 @@ class SourceQuotas(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    repeat: int = Field(default=100, ge=0, le=LONGEST)
+    repeat: int = Field(default=250, ge=0, le=LONGEST)
     neighbours: int = Field(default=60, ge=0, le=LONGEST)
     factors: int = Field(default=60, ge=0, le=LONGEST)
     two_tower: int = Field(default=60, ge=0, le=LONGEST)
