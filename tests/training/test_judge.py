@@ -138,6 +138,30 @@ def test_lists_can_be_judged_with_other_tools(parts, tmp_path):
                 r.recall for r in rows if (r.system, r.slice, r.k) == (system, label, 10)
             )
             assert np.mean(recalls) == pytest.approx(reported, abs=1e-9)
+    _same_by_ir_measures(lists, wanted, rows)
+
+
+def _same_by_ir_measures(lists, wanted, rows):
+    """NDCG and reciprocal rank of the written lists, by a library that knows nothing of ours."""
+    import ir_measures
+    from ir_measures import RR, nDCG
+
+    measures = {"ndcg": nDCG @ 10, "mrr": RR @ 10}
+    qrels = [
+        ir_measures.Qrel(user, item, 1) for user, relevant in wanted.items() for item in relevant
+    ]
+    for system in ("popularity", "personal_frequency", "two_stage"):
+        of_system = lists[lists["system"] == system]
+        run = [
+            ir_measures.ScoredDoc(user, item, float(-rank))
+            for user, item, rank in zip(
+                of_system["user_id"], of_system["item_id"], of_system["rank"], strict=True
+            )
+        ]
+        found = ir_measures.calc_aggregate(list(measures.values()), qrels, run)
+        row = next(r for r in rows if (r.system, r.slice, r.k) == (system, "all", 10))
+        for name, measure in measures.items():
+            assert found[measure] == pytest.approx(getattr(row, name), abs=1e-6)
 
 
 def test_a_release_that_saw_the_test_is_not_evaluated(small_shop, parts):
