@@ -15,7 +15,8 @@ come back or not; both models are trained on what is left. Then
 Two baselines can rank such items: `attribute_affinity`, what the user acts on by attribute, then
 how popular the attribute is; and `taste`, by which the source `unseen` proposes. A seed draws whom
 and what is held out, too, so each has users of its own: rows as in `qianmian evaluate --json` are
-means over the seeds without an interval over users, `ndcg_by_seed` tells how they spread.
+means over the seeds, with an interval over users for a single seed; `ndcg_by_seed` tells how they
+spread.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ def _judged(home: Path, profile: TrainingProfile) -> dict[str, Any]:
 def joined(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Means over the seeds of all numbers; of each row its NDCG with each seed besides.
 
-    Intervals over users are left out: each seed has its own.
+    Intervals over users are told of a single seed alone: each has users of its own.
     """
     report: dict[str, Any] = _mean([dict(one) for one in found])
     for part in ("users", "items"):
@@ -105,7 +106,7 @@ def _mean(same: Sequence[Any]) -> Any:
     """The mean of values of the same form, leaf by leaf; text is what the first says."""
     first = same[0]
     if isinstance(first, Mapping):
-        names = [name for name in first if name not in _OVER_USERS]
+        names = [name for name in first if len(same) == 1 or name not in _OVER_USERS]
         return {name: _mean([one[name] for one in same if name in one]) for name in names}
     if isinstance(first, list):
         return [_mean(each) for each in zip(*same, strict=True)]

@@ -2,7 +2,7 @@
 
 Each source gives item indices in its own order; `merge` takes each source's quota in turn and
 keeps an item's first source. Training proposes with the same functions as serving, on what was
-known then, so the ranker learns on the candidates that it will meet.
+known then, so the ranker learns on such candidates as it will meet.
 
 Shapes: `n` items of the catalogue, `P` items of a pool, `N` candidates, `D` vector width.
 """

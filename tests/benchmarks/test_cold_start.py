@@ -41,3 +41,5 @@ def test_seeds_are_joined_to_means_and_each_rows_ndcg_is_told() -> None:
     assert report["users"] == report["items"] == [row | {"ndcg_by_seed": [0.2, 0.3]}]
     assert report["among_all"] == {"two_stage": {"places": 0.25, "hits": 0.0}}
     assert report["held_out"] == {"users": 15}
+    alone = joined([judged(0.2, 10)])["users"][0]  # one seed has its users' interval
+    assert (alone["ci_low"], alone["ci_high"]) == (0.2 - 0.1, 0.2 + 0.1)
