@@ -229,9 +229,7 @@ def _options() -> argparse.Namespace:
     parser = command.parser("cold_start", __doc__)
     parser.add_argument("--home", type=Path, default=Path("var/benchmarks/quality"))
     parser.add_argument("--profile", default="quick", help="a file of configs/training/")
-    parser.add_argument(
-        "--seeds", nargs="+", type=command.at_least(0), default=[17], metavar="SEED"
-    )
+    command.add_seeds(parser, [17])
     return parser.parse_args()
 
 

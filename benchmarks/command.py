@@ -10,7 +10,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,24 @@ def at_least(least: int) -> Callable[[str], int]:
 
 
 count = at_least(1)
+_seed = at_least(0)
+
+
+def add_seeds(to: argparse.ArgumentParser, default: Sequence[int]) -> None:
+    """Option `seeds`: different ones, since one that counts twice would narrow an interval."""
+    to.add_argument(
+        "--seeds", nargs="+", type=_seed, action=_Different, default=[*default], metavar="SEED"
+    )
+
+
+class _Different(argparse.Action):
+    """Keeps values that are named once each."""
+
+    def __call__(self, _: Any, namespace: argparse.Namespace, values: Any, *__: Any) -> None:
+        if len(set(values)) < len(values):
+            given = " ".join(map(str, values))
+            raise argparse.ArgumentError(self, f"expected different ones, got {given}")
+        setattr(namespace, self.dest, values)
 
 
 def say(message: str) -> None:

@@ -81,12 +81,10 @@ def _options() -> argparse.Namespace:
         "--weeks", type=command.count, default=4, help="weeks learned; one more is held out"
     )
     parser.add_argument("--epochs", type=command.count, default=6)
-    parser.add_argument(
-        "--seeds", nargs="+", type=command.at_least(0), default=[17, 18, 19, 20, 21], metavar="SEED"
-    )
+    command.add_seeds(parser, [17, 18, 19, 20, 21])
     options = parser.parse_args()
-    if len(set(options.seeds)) < _FEWEST_SEEDS:
-        parser.error(f"--seeds: expected {_FEWEST_SEEDS} or more different ones for an interval")
+    if len(options.seeds) < _FEWEST_SEEDS:
+        parser.error(f"--seeds: expected {_FEWEST_SEEDS} or more for an interval")
     return options
 
 

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks import command
-from qianmian.errors import FieldError
 
 #: Settings that slow numpy down; dropped before numpy is imported.
 SLOWING: Final = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
@@ -31,9 +30,6 @@ SEEDS: Final = (17, 18, 19, 20, 21)
 def main() -> None:
     """Run every case and seed and print."""
     options = _options()
-    if len(set(options.seeds)) < len(options.seeds):
-        given = " ".join(map(str, options.seeds))
-        raise FieldError("--seeds", given, "different seeds", "name each once")
     for name in SLOWING:
         os.environ.pop(name, None)
     os.environ.setdefault(
@@ -75,9 +71,7 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = command.parser("quality", __doc__)
     parser.add_argument("--cases", nargs="+", default=["complete-journey"], metavar="CASE")
-    parser.add_argument(
-        "--seeds", nargs="+", type=command.at_least(0), default=[*SEEDS], metavar="SEED"
-    )
+    command.add_seeds(parser, SEEDS)
     parser.add_argument("--profile", default="standard", help="a file of configs/training/")
     parser.add_argument("--home", type=Path, default=Path("var/benchmarks/quality"))
     parser.add_argument("--no-sasrec", dest="sasrec", action="store_false")

@@ -83,6 +83,15 @@ def test_how_many_has_a_least(capsys):
         assert told in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["quality", "cold_start", "distributed"])
+def test_a_seed_named_twice_is_refused(name):
+    asked = [sys.executable, "-m", f"benchmarks.{name}", "--seeds", "17", "18", "17"]
+    done = subprocess.run(asked, check=False, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "argument --seeds: expected different ones, got 17 18 17" in done.stderr
+
+
 def test_the_workspace_is_the_one_of_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("QIANMIAN_HOME", str(tmp_path))
     parser = command.parser("some", None)

@@ -182,6 +182,31 @@ def test_a_release_that_saw_the_test_is_not_evaluated(small_shop, parts):
         path.write_text(text)
 
 
+def test_a_split_of_the_datas_own_says_that_what_is_marked_valid_was_learned(
+    small_shop, monkeypatch, tmp_path
+):
+    import shutil
+
+    import pandas as pd
+
+    from qianmian.workspace import Workspace
+    from training import judge as judging
+
+    shutil.copytree(small_shop.path, tmp_path / small_shop.dataset, symlinks=True)
+    marked = Workspace(tmp_path, small_shop.dataset)
+    declared, events = marked.data / "dataset.yaml", marked.data / "events.parquet"
+    declared.write_text(declared.read_text().replace("by: time", "by: column"))
+    rows = pd.read_parquet(events)
+    cut = judging.Dataset.open(marked).spec.split.train_end
+    days = (rows["timestamp"] - cut).dt.days
+    rows["split"] = np.select([days >= 0, days >= -7], ["test", "valid"], "train")
+    rows.to_parquet(events, index=False)
+    monkeypatch.setattr(judging.snapshots, "missing", lambda *_: [])  # they are of the same events
+    said: list[str] = []
+    judging.judge(marked, "live", progress=said.append)
+    assert said[0] == "the data set's own split: what it marks `valid` was trained on"
+
+
 def test_a_release_that_knows_other_items_is_not_evaluated(small_shop, monkeypatch):
     from training import judge as judging
 

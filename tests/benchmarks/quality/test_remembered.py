@@ -1,8 +1,5 @@
 """What is there already is kept as long as nothing that decides it has changed, and no longer."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -100,10 +97,3 @@ def test_data_are_written_and_imported_anew_for_another_recipe(tmp_path):
         imported(workspace, folder, recipe, write, lambda _: None)
     assert written == [folder, folder]
     assert (workspace.data / c.IMPORT_FILE).is_file()
-
-
-def test_a_seed_named_twice_is_refused():
-    command = [sys.executable, "-m", "benchmarks.quality", "--seeds", "17", "18", "17"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "--seeds='17 18 17': expected different seeds" in done.stderr
