@@ -48,6 +48,7 @@ from training.baselines import popularity
 from training.evaluate import catalogue_of, evaluate
 from training.history import History
 from training.profile import TrainingProfile, load_profile
+from training.revision import source_hash
 from training.slices import ALL, Ranking
 from training.subjects import Subject, refuse_a_known_future, subjects_of
 from training.systems import System, baselines, models, ranked_items
@@ -195,6 +196,7 @@ def prepared(home: Path, profile: TrainingProfile) -> tuple[Workspace, dict[str,
     name = f"cold-start-{profile.seed}"
     workspace, source = Workspace(home, name), home / "sources" / name
     recipe = Path(__file__).read_text(encoding="utf-8") + record_in(whole.data).fingerprint
+    recipe += source_hash(("benchmarks/quality",))
     taken_out = partial(hold_out, Dataset.open(whole), seed=profile.seed)
     imported(workspace, source, recipe, taken_out, command.say)
     dataset = Dataset.open(workspace)

@@ -4,7 +4,7 @@
 
 Progress goes to stderr, one JSON object to stdout. The rankers of the shipped profiles are exported
 as a training does it, for the data set's own catalogue, features and actions: networks untrained,
-trees grown on made-up candidates, which cost them up to three times as much as real ones. They are
+trees grown on made-up candidates, which cost them some 1.7 times as much as real ones. They are
 asked for as many candidates as serving ranks for one user, on one thread, and take turns, round by
 round; p50 and p99 in ms, and `ratio` of the medians to the first profile's.
 """

@@ -10,9 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def sampled_softmax(
-    logits_BI: Tensor, positive_BI: Tensor, log_q_I: Tensor, weight_B: Tensor | None = None
-) -> Tensor:
+def sampled_softmax(logits_BI: Tensor, positive_BI: Tensor, log_q_I: Tensor) -> Tensor:
     """Sampled softmax with logQ correction and several positives a user.
 
     For each positive p of user b: `-log(exp(s_bp) / (exp(s_bp) + sum_n exp(s_bn)))` with
@@ -25,14 +23,13 @@ def sampled_softmax(
         logits_BI: scores of all items of the batch for each user.
         positive_BI: bool, which items are positives of which user.
         log_q_I: log of each item's expected count in the batch.
-        weight_B: weight of each user, default 1.
     """
     corrected_BI = logits_BI - log_q_I
     negatives_B = corrected_BI.masked_fill(positive_BI, -torch.inf).logsumexp(dim=1)
     loss_BI = functional.softplus(negatives_B.unsqueeze(1) - corrected_BI)
     counts_B = positive_BI.sum(dim=1)
     loss_B = (loss_BI * positive_BI).sum(dim=1) / counts_B.clamp(min=1)
-    weight_B = (counts_B > 0).to(loss_B.dtype) * (1.0 if weight_B is None else weight_B)
+    weight_B = (counts_B > 0).to(loss_B.dtype)
     return (loss_B * weight_B).sum() / weight_B.sum().clamp(min=1e-9)
 
 

@@ -7,7 +7,7 @@ examples made so far are on disk. Everything else is read again from the feature
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -19,28 +19,17 @@ from training.two_tower import TwoTowerTrainer
 _STATE_FILE = "state.pt"
 
 
-@dataclass(frozen=True, slots=True)
-class Progressed:
-    """How far a run had come."""
-
-    moment: float  # the last moment that was learned
-    warm: bool  # whether the weeks before the ranker's span were learned
-
-
 class Checkpoint:
     """The checkpoint folder of one run, known by the fingerprint of its inputs."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def save(
-        self, progressed: Progressed, trainer: TwoTowerTrainer, rng: np.random.Generator
-    ) -> None:
-        """Write the state after a moment; a kill meanwhile leaves the one before."""
+    def save(self, moment: float, trainer: TwoTowerTrainer, rng: np.random.Generator) -> None:
+        """Write the state after a moment was learned; a kill meanwhile leaves the one before."""
         self._folder.mkdir(parents=True, exist_ok=True)
         state = {
-            "moment": progressed.moment,
-            "warm": progressed.warm,
+            "moment": moment,
             "trainer": trainer.checkpoint(),
             "numpy": rng.bit_generator.state,
             "torch": torch.get_rng_state(),
@@ -49,8 +38,11 @@ class Checkpoint:
         torch.save(state, fresh)
         fresh.replace(self._folder / _STATE_FILE)
 
-    def restore(self, trainer: TwoTowerTrainer, rng: np.random.Generator) -> Progressed | None:
-        """Bring trainer and generators to the saved state; None where nothing was saved."""
+    def restore(self, trainer: TwoTowerTrainer, rng: np.random.Generator) -> float | None:
+        """Bring trainer and generators to the saved state; the last moment that was learned.
+
+        None where nothing was saved.
+        """
         path = self._folder / _STATE_FILE
         if not path.exists():
             return None
@@ -58,7 +50,7 @@ class Checkpoint:
         trainer.restore(state["trainer"])
         rng.bit_generator.state = state["numpy"]
         torch.set_rng_state(state["torch"])
-        return Progressed(moment=state["moment"], warm=state["warm"])
+        return float(state["moment"])
 
     def keep_examples(self, moment: float, examples: Examples) -> None:
         """Write the examples that were made at a moment."""

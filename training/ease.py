@@ -155,7 +155,12 @@ def _chosen(held_out: HeldOut, targets: Actions) -> tuple[Choice, Choice]:
                 for user, scores in zip(held_out.asked, spoken, strict=True)
             ]
             ndcg[model.regularization, weight] = np.sum(found, axis=0)
-    return max(ndcg, key=lambda c: ndcg[c][0]), max(ndcg, key=lambda c: ndcg[c][1])
+
+    def best(of: int) -> Choice:
+        choice = max(ndcg, key=lambda c: ndcg[c][of])
+        return choice if ndcg[choice][of] > 0.0 else DEFAULT
+
+    return best(0), best(1)
 
 
 def _popular(targets: Actions, items: int, moment: float) -> Float32:

@@ -1,7 +1,8 @@
 """What was shown and what came of it: logged impressions as pages, with their labels.
 
 A page is what one answer showed in one block. An action labels an impression of its item when it
-comes within the window: the impression of the answer that it names, else the last one before it.
+comes within the window: the impression of the answer that it names, else the last one before it. An
+order that names no answer needs a click or cart of its item there: not all are made on pages.
 
 Shapes: `E` impressions, `A` actions.
 """
@@ -23,7 +24,7 @@ from qianmian.features.item_table import Float32, Float64, Int32, ItemTable
 Int64 = npt.NDArray[np.int64]
 
 _OPTIONAL = (c.RECOMMENDATION_ID, c.SESSION_ID, c.BLOCK_ID, c.POSITION, c.PROPENSITY)
-_SECONDS_PER_HOUR = 3_600.0
+SECONDS_PER_HOUR = 3_600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,8 @@ class Exposures:
         """Read the impressions that training may see, each labelled by `actions`.
 
         They come in the order of `PREDICTED_ACTIONS`: what leads to an order before the order.
-        An action after the end of training labels nothing: it has not happened yet.
+        An action after the end of training labels nothing, so pages whose window was open then are
+        not yet told (`training.history.History.exposures`).
         """
         present = set(dataset.event_columns())
         columns = [c.USER_ID, c.ITEM_ID, c.EVENT_TYPE, c.TIMESTAMP]
@@ -75,7 +77,7 @@ class Exposures:
             since = impressions.at
             if action == EventType.ORDER:
                 since = np.min([np.full_like(since, np.inf), *came], axis=0)
-            came.append(_came_of(impressions, acts, since, window_hours * _SECONDS_PER_HOUR))
+            came.append(_came_of(impressions, acts, since, window_hours * SECONDS_PER_HOUR))
         return cls(
             users=impressions.user_ids[impressions.user],
             items=impressions.item,

@@ -68,7 +68,9 @@ def tuned_regularization(
             found += held_out.ndcg(user, scores)[1]
         return found
 
-    return max(choices, key=judged)
+    found = {choice: judged(choice) for choice in choices}
+    best = max(found, key=found.__getitem__)
+    return best if found[best] > 0.0 else choices[len(choices) // 2]
 
 
 def _by_profile(

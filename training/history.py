@@ -2,8 +2,9 @@
 
 A moment is a snapshot time with the users and items as Feast's point-in-time join gives them for
 that time, and the target actions that followed. Everything that the models learn from comes
-through here, so nothing of the future can enter by another door. (The quantiles that cut two tags
-into levels are those of the whole training period.)
+through here, so nothing of the future can enter by another door. (Two things are of the whole
+training period: the quantiles that cut two tags into levels, and which of a few regularizations
+item factors have.)
 
 Shapes: `U` users of a moment, `E` actions after it.
 """
@@ -26,7 +27,7 @@ from qianmian.features.item_table import Int32, ItemTable
 from qianmian.features.store import FeatureRepo
 from qianmian.features.user_state import UserState
 from training.actions import Actions, distinct
-from training.exposures import Exposures
+from training.exposures import SECONDS_PER_HOUR, Exposures
 
 
 class History:
@@ -80,13 +81,16 @@ class History:
         return tuple(self.actions)
 
     def exposures(self, *, window_hours: float) -> Exposures | None:
-        """Logged pages before the cut, labelled by the predicted actions; None where none were."""
+        """Logged pages, labelled by the predicted actions; None where none were.
+
+        Those whose window had ended before the cut: what may yet come of a later one is not known.
+        """
         if not self._has_impressions:
             return None
         exposures = Exposures.read(
             self._dataset, self.catalogue, self.predicted, window_hours=window_hours
         )
-        return exposures.between(-np.inf, self.cut)
+        return exposures.between(-np.inf, self.cut - window_hours * SECONDS_PER_HOUR)
 
     def known_users(self, moment: float) -> Int32:
         """Codes of users with an event before a moment."""

@@ -62,6 +62,12 @@ def judge(
             f"after the split at {dataset.spec.split.train_end:%Y-%m-%d %H:%M}: evaluating it "
             "there would measure memory; choose a release trained up to the split"
         )
+    if manifest.data_end.timestamp() < cut:
+        progress(
+            f"release {manifest.id} learned from events up to {manifest.data_end:%Y-%m-%d %H:%M}, "
+            f"the baselines up to the split at {dataset.spec.split.train_end:%Y-%m-%d %H:%M}: "
+            "train again to compare them on the same"
+        )
     bundle = Bundle.load(store.path(manifest.id))
     if not bundle.tells_horizon:
         raise ReleaseError(

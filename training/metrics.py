@@ -83,7 +83,7 @@ class Resampled:
 
     def interval(self, values: Floats, level: float = 0.95) -> tuple[float, float]:
         """Percentile interval of the mean of each user's value."""
-        low, high = _quantiles(self._sums(values) / len(values), level)
+        low, high = interval_of(self._sums(values) / len(values), level)
         return low, high
 
     def ratio(self, ours: Floats, theirs: Floats, level: float = 0.95) -> Interval:
@@ -91,8 +91,8 @@ class Resampled:
 
         Infinite where the other side's mean is 0.
         """
-        low, high = _quantiles(_ratio(self._sums(ours), self._sums(theirs)), level)
-        return Interval(float(_ratio(ours.sum(), theirs.sum())), low, high)
+        low, high = interval_of(divided(self._sums(ours), self._sums(theirs)), level)
+        return Interval(float(divided(ours.sum(), theirs.sum())), low, high)
 
     def _sums(self, values: Floats) -> Floats:
         """Sum of the values over each draw, [samples]; a few draws at a time are made floats."""
@@ -103,13 +103,15 @@ class Resampled:
 _PARTS: Final = 50
 
 
-def _ratio(over: npt.ArrayLike, under: npt.ArrayLike) -> Floats:
+def divided(over: npt.ArrayLike, under: npt.ArrayLike) -> Floats:
+    """`over / under`, infinite where there is nothing to divide by."""
     over, under = np.asarray(over, dtype=np.float64), np.asarray(under, dtype=np.float64)
     ratio: Floats = np.divide(over, under, out=np.full(over.shape, np.inf), where=under > 0)
     return ratio
 
 
-def _quantiles(values: Floats, level: float) -> tuple[float, float]:
+def interval_of(values: Floats, level: float = 0.95) -> tuple[float, float]:
+    """The middle `level` of some draws; infinite ones may be among them."""
     ends = [(1 - level) / 2, (1 + level) / 2]
     low, high = np.quantile(values, ends, method="inverted_cdf")  # infinity needs no arithmetic
     return float(low), float(high)

@@ -93,7 +93,7 @@ class ImpressionsProfile(ConfigModel):
     prior_pages: float = Field(
         default=2000.0,
         ge=0,
-        description="pages that weigh as much as ordering clicks like the target",
+        description="pages that weigh as much as the start: clicks and carts order as the target",
     )
     places: int = Field(
         default=100, ge=1, description="places of a page whose own share of clicks is learned"

@@ -121,6 +121,7 @@ def fit_ranker(
     fitted = settle(ranker, examples.groups(~examples.launched), lesson)
     if rehearsed is not None:
         ranker.calibrate.then(rehearsed, fitted)
+        calibrated = [held and own for held, own in zip(calibrated, fitted, strict=True)]
     by_pages = lesson.by_pages.tolist()
     if len(by_pages) > task.actions:  # the last head is the target's on a page
         target = task.target

@@ -15,6 +15,7 @@ from qianmian.features.encoding import UserEncoder
 from qianmian.features.item_table import Int32
 from qianmian.features.snapshot_files import show
 from qianmian.features.store import FeatureRepo
+from training.actions import distinct
 from training.baselines import counts
 from training.batches import ItemCodes
 from training.factors import tuned_regularization
@@ -75,15 +76,17 @@ def prepare(history: History, profile: TrainingProfile, progress: Progress) -> R
     start_process_group()
     rng = np.random.default_rng(profile.seed)
     everybody = history.known_users(history.cut)
+    learned = distinct(history.targets.between(history.moments[0], history.cut).users)
     encoder = UserEncoder.fit(
         history.states(f.TWO_TOWER_SERVICE, everybody, history.cut),
+        user_ids=history.user_ids[learned].astype(str),
         tag_kinds=history.tag_kinds,
         affinity_columns=history.affinity_columns,
     )
     codes = ItemCodes(history.catalogue, min_count=profile.two_tower.min_item_count)
     model = build_model(history.catalogue, encoder, profile.two_tower)
     progress(
-        f"two-tower: {len(everybody):,} users, {len(history.catalogue):,} items, "
+        f"two-tower: {len(learned):,} users, {len(history.catalogue):,} items, "
         f"{sum(p.numel() for p in model.parameters()):,} weights"
     )
     regularization = tuned_regularization(

@@ -11,6 +11,7 @@ from typing import Final
 
 from qianmian.contracts import columns as c
 from qianmian.data.store import Dataset
+from qianmian.features import snapshots
 from qianmian.releases.durable import describe
 from qianmian.releases.store import ReleaseStore
 from qianmian.workspace import Workspace
@@ -21,15 +22,17 @@ _LIBRARIES: Final = ("implicit", "lightgbm", "numpy", "scipy", "torch", "torchre
 
 
 def fingerprint(workspace: Workspace, profile: TrainingProfile, schema: dict[str, str]) -> str:
-    """Hash of all that decides what training gives: data, schema, profile, code, libraries.
+    """Hash of all that decides what training gives: data, features, profile, code, libraries.
 
-    The data by their content: an erasure takes rows out of what was imported.
+    The data by their content: an erasure takes rows out of what was imported. The features by what
+    they were built from: events that were archived since are in the data, and not yet in them.
     """
     tables = sorted(workspace.data.glob("*.parquet"))
     parts = [
         (workspace.data / c.IMPORT_FILE).read_text(encoding="utf-8"),
         (workspace.data / c.DATASET_FILE).read_text(encoding="utf-8"),
         json.dumps(schema, sort_keys=True),
+        snapshots.built_from(workspace),
         Dataset.open(workspace).since_import(),
         profile.model_dump_json(),
         source_hash(),

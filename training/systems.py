@@ -33,7 +33,7 @@ TWO_STAGE: Final = "two_stage"
 TWO_TOWER: Final = "two_tower"
 EASE: Final = "ease"
 EASE_NEW: Final = "ease_new"
-#: What every evaluation runs beside the models.
+#: What evaluations run beside the models; EASE_NEW where users are few enough to tune EASE.
 BASELINES: Final = (
     *("popularity_all_time", "popularity", "personal_frequency", "item_knn"),
     *(EASE, EASE_NEW),

@@ -7,6 +7,7 @@ seen nothing later, proposes candidates as of then; what followed labels them.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Final
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from qianmian.retrieval.neighbours import Neighbours
 from qianmian.retrieval.scale import ScoreScale
 from qianmian.retrieval.sources import Pool
 from training.actions import distinct, items_by_user
-from training.checkpoint import Checkpoint, Progressed
+from training.checkpoint import Checkpoint
 from training.draw import draw
 from training.exposures import Exposures
 from training.factors import fit_factors
@@ -37,22 +38,24 @@ from training.shown import shown_examples
 from training.strangers import then_strangers
 from training.two_tower import Week
 
+_RATES: Final = "two_tower.table_lr or dense_lr"
+
 
 def fit_two_tower(run: Run, checkpoint: Checkpoint | None) -> Examples:
     """Train through time; returns the proposals made and the pages met on the way, labelled."""
     history, profile = run.history, run.profile
-    logged = logged_pages(run)
     proposing = ranker_moments(history, profile)
+    logged = logged_pages(run, proposing[0])
     tell_if_fewer(run, proposing)
     reached = checkpoint.restore(run.trainer, run.rng) if checkpoint else None
-    if reached:
-        run.progress(f"going on after {_day(reached.moment)}, where an earlier run was stopped")
+    if reached is not None:
+        run.progress(f"going on after {_day(reached)}, where an earlier run was stopped")
     past: list[Week] = []
     parts: list[Examples] = []
-    warm = reached.warm if reached else False
+    warm = reached is not None
     for start, end in weekly(history.moments, history.cut):
         week = read_week(run, start, end)
-        if checkpoint and reached and start <= reached.moment:
+        if checkpoint and reached is not None and start <= reached:
             past += [week] if week else []
             parts += checkpoint.examples(start)
             continue
@@ -70,11 +73,10 @@ def fit_two_tower(run: Run, checkpoint: Checkpoint | None) -> Examples:
             if checkpoint:
                 checkpoint.keep_examples(start, parts[-1])
         if week and warm:
-            learn(run, week, past)
-            run.progress(f"two-tower learned the week of {_day(start)}")
+            learn(run, week, start, past)
         past += [week] if week else []
         if checkpoint and warm:
-            checkpoint.save(Progressed(start, warm), run.trainer, run.rng)
+            checkpoint.save(start, run.trainer, run.rng)
     return Examples.join(parts)
 
 
@@ -119,17 +121,18 @@ def warm_up(run: Run, past: list[Week]) -> None:
     for epoch in range(1, epochs + 1):
         lost = float(np.mean([loss for week in past for loss in run.trainer.fit(week)]))
         told = f"two-tower epoch {epoch}/{epochs} over {len(past)} weeks: loss {lost:.4f}"
-        run.progress(must_be_finite(lost, told, "two_tower.table_lr or dense_lr"))
+        run.progress(must_be_finite(lost, told, _RATES))
 
 
-def learn(run: Run, week: Week, past: list[Week]) -> None:
+def learn(run: Run, week: Week, start: float, past: list[Week]) -> None:
     """Learn a new week, after some older ones drawn at random so that they are not forgotten."""
     if not past:  # nothing to warm up on
         run.trainer.standardize([week])
     replayed = min(len(past), run.profile.two_tower.replay)
-    for i in run.rng.choice(len(past), replayed, replace=False):
-        run.trainer.fit(past[i])
-    run.trainer.fit(week)
+    again = [past[i] for i in run.rng.choice(len(past), replayed, replace=False)]
+    lost = float(np.mean([loss for one in (*again, week) for loss in run.trainer.fit(one)]))
+    told = f"two-tower learned the week of {_day(start)}: loss {lost:.4f}"
+    run.progress(must_be_finite(lost, told, _RATES))
 
 
 def read_week(run: Run, start: float, end: float) -> Week | None:
@@ -198,17 +201,18 @@ def proposals(run: Run, moment: float) -> Examples:
     return proposed if met is None else Examples.join([proposed, met])
 
 
-def logged_pages(run: Run) -> Exposures | None:
-    """The pages that the ranker learns from, None where too few were logged."""
+def logged_pages(run: Run, since: float) -> Exposures | None:
+    """The pages that the ranker learns from, logged since a moment; None where they are too few."""
     knobs = run.profile.ranker.impressions
     exposures = run.history.exposures(window_hours=knobs.window_hours)
     if exposures is None:
         return None
+    exposures = exposures.between(since, np.inf)
     pages = exposures.pages
     if pages < knobs.min_pages:
         run.progress(
-            f"{pages:,} logged pages are left out: expected ranker.impressions.min_pages="
-            f"{knobs.min_pages:,} or more"
+            f"{pages:,} logged pages since {_day(since)} are left out: expected "
+            f"ranker.impressions.min_pages={knobs.min_pages:,} or more"
         )
         return None
     return exposures.newest(knobs.max_pages)

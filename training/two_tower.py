@@ -1,8 +1,6 @@
-"""Trains the two-tower model through time.
+"""Builds the two-tower model and trains it, week by week (`training.through_time` gives the weeks).
 
-Weeks are learned in the order in which they happened. Before the model sees a week of the ranker's
-span it proposes candidates as of that moment, so the ranker trains on what retrieval would have
-proposed then. TorchRec's `DistributedModelParallel` holds the tables, with a fused row-wise Adagrad
+TorchRec's `DistributedModelParallel` holds the tables, with a fused row-wise Adagrad
 that updates them in the backward pass (on one CPU worker that alone is an order of magnitude faster
 than a dense optimizer).
 

@@ -6,6 +6,7 @@ campaign is judged by models that stopped learning on the day it began.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -81,7 +82,8 @@ def prepare(case: Case, home: Path, profile: TrainingProfile, progress: Progress
     if case.dataset == DEFAULT_DATASET:
         _import_whole(whole, progress)
     elif case.venue is None and not case.earlier_days:
-        imported(workspace, folder, _recipe(case), _ratings, progress)
+        recipe = _recipe(case) + source_hash(("benchmarks/datasets",)) + _hash(ratings_file())
+        imported(workspace, folder, recipe, _ratings, progress)
     else:
         recipe = _recipe(case) + _import_whole(whole, progress).fingerprint
         imported(workspace, folder, recipe, partial(_split_anew, case, whole), progress)
@@ -135,6 +137,10 @@ def _import_whole(workspace: Workspace, progress: Progress) -> ImportRecord:
         progress(f"{DEFAULT_DATASET}: importing")
         record = import_source(source, workspace, lambda _: None)
     return record
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _recipe(case: Case) -> str:

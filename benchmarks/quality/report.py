@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.quality.seeds import Result
+from training.metrics import divided, interval_of
 from training.slices import ALL, COLD_ITEM, COLD_USER, KNOWN_USER, NEW, REPEAT
 from training.systems import TWO_STAGE, TWO_TOWER
 
@@ -65,7 +66,7 @@ def _rows(results: Sequence[Result], rng: np.random.Generator) -> list[dict[str,
                 row[name] = float(np.mean([other[name] for other in same]))
         key = first["system"], first["slice"], first["k"]
         values_MS = np.stack([result.ndcg[key] for result in results])
-        row["ci_low"], row["ci_high"] = _interval(_drawn(values_MS, rng).mean(axis=1))
+        row["ci_low"], row["ci_high"] = interval_of(_drawn(values_MS, rng).mean(axis=1))
         if first["ratio"] is not None:
             ours_MS = np.stack([result.ndcg[TWO_STAGE, *key[1:]] for result in results])
             found = _ratio(ours_MS, values_MS, rng)
@@ -107,10 +108,8 @@ def _ratio(
     seeds, users = _draws(ours_MS.shape, rng)
     over = np.einsum("bm,ms,bs->b", seeds, ours_MS, users, optimize=True)
     under = np.einsum("bm,ms,bs->b", seeds, theirs_MS, users, optimize=True)
-    drawn = np.divide(over, under, out=np.full(over.shape, np.inf), where=under > 0)
-    low, high = _interval(drawn)
-    theirs = float(theirs_MS.mean())
-    ratio = float(ours_MS.mean()) / theirs if theirs > 0 else np.inf
+    low, high = interval_of(divided(over, under))
+    ratio = float(divided(ours_MS.mean(), theirs_MS.mean()))
     found = {"ratio": ratio, "ci_low": low, "ci_high": high}
     return {name: value if np.isfinite(value) else None for name, value in found.items()}
 
@@ -132,12 +131,6 @@ def _draws(
         rng.multinomial(m, np.full(m, 1 / m), size=SAMPLES),
         rng.multinomial(s, np.full(s, 1 / s), size=SAMPLES),
     )
-
-
-def _interval(values: npt.NDArray[np.float64]) -> tuple[float, float]:
-    ends = [0.025, 0.975]
-    low, high = np.quantile(values, ends, method="inverted_cdf")  # infinity needs no arithmetic
-    return float(low), float(high)
 
 
 def _calibration(result: Result) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ import typer
 from qianmian.cli.metrics_table import print_metrics
 from qianmian.cli.progress import timed
 from qianmian.cli.state import CliState
+from qianmian.errors import ReleaseError
 
 
 def train(
@@ -39,6 +40,7 @@ def train(
     typer.echo(f"profile {chosen.name}: {chosen.description}", err=True)
     schema = current_schema(workspace)
     mark = stamp.fingerprint(workspace, chosen, schema)
+    store = ReleaseStore(workspace.releases)
     release = None if force else stamp.trained(workspace, mark)
     if release:
         typer.echo(f"already there: release {release} was trained from the same inputs")
@@ -47,6 +49,11 @@ def train(
         if force:
             checkpoint.clear()
         release = pipeline.train(workspace, chosen, timed(), checkpoint)
-        stamp.remember(workspace, mark, release)
         typer.echo(f"published release {release} (profile {chosen.name})")
-    print_metrics(ReleaseStore(workspace.releases).get(release).metrics)
+        if not store.get(release).parity.passed:
+            raise ReleaseError(
+                f"release {release} cannot be promoted: its graphs do not compute what was "
+                "trained, see `parity` above; train again, with another `seed` in the profile"
+            )
+        stamp.remember(workspace, mark, release)
+    print_metrics(store.get(release).metrics)

@@ -183,7 +183,7 @@ def _split_faults(folder: Folder, events: pa.Table) -> Iterator[Fault]:
         problem = "expected events at different times: there is no before and after to split"
         remedy = "write each event's own time"
         yield Fault(c.EVENTS_FILE, c.TIMESTAMP, events.num_rows, problem, str(least), remedy)
-    elif declared is None or declared.by == "column":
+    elif declared is None or declared.by == "column" or declared.train_end is None:
         return
     elif not least < declared.train_end <= most:
         problem = f"expected a moment within the events, after {least} and up to {most}"

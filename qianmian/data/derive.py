@@ -159,8 +159,9 @@ def _currency(events: pa.Table) -> str | None:
 def derive_split(declared: DeclaredSpec, events: pa.Table) -> Split:
     """Return the split: declared, else by the `split` column, else by time."""
     end = _whole_second(pc.max(events[c.TIMESTAMP]).as_py()) + _SECOND
-    if declared.split is not None and declared.split.by == "time":
-        return Split(train_end=declared.split.train_end, test_end=declared.split.test_end or end)
+    said = declared.split
+    if said is not None and said.by == "time" and said.train_end is not None:
+        return Split(train_end=said.train_end, test_end=said.test_end or end)
     if c.SPLIT in events.column_names:
         return _split_by_column(events, end)
     ordered = events[c.TIMESTAMP].sort()

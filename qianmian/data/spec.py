@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 
@@ -133,10 +133,16 @@ class DeclaredSplit(ConfigModel):
 
     by: Literal["time", "column"] = "time"
     """`column`: the column `split` of the events tells training from test, not train_end."""
-    train_end: Moment
-    """First moment that training may not see."""
+    train_end: Moment | None = None
+    """First moment that training may not see; a split by time needs it."""
     test_end: Moment | None = None
     """First moment after the test; the end of the data when left out."""
+
+    @model_validator(mode="after")
+    def _has_its_moment(self) -> Self:
+        if self.by == "time" and self.train_end is None:
+            raise ValueError("expected train_end, the moment of a split by time; or `by: column`")
+        return self
 
 
 class DeclaredSpec(ConfigModel):

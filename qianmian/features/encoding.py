@@ -101,14 +101,17 @@ class UserEncoder(BaseModel):
         cls,
         states: Iterable[UserState],
         *,
+        user_ids: Iterable[str],
         tag_kinds: dict[str, str],
         affinity_columns: Sequence[str],
     ) -> UserEncoder:
-        """Collect users, tag tokens and bucket edges from training states."""
-        users: set[str] = set()
+        """Collect tag tokens and bucket edges from training states.
+
+        `user_ids` are those that get a row of their own: whoever a model learns from. A row that
+        nothing teaches would be noise, where no row means unknown.
+        """
         values: dict[str, list[object]] = {name: [] for name in tag_kinds}
         for state in states:
-            users.add(state.user_id)
             for name in tag_kinds:
                 values[name].append(state.tags.get(name))
         columns = tuple(
@@ -119,7 +122,7 @@ class UserEncoder(BaseModel):
             token for column in columns for v in values[column.name] for token in column.tokens(v)
         }
         return cls(
-            user_ids=tuple(sorted(users)),
+            user_ids=tuple(sorted(user_ids)),
             tag_columns=columns,
             tag_tokens=tuple(sorted(tokens)),
             affinity_columns=tuple(affinity_columns),

@@ -138,6 +138,12 @@ def missing(workspace: Workspace, moments: Sequence[float]) -> list[float]:
     return sorted({moment for _, moment in found} - {EPOCH})
 
 
+def built_from(workspace: Workspace) -> str:
+    """Fingerprint of what the snapshots were built from; empty where there are none."""
+    stamp = _Stamp.read(workspace.features)
+    return "" if stamp is None else stamp.fingerprint
+
+
 def _write_all(
     folder: Path,
     inputs: FeatureInputs,

@@ -225,7 +225,7 @@ def _proof_faults(manifest: Manifest, schema: Mapping[str, str]) -> Iterator[str
         yield (
             f"parity was not proven: largest difference {worst:.2e} (allowed "
             f"{parity.tolerance:.0e}), top-{parity.top_k} agreement {parity.top_k_agreement:.4f}; "
-            "export again"
+            "train again"
         )
     for service, trained_on in manifest.feature_services.items():
         now = schema.get(service)

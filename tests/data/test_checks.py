@@ -207,10 +207,7 @@ def test_all_faults_of_a_folder_are_told_together(run, tmp_path):
             "split: {train_end: 2024-06-01T05:00:00Z, test_end: 2024-06-01T04:00:00Z}\n",
             *("split.test_end", "after train_end", "swap"),
         ),
-        (
-            "split: {by: column, train_end: 2024-06-01T05:00:00Z}\n",
-            *("split.by", "no column 'split'", "add it"),
-        ),
+        ("split: {by: column}\n", "split.by", "no column 'split'", "add it"),
     ],
 )
 def test_a_declaration_must_fit_the_tables(run, tmp_path, declaration, key, problem, remedy):

@@ -104,7 +104,10 @@ def write_release(store: ReleaseStore, *, order_bias: float = -2.0, days: int = 
     created = datetime.fromtimestamp(END.timestamp() + 86_400.0 * days, tz=UTC)
     table = item_table()
     encoder = UserEncoder.fit(
-        [UserState.read("anna", USERS["anna"], table, ())], tag_kinds={}, affinity_columns=()
+        [UserState.read("anna", USERS["anna"], table, ())],
+        user_ids=["anna"],
+        tag_kinds={},
+        affinity_columns=(),
     )
     with store.staging() as folder:
         np.save(folder / b.ITEM_VECTORS_FILE, vectors)

@@ -69,6 +69,13 @@ def test_quiet_last_weeks_choose_nothing() -> None:
     assert not found.of_all.scores(2).any()
 
 
+def test_last_weeks_that_bring_nothing_new_do_not_choose_what_is_for_it() -> None:
+    rows = [(user, item, CUT - days * DAY) for user, item in ((0, 1), (1, 2)) for days in (60, 5)]
+    found = tuned(actions(rows), users=2, items=4, cut=CUT)
+    assert found.of_new.ease.regularization == DEFAULT[0]
+    assert found.of_all.ease.regularization < DEFAULT[0]
+
+
 def test_the_last_weeks_choose_what_popularity_adds() -> None:
     """Groups with a taste of their own, which all take up what a few others took before."""
     rng = np.random.default_rng(7)

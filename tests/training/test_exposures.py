@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -5,6 +7,7 @@ import pytest
 from qianmian.contracts.events import EventType
 from qianmian.features.item_table import ItemTable
 from training.exposures import Exposures
+from training.history import History
 
 START = pd.Timestamp("2024-03-01T12:00:00Z")
 CATALOGUE = ItemTable.from_profile(pd.DataFrame({"item_id": ["a", "b", "c"]}), ())
@@ -171,3 +174,18 @@ def test_every_label_is_of_an_action_within_the_window(seed):
                 times = mine["timestamp"].map(pd.Timestamp.timestamp).to_numpy()
                 lags = times - float(exposures.at.item(row))
                 assert ((lags >= 0) & (lags <= 3660)).any()
+
+
+def test_a_page_whose_window_is_open_at_the_cut_says_nothing_yet():
+    """Its order may be on the way: a page without one would teach that it did not come."""
+    shown = [event("impression", minutes, "a") for minutes in (0, 59, 61)]
+    history = SimpleNamespace(
+        _has_impressions=True,
+        _dataset=Held(shown),
+        catalogue=CATALOGUE,
+        predicted=ACTIONS,
+        cut=(START + pd.Timedelta(hours=2)).timestamp(),
+    )
+    pages = History.exposures(history, window_hours=1.0)
+    assert pages.pages == 2
+    assert (pages.at < START.timestamp() + 3_600).all()

@@ -99,3 +99,17 @@ def test_the_last_weeks_choose_the_regularization() -> None:
     assert tuned(1.0, 10_000.0) == 1.0
     assert tuned(10_000.0, 1.0) == 1.0
     assert tuned(5.0) == 5.0
+
+
+def test_last_weeks_that_bring_nothing_new_choose_the_middle_one() -> None:
+    before = actions(at=NOW - 40 * SECONDS_PER_DAY)
+    again = np.full(len(before.at), NOW - SECONDS_PER_DAY)
+    targets = Actions(
+        *(np.concatenate([side, side]) for side in (before.users, before.items)),
+        np.concatenate([before.at, again]),
+    )
+    profile = FactorsProfile(width=4, regularizations=(3.0, 30.0, 100.0))
+    chosen = tuned_regularization(
+        targets, users=USERS, items=ITEMS, cut=NOW, profile=profile, seed=3
+    )
+    assert chosen == 30.0

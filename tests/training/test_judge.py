@@ -207,6 +207,27 @@ def test_a_split_of_the_datas_own_says_that_what_is_marked_valid_was_learned(
     assert said[0] == "the data set's own split: what it marks `valid` was trained on"
 
 
+def test_a_release_of_an_earlier_split_is_told_to_know_less_than_the_baselines(
+    small_shop, tmp_path
+):
+    import json
+    import shutil
+
+    from qianmian.releases.store import ReleaseStore
+    from qianmian.workspace import Workspace
+    from training.judge import judge
+
+    shutil.copytree(small_shop.path, tmp_path / small_shop.dataset, symlinks=True)
+    shop = Workspace(tmp_path, small_shop.dataset)
+    path = ReleaseStore(shop.releases).path("live") / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["data_window"]["end"] = "2024-04-01T00:00:00Z"
+    path.write_text(json.dumps(manifest))
+    said: list[str] = []
+    judge(shop, "live", progress=said.append)
+    assert "events up to 2024-04-01 00:00, the baselines up to the split at 2024-04-08" in said[0]
+
+
 def test_a_release_that_knows_other_items_is_not_evaluated(small_shop, monkeypatch):
     from training import judge as judging
 

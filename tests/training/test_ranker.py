@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+import training.ranker
 from qianmian.errors import TrainingError
 from tests.training.made_ranker import DAY, PAGE, WIDTH, chances, fit, proposed, sigmoid, trained
+from training import calibrate
 from training.proposals import Examples
 from training.ranker_batch import in_order
 
@@ -115,3 +117,20 @@ def test_a_loss_that_is_no_number_ends_the_training_with_a_remedy():
     examples.features[0, 0] = np.inf
     with pytest.raises(TrainingError, match=r"loss nan: expected a finite loss; set ranker\.lr"):
         trained(examples)
+
+
+def test_a_chance_whose_own_line_was_not_fitted_is_not_called_calibrated(monkeypatch):
+    """What a rehearsal found of it is not applied then."""
+    settled = []
+
+    def settle(*given):
+        settled.append(given)
+        fitted = calibrate.settle(*given)
+        return fitted if len(settled) == 1 else [False, *fitted[1:]]
+
+    monkeypatch.setattr(training.ranker, "settle", settle)
+    rng = np.random.default_rng(3)
+    examples = proposed(rng, moments=(0.0, 40 * DAY))
+    examples.labels[:, 0] = rng.random(len(examples.labels)) < 0.2
+    assert trained(examples).calibrated == (False, True)
+    assert len(settled) == 2  # the rehearsal's, then the ranker's own

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from qianmian.features import snapshots
 from qianmian.workspace import Workspace
 from tests.conftest import SMALL
 from training import revision, stamp
@@ -28,6 +30,14 @@ def test_an_erasure_makes_it_another_run(shop: Workspace) -> None:
     path = shop.data / "events.parquet"
     events = pd.read_parquet(path)
     events[events["user_id"] != events["user_id"].iloc[0]].to_parquet(path)
+    assert stamp.fingerprint(shop, PROFILE, {}) != before
+
+
+def test_features_built_from_other_events_make_it_another_run(shop: Workspace) -> None:
+    before = stamp.fingerprint(shop, PROFILE, {})
+    path = shop.features / snapshots.STAMP_FILE
+    built = json.loads(path.read_text())
+    path.write_text(json.dumps({**built, "fingerprint": "of events that were archived since"}))
     assert stamp.fingerprint(shop, PROFILE, {}) != before
 
 

@@ -46,7 +46,12 @@ def test_a_stranger_is_what_the_features_tell_of_a_newcomer(small_shop, history)
 
     told = newcomer_tags(small_shop, history)
     states = list(history.states(f.RANKER_SERVICE, np.arange(60, dtype=np.int32), history.cut))
-    encoder = UserEncoder.fit(states, tag_kinds=history.tag_kinds, affinity_columns=("category",))
+    encoder = UserEncoder.fit(
+        states,
+        user_ids=[state.user_id for state in states],
+        tag_kinds=history.tag_kinds,
+        affinity_columns=("category",),
+    )
     declared = [state for state in states if state.user_id in told]
     assert len(declared) == 55
     for state in declared:

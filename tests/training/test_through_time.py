@@ -1,13 +1,19 @@
 """What is learned and proposed at which moment."""
 
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from qianmian.data.store import Dataset
+from qianmian.errors import TrainingError
 from qianmian.features.encoding import USER_ROW
+from qianmian.workspace import Workspace
 from tests.conftest import SMALL
 from training import through_time
+from training.exposures import Exposures
 from training.profile import RankerProfile, TrainingProfile
 from training.quiet import quiet_libraries
 from training.run import prepare, read_history
@@ -59,15 +65,75 @@ def test_towers_without_weeks_to_warm_up_on_are_scaled_by_the_first_that_comes()
     )
     warm_up(run, [])
     assert "snapshots.count" in said[0]
-    learn(run, "first", [])
-    learn(run, "second", ["first"])
+    learn(run, "first", 0.0, [])
+    learn(run, "second", WEEK, ["first"])
     assert trainer.scaled == ["first"]
     assert trainer.fitted[0] == "first"
 
 
+@pytest.mark.parametrize("past", [[], ["first"]], ids=["nothing before", "a week before"])
+def test_towers_that_diverge_in_a_week_end_the_training_with_a_remedy(past) -> None:
+    trainer = Trainer()
+    trainer.fit = lambda week: [1.0, float("nan")]
+    run = SimpleNamespace(
+        profile=TrainingProfile(name="test", description="test"),
+        trainer=trainer,
+        rng=np.random.default_rng(1),
+        progress=lambda _: None,
+    )
+    with pytest.raises(TrainingError, match=r"1970-01-08: loss nan.*set two_tower\.table_lr"):
+        learn(run, "second", WEEK, past)
+
+
+@pytest.mark.parametrize(("since", "kept"), [(0.0, 3), (1.0, 2), (2.0, None)])
+def test_pages_before_the_first_proposals_do_not_count(since, kept) -> None:
+    """Nothing describes them, so they do not make up the fewest pages that teach."""
+    logged = exposures_at(0.0, 1.0, 2.0)
+    knobs = {"min_pages": 2}
+    run = SimpleNamespace(
+        profile=TrainingProfile(name="t", description="t", ranker={"impressions": knobs}),
+        history=SimpleNamespace(exposures=lambda *, window_hours: logged),
+        progress=(said := []).append,
+    )
+    pages = through_time.logged_pages(run, since)
+    assert (None if pages is None else pages.pages) == kept
+    told = "1 logged pages since 1970-01-01 are left out: expected ranker.impressions.min_pages=2"
+    assert said == ([] if kept else [f"{told} or more"])
+
+
+def exposures_at(*moments: float) -> Exposures:
+    """Pages of one item each."""
+    size = len(moments)
+    return Exposures(
+        users=np.full(size, "u", dtype=object),
+        items=np.zeros(size, dtype=np.int32),
+        at=np.array(moments),
+        page=np.arange(size),
+        position=np.ones(size, dtype=np.int32),
+        propensity=np.ones(size, dtype=np.float32),
+        labels=np.zeros((size, 1), dtype=np.float32),
+    )
+
+
+def test_only_whom_something_is_learned_of_has_an_id_row(parts, small_shop, tmp_path) -> None:
+    """The row of somebody who looked and never bought would stay as it was drawn."""
+    _, repo, *_ = parts
+    shutil.copytree(small_shop.path, tmp_path / small_shop.dataset)
+    shop = Workspace(tmp_path, small_shop.dataset)
+    path = shop.data / "events.parquet"
+    events = pd.read_parquet(path)
+    events[(events["user_id"] != "u007") | (events["event_type"] == "click")].to_parquet(path)
+    profile = TrainingProfile.model_validate(SMALL)
+    with quiet_libraries():
+        run = prepare(read_history(Dataset.open(shop), repo, profile), profile, lambda _: None)
+    known = run.history.user_ids[run.history.known_users(run.history.cut)].tolist()
+    assert set(known) - set(run.encoder.user_ids) == {"u007"}
+    assert set(run.encoder.user_ids) < set(known)
+
+
 def test_who_came_after_a_moment_has_no_id_row_on_a_logged_page(parts, monkeypatch) -> None:
     _, _, history, _, bundle = parts
-    moment = float(history.targets.at[0]) + WEEK / 7
+    moment = float(history.targets.at.min()) + WEEK / 7
     known = history.user_ids[history.known_users(moment)].tolist()
     came = history.user_ids[history.newcomers(moment, history.cut)].tolist()
     assert known

@@ -1,0 +1,53 @@
+"""`qianmian train`: what it remembers as done."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner, Result
+
+from qianmian.cli.main import app
+from qianmian.releases.store import ReleaseStore
+from qianmian.workspace import Workspace
+from tests.conftest import SMALL
+from training import pipeline
+from training import profile as profiles
+
+
+@pytest.fixture
+def shop(small_shop: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    shutil.copytree(small_shop.path, tmp_path / small_shop.dataset, symlinks=True)
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump({**SMALL, "name": "small"}))
+    monkeypatch.setattr(profiles, "PROFILES", tmp_path)
+    return Workspace(tmp_path, small_shop.dataset)
+
+
+def train(shop: Workspace) -> Result:
+    command = ["--home", str(shop.root), "--dataset", shop.dataset, "train", "--profile", "small"]
+    return CliRunner().invoke(app, command)
+
+
+def test_a_release_without_proof_is_an_error_and_not_remembered(shop, monkeypatch) -> None:
+    store, ran = ReleaseStore(shop.releases), []
+    release = store.get("live").id
+    path = store.path(release) / "manifest.json"
+    proven = json.loads(path.read_text())
+
+    def publish(*_: object) -> str:
+        ran.append(release)
+        parity = {**proven["parity"], "passed": len(ran) > 1}
+        path.write_text(json.dumps({**proven, "parity": parity}))
+        return release
+
+    monkeypatch.setattr(pipeline, "train", publish)
+    done = train(shop)
+    assert done.exit_code == 2
+    assert "cannot be promoted: its graphs do not compute what was trained" in done.output
+    assert train(shop).exit_code == 0
+    again = train(shop)
+    assert "already there" in again.output
+    assert len(ran) == 2
