@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 from pydantic import ValidationError
+from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -71,7 +72,8 @@ def judge(
     rejected: list[dict[str, Any]] = []
     for index, values in enumerate(rows):
         try:
-            row = InventoryRow.model_validate_json(orjson.dumps(values))
+            # orjson writes NaN as null, which takes back, and no number beyond 64 bits
+            row = InventoryRow.model_validate_json(to_json(values))
         except ValidationError as error:
             fault = "; ".join(_told(detail, values) for detail in error.errors(include_url=False))
         else:

@@ -101,6 +101,25 @@ def test_rows_are_judged_one_by_one(home: Path) -> None:
     shop.close()
 
 
+@pytest.mark.parametrize("stock", ["NaN", "Infinity", "-Infinity", "1e999", "1" * 30, "1" * 400])
+def test_a_number_that_is_none_is_refused_and_takes_nothing_back(home: Path, stock: str) -> None:
+    shop = service(home)
+    sold_out, other = ids(page(shop))[:2]
+    push(shop, {"rows": [{"item_id": sold_out, "stock": 0}]})
+    rows = [
+        f'{{"item_id": "{sold_out}", "stock": {stock}}}',
+        f'{{"item_id": "{other}", "stock": 0}}',
+    ]
+    answer = push(shop, f'{{"rows": [{", ".join(rows)}]}}'.encode())
+    assert answer.status_code == 202
+    told = InventoryResponse.model_validate(answer.json())
+    assert told.accepted == 1
+    assert [(row.index, row.item_id) for row in told.rejected] == [(0, sold_out)]
+    assert told.rejected[0].error.startswith("stock=")
+    assert not {sold_out, other} & set(ids(page(shop)))
+    shop.close()
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [
