@@ -33,7 +33,7 @@ from qianmian.venues import Phase, Venue
 from serving.feed.eligibility import Eligible
 from serving.feed.page import PINNED, UNRANKED, FixedSlot, Page
 from serving.feed.query import Query
-from serving.feed.racing import Raced
+from serving.feed.racing import Raced, counted
 from serving.feed.resident import ResidentRelease
 from serving.feed.scoring import Weights, value_of
 from serving.feed.tokens import ORGANIC, SPONSORED, Attribution, PageToken, Signer, Special
@@ -92,7 +92,7 @@ def build(made: Made, trace: Trace, signer: Signer, recommendation_id: str) -> A
         items=hashes,
         propensities=_propensities(made.pages),
         special=_special(made.pages),
-        races=tuple((raced.race, raced.order[0]) for raced in made.raced),
+        races=counted(made.raced, made.pages),
     )
     creatives = {raced.file.block: raced.order[0] for raced in made.raced if raced.file.block}
     seen = np.union1d(query.shown, hashes) if len(query.shown) else np.sort(hashes)

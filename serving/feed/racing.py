@@ -20,6 +20,8 @@ from qianmian.racing.bandit import Posterior, draw_order, posteriors, propensiti
 from qianmian.racing.counting import CURSOR_KEY, race_key
 from qianmian.racing.schema import RaceFile
 from qianmian.racing.state import RaceState
+from serving.feed.filters import IN_ANOTHER_BLOCK
+from serving.feed.page import Page
 from serving.feed.query import Query
 
 
@@ -32,6 +34,11 @@ class Raced:
     order: tuple[str, ...]
     propensity: float  # of the first
     version: int
+
+    @property
+    def leading(self) -> str:
+        """The block that leads, or that shows the creative."""
+        return self.file.block or self.order[0]
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as `contracts.api.RaceOutcome`."""
@@ -127,6 +134,22 @@ def led_by(query: Query, outcomes: Sequence[Raced]) -> Query:
         for place, block_id in zip(places, raced.order, strict=True):
             blocks[place] = by_id[block_id]
     return replace(query, blocks=tuple(blocks))
+
+
+def counted(outcomes: Sequence[Raced], pages: Sequence[Page]) -> tuple[tuple[str, str], ...]:
+    """Return each race that the events of a page count for, and what led it.
+
+    The first item of the block that leads tells that a page was tried, so without one its rewards
+    must not count either. Nor does a page on which another block of the race had nothing to show,
+    unless those before it took it all: it counts for no arm, whichever leads.
+    """
+    shown = {page.plan.block_id for page in pages if page.items}
+    had = shown | {page.plan.block_id for page in pages if page.removed[IN_ANOTHER_BLOCK]}
+    return tuple(
+        (raced.race, raced.order[0])
+        for raced in outcomes
+        if raced.leading in shown and had.issuperset(raced.file.blocks)
+    )
 
 
 def _seed(query: Query, race: str, version: int, recommendation_id: str) -> int:

@@ -14,6 +14,9 @@ from qianmian.contracts.api import RECOMMEND_REQUEST, RecommendResponse
 from qianmian.events.changes import Change
 from qianmian.racing.schema import RaceFile
 from qianmian.racing.state import ArmSums, RaceState
+from qianmian.venues import Block
+from qianmian.venues.blocks import BlockKind
+from qianmian.venues.conditions import Condition
 from serving.feed.journey import Feed
 from serving.feed.racing import Races
 from serving.feed.users import Users
@@ -115,6 +118,46 @@ def test_a_block_shows_the_creative_that_won(feed, racing, signer) -> None:
     assert answer["blocks"][0]["creative"] == raced["order"][0]
     token = signer.open_attribution(answer["attribution_token"])
     assert token.races == (("banner", raced["order"][0]),)
+
+
+def with_block(world, block_id, block):
+    """The world with another block of its racing venue."""
+    venue = world.venues["sale"]
+    blocks = dict.fromkeys([*ORDER.blocks, "fixed"], venue.blocks["main"]) | {block_id: block}
+    return replace(world, venues={"sale": replace(venue, blocks=blocks)})
+
+
+@pytest.mark.parametrize(
+    ("empty", "counted"),
+    [
+        ("main", set()),
+        ("deals", {"banner"}),
+        ("more", {"banner"}),
+        ("fixed", {"banner", "order"}),
+    ],
+)
+def test_a_page_on_which_a_racing_block_has_nothing_to_show_does_not_count(
+    feed, racing, signer, empty, counted
+) -> None:
+    nobodys = Block("", 3, audience=Condition.read('age == "19-24"'))
+    world = with_block(racing, empty, nobodys)
+    for n in range(10):
+        answer = ask(feed, world, user={"id": f"u{n}"})
+        assert {one["race"] for one in answer["racing"]} == {"banner", "order"}
+        token = signer.open_attribution(answer["attribution_token"])
+        assert {race for race, _ in token.races} == counted
+
+
+def test_a_block_that_others_leave_nothing_did_race(feed, racing, signer) -> None:
+    world = with_block(racing, "deals", Block("", 3, kind=BlockKind.BUY_AGAIN))
+    blocks = [{"block_id": name, "page_size": 10} for name in ORDER.blocks]
+    emptied = 0
+    for n in range(20):
+        answer = ask(feed, world, blocks, user={"id": "anna"}, session_id=f"s{n}")
+        token = signer.open_attribution(answer["attribution_token"])
+        assert dict(token.races)["order"] == order(answer)[0]
+        emptied += any(not block["items"] for block in answer["blocks"])
+    assert 0 < emptied < 20
 
 
 def test_later_pages_do_not_race(feed, racing) -> None:
