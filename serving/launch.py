@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
+from qianmian.config.document import read_document
 from qianmian.errors import ConfigError
 from qianmian.workspace import CONFIGS
 from serving.clock import ClockSettings
@@ -34,11 +33,11 @@ class ServeFile:
         """Read the file and check what is ours in it; Serve checks the rest.
 
         Raises:
-            ConfigError: it is missing, not YAML, or does not hold one application of one
-                deployment whose settings fit.
+            ConfigError: it is missing, not YAML, holds a key twice, or does not hold one
+                application of one deployment whose settings fit.
         """
         try:
-            raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+            document = read_document(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise ConfigError(f"{path}: no such file; {SERVE_FILE} is one") from None
         except IsADirectoryError:
@@ -47,9 +46,10 @@ class ServeFile:
             raise ConfigError(f"{path}: expected UTF-8 text; byte {error.start} is not") from None
         except OSError as error:
             raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-        except yaml.YAMLError as error:
-            raise ConfigError(f"{path}: cannot be read as YAML: {error}") from error
-        file = cls(raw)
+        if document.problems:
+            faults = (f"{path}:{fault.line}: {fault.message}" for fault in document.problems)
+            raise ConfigError("\n".join(faults))
+        file = cls(document.values)
         try:
             _, _, port = file.settings, file.live, file.port
         except (AttributeError, KeyError, TypeError, ValueError, IndexError):

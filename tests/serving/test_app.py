@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -113,6 +114,23 @@ def test_faults_of_a_serve_file_are_named(tmp_path: Path, change, said: str) -> 
     assert str(path) in str(caught.value)
 
 
+def test_a_moment_may_stand_without_quotes(tmp_path: Path) -> None:
+    moment = "2017-12-05T12:00:00Z"
+    text = SERVE_FILE.read_text()
+    path = tmp_path / "serve.yaml"
+    path.write_text(text.replace("{mode: system}", f"{{mode: fixed, at: {moment}}}"))
+    file = ServeFile.read(path)
+    assert file.live.clock == parse_clock(moment)
+    assert json.loads(json.dumps(file.raw)) == file.raw, "Serve passes it on as JSON"
+
+
+def test_a_key_of_a_serve_file_stands_once(tmp_path: Path) -> None:
+    path = tmp_path / "serve.yaml"
+    path.write_text(SERVE_FILE.read_text() + "proxy_location: EveryNode\n")
+    with pytest.raises(ConfigError, match=r"proxy_location: expected each key once; it stands on"):
+        ServeFile.read(path)
+
+
 def test_missing_serve_file_points_to_the_shipped_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no such file; .*serve.yaml is one"):
         ServeFile.read(tmp_path / "none.yaml")
@@ -120,7 +138,13 @@ def test_missing_serve_file_points_to_the_shipped_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(None, "this is a folder"), (b"\xff\xfe", "expected UTF-8 text; byte 0"), (b"[]", "as in")],
+    [
+        (None, "this is a folder"),
+        (b"\xff\xfe", "expected UTF-8 text; byte 0"),
+        (b"[]", "serve.yaml:1: expected a mapping"),
+        (b"", "as in"),
+        (b"a: [", "serve.yaml:1: cannot be read as YAML"),
+    ],
 )
 def test_what_is_no_serve_file_is_said(tmp_path: Path, content: bytes | None, said: str) -> None:
     path = tmp_path / "serve.yaml"
