@@ -233,6 +233,7 @@ class Worlds:
                 if not known:
                     bug = None if isinstance(error, QianmianError | OSError) else error
                     log.warning("release %r refused: %s", alias, why, exc_info=bug)
+                # another alias that nobody promoted yet is no fault
                 if alias == main or not isinstance(error, NotFoundError):
                     refused.append(why)
                     if not known:
@@ -271,6 +272,11 @@ class Worlds:
         release_id = self._store.resolve(alias)
         if release_id in held:
             return held[release_id]
+        if release_id not in self._store.ids():
+            raise ReleaseError(
+                f"alias {alias!r} is of release {release_id}: expected it in {self._store.root}; "
+                "bring its folder, or promote another release"
+            )
         manifest = self._store.verify(release_id, self._schema())
         if manifest.dataset != self._settings.dataset:
             raise ReleaseError(

@@ -160,6 +160,27 @@ def test_a_broken_alias_of_an_experiment_holds_up_no_other(
     assert one.readiness()["release"] == second
 
 
+def test_a_release_whose_folder_comes_later_than_its_alias_is_taken_over(
+    tmp_path: Path, releases: ReleaseStore, now: list[float]
+) -> None:
+    first, second = tiny.write_release(releases), tiny.write_release(releases, days=1)
+    promote(releases, first)
+    promote(releases, second, "candidate")
+    there, aside = releases.path(second), tmp_path / "aside"
+    there.rename(aside)
+    folder = tmp_path / "configs" / "experiments"
+    folder.mkdir(parents=True)
+    (folder / "model.yaml").write_text(EXPERIMENT)
+    one = service(tmp_path, configs=tmp_path / "configs")
+    assert one.readiness()["release"] == first
+    assert f"alias 'candidate' is of release {second}" in one.readiness()["refused"]
+    aside.rename(there)
+    now[0] += 5.0
+    one.refresh()
+    assert one.readiness()["refused"] is None
+    assert one.worlds.ready().releases["candidate"].id == second
+
+
 def test_venues_that_cannot_be_laid_out_wait_and_those_before_go_on(
     tmp_path: Path, releases: ReleaseStore, now: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
