@@ -226,7 +226,8 @@ class Worlds:
         venues = self._venues()
         for alias in sorted(self._experiments.release_aliases()):
             try:
-                releases[alias] = self._resident(alias, by_id, venues)
+                releases[alias] = release = self._resident(alias, by_id, venues)
+                by_id[release.id] = release
             except Exception as error:  # whatever a library finds in the files
                 why = _told(error)
                 known = why in self._refused  # a retry that found it as it was

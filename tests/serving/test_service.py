@@ -198,6 +198,19 @@ def test_experiment_between_releases(home: Path, releases: ReleaseStore) -> None
     assert arms() == {"control": {(first,)}, "treated": {(second,)}}
 
 
+def test_aliases_of_one_release_share_it(home: Path, releases: ReleaseStore) -> None:
+    folder = home / "configs" / "experiments"
+    folder.mkdir(parents=True)
+    (folder / "model.yaml").write_text(EXPERIMENT)
+    one = service(home, configs=home / "configs")
+    release = tiny.write_release(releases)
+    for alias in ("live", "candidate"):
+        promote(releases, release, alias)
+    one.refresh()
+    held = one.worlds.ready().releases
+    assert held["candidate"] is held["live"]
+
+
 def test_bad_experiment_is_refused_at_start(home: Path) -> None:
     folder = home / "configs" / "experiments"
     folder.mkdir(parents=True)
