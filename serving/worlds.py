@@ -119,7 +119,8 @@ class Worlds:
         with self._loading:
             another_time = live.clock != self._live.clock
             self._live, self._experiments = live, experiments
-            self.clock = Clock.start(live.clock)
+            if another_time:
+                self.clock = Clock.start(live.clock)
             self._load()
             return another_time
 

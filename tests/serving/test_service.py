@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -137,6 +138,21 @@ def test_another_clock_forgets_what_was_proposed(home: Path, releases: ReleaseSt
     assert len(one.users) == 1
     one.configure(live_at("replay"))
     assert len(one.users) == 0
+
+
+def test_a_clock_that_stays_goes_on_under_other_settings(
+    home: Path, releases: ReleaseStore
+) -> None:
+    promote(releases, tiny.write_release(releases))
+    live = live_at("replay")
+    one = service(home, live)
+    time.sleep(0.2)
+    before = one.now()
+    one.configure(live.model_copy(update={"feed": FeedParams(candidates_ranked=50)}))
+    assert one.now() >= before
+    assert one.worlds.ready().experiments.base.candidates_ranked == 50
+    one.configure(live_at())
+    assert one.now() == tiny.NOW
 
 
 def test_release_of_another_schema_or_data_set_is_refused(
