@@ -16,9 +16,12 @@ def describe(path: Path) -> FileEntry:
     return FileEntry(sha256=digest, bytes=path.stat().st_size)
 
 
-def replace_text(path: Path, text: str) -> None:
-    """Replace a file in one step: a reader sees the old or the new text, never a part."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+def replace_text(path: Path, text: str, *, draft: Path | None = None) -> None:
+    """Replace a file in one step: a reader sees the old or the new text, never a part.
+
+    `draft` is what a crash may leave: beside the file unless it must be elsewhere on its disk.
+    """
+    draft = draft or path.with_name(f".{path.name}.{os.getpid()}")
     draft.write_text(text)
     sync_file(draft)
     draft.replace(path)

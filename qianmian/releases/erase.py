@@ -3,9 +3,10 @@
 A name is replaced by a keyed hash in its place, so that every other row keeps its number; the row
 of the embedding table stays and belongs to nobody. Manifest and encoder change one after the other;
 a release that is looked at in between does not verify and is looked at again. What a crash left
-half done is finished by the next call. A release whose manifest cannot be read loses the name all
-the same: nobody can load it, and it must not keep the others from being looked at. An encoder that
-is no JSON goes as a whole where its bytes hold the name.
+half done is finished by the next call; drafts lie beside the release, which with a foreign file
+would not verify. A release whose manifest cannot be read loses the name all the same: nobody can
+load it, and it must not keep the others from being looked at. An encoder that is no JSON goes as a
+whole where its bytes hold the name.
 
 A training that began before an erasure and ends after it still knows the name: it asks once more
 before it publishes (`keep_users`).
@@ -66,7 +67,9 @@ def _manifest(release: Path) -> Manifest | None:
 
 def _erase(release: Path, gone: set[str], mac: Callable[[str], str]) -> int:
     encoder = release / ENCODER_FILE
-    draft = release.parent / f".{release.name}.{ENCODER_FILE}"
+    draft, manifest_draft = (
+        release.parent / f".{release.name}.{name}" for name in (ENCODER_FILE, MANIFEST_FILE)
+    )
     manifest = _manifest(release)
     if manifest and draft.exists() and describe(draft) == manifest.files[ENCODER_FILE]:
         draft.replace(encoder)  # a crash came between the two
@@ -80,13 +83,15 @@ def _erase(release: Path, gone: set[str], mac: Callable[[str], str]) -> int:
     count = sum(1 for one, before in zip(names, held.get(_USERS, ()), strict=True) if one != before)
     if not count:
         draft.unlink(missing_ok=True)
+        manifest_draft.unlink(missing_ok=True)
         return 0
     draft.write_text(_encoded({**held, _USERS: names}), encoding="utf-8")
     sync_file(draft)
     if manifest:
         entry = {**manifest.files, ENCODER_FILE: describe(draft)}
         changed = manifest.model_copy(update={"files": entry})
-        replace_text(release / MANIFEST_FILE, changed.model_dump_json(indent=2) + "\n")
+        text = changed.model_dump_json(indent=2) + "\n"
+        replace_text(release / MANIFEST_FILE, text, draft=manifest_draft)
     draft.replace(encoder)
     sync_folder(release)
     return count
