@@ -54,10 +54,15 @@ class Sources:
         known = {c.WHOLE_CATALOGUE_VENUE: catalogue, **_rows_by_id(self.rows)}
         object.__setattr__(self, "known", known)
 
+    @property
+    def default(self) -> Path:
+        """The file that holds for every venue."""
+        return self.folder / DEFAULT_FILE
+
     def files(self) -> list[Path]:
         """Return the default file, then the data set's own."""
         own = sorted((self.folder / self.dataset).glob("*.yaml"))
-        return [self.folder / DEFAULT_FILE, *own]
+        return [self.default, *own]
 
     def read(self, path: Path, default: VenueFile) -> VenueFile:
         """Read one file; `default` is the sound default file, or an empty one for itself.
@@ -69,7 +74,7 @@ class Sources:
         text = read_text(path)
         file = self._parse(text, path, default)
         if self.kept is not None:
-            keep_copy(text, self.kept / path.name)
+            keep_copy(text, self._copy(path, self.kept))
         return file
 
     def last_good(self, path: Path, default: VenueFile) -> VenueFile | None:
@@ -77,12 +82,16 @@ class Sources:
         if self.kept is None:
             return None
         try:
-            return self._parse(read_text(self.kept / path.name), path, default)
+            return self._parse(read_text(self._copy(path, self.kept)), path, default)
         except ConfigError:
             return None
 
+    def _copy(self, path: Path, kept: Path) -> Path:
+        """Return where a sound file is copied to: as it lies below `folder`."""
+        return kept / path.relative_to(self.folder)
+
     def _parse(self, text: str, path: Path, default: VenueFile) -> VenueFile:
-        stem = None if path.name == DEFAULT_FILE else path.stem
+        stem = None if path == self.default else path.stem
         check = partial(self._faults, stem, default)
         return parse_yaml(text, str(path), VenueFile, context=self.context, check=check)
 
@@ -147,8 +156,9 @@ class VenueBook:
 
     def files(self) -> list[tuple[Path, str | None]]:
         """Return the files in force, each with its venue; that of the default file is None."""
+        default = None if self._sources is None else self._sources.default
         return [
-            (path, None if path.name == DEFAULT_FILE else file.id or path.stem)
+            (path, None if path == default else file.id or path.stem)
             for path, file in self._read.items()
         ]
 
@@ -159,8 +169,7 @@ class VenueBook:
         if sources is None or stamps == self._stamps:
             return False
         touched = {path for path, stamp in stamps.items() if self._stamps.get(path) != stamp}
-        default_path = sources.folder / DEFAULT_FILE
-        if default_path in touched:  # what the others are checked beside
+        if sources.default in touched:  # what the others are checked beside
             touched |= set(stamps)
         self._stamps = stamps
         for path in list(self._read):
@@ -168,7 +177,7 @@ class VenueBook:
                 del self._read[path]
         self._faulty = {path: why for path, why in self._faulty.items() if path in stamps}
         for path in [p for p in stamps if p in touched]:  # the default first
-            default = self._read.get(default_path, VenueFile())
+            default = self._read.get(sources.default, VenueFile())
             try:
                 self._read[path] = sources.read(path, default)
             except ConfigError as error:
@@ -182,11 +191,11 @@ class VenueBook:
 
     def _resolved(self, sources: Sources) -> dict[str, Venue]:
         """Join the files that were read last; of two with one id the first holds."""
-        default = self._read.get(sources.folder / DEFAULT_FILE, VenueFile())
+        default = self._read.get(sources.default, VenueFile())
         own: dict[str, VenueFile] = {}
         self._doubled = {}
         for path, file in sorted(self._read.items()):
-            if path.name == DEFAULT_FILE and path.parent == sources.folder:
+            if path == sources.default:
                 continue
             venue_id = file.id or path.stem
             if venue_id in own:

@@ -120,7 +120,7 @@ def test_a_service_that_starts_on_a_broken_file_goes_on_with_what_held(folder: F
     assert shown(shop, "sale") == ["i001"]
     assert "cannot be read as YAML" in next(iter(shop.readiness()["venue_files_refused"].values()))
     shop.close()
-    (folder.home / tiny.DATASET / "venues" / "sale.yaml").unlink()
+    (folder.home / tiny.DATASET / "venues" / tiny.DATASET / "sale.yaml").unlink()
     with pytest.raises(ConfigError, match="cannot be read as YAML"):
         folder.serve()
 

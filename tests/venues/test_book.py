@@ -123,6 +123,23 @@ def test_file_for_no_venue_is_refused(folder: Path) -> None:
         load_venues(folder, "shop", ROWS)
 
 
+def test_the_default_file_does_not_belong_among_those_of_a_data_set(folder: Path) -> None:
+    (folder / "shop" / "default.yaml").write_text("objective: {order: 2.0}\n")
+    with pytest.raises(ConfigError, match=r"shop/default.yaml:1: .*venue 'default': expected"):
+        load_venues(folder, "shop", ROWS)
+
+
+def test_a_venue_may_be_called_as_the_default_file(folder: Path) -> None:
+    own = folder / "shop" / "default.yaml"
+    own.write_text("name: Default\npool: {items: [i1]}\n")
+    sources = Sources(folder, "shop", ROWS, kept=folder / "kept")
+    book = VenueBook.open(sources)
+    assert book.files() == [(folder / "default.yaml", None), (own, "default")]
+    assert book.venues["18"].objective == {"order": 1.0, "click": 0.1}
+    (folder / "default.yaml").write_text("objective: [\n")
+    assert VenueBook.open(sources).venues == book.venues, "each copy is kept apart"
+
+
 SEASONS = ("warm_up", "opening", "peak", "sprint", "encore")
 
 
