@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from qianmian.campaigns.campaign import Campaign
 from qianmian.campaigns.schema import CampaignFile
-from qianmian.config import Finding, parse_yaml, read_text
+from qianmian.config import Finding, parse_yaml, read_listed, read_text, yaml_files
 from qianmian.config.copies import drop_copies, keep_copy
 from qianmian.errors import ConfigError, suggest
 
@@ -99,7 +99,7 @@ class CampaignFiles:
         return Reading(campaigns, refused)
 
     def _paths(self) -> list[Path]:
-        return sorted(self.folder.glob("*.yaml"))
+        return yaml_files(self.folder)
 
     def _read(self, path: Path, known: Collection[str] | None) -> CampaignFile:
         def check(file: CampaignFile) -> Iterator[Finding]:
@@ -110,7 +110,7 @@ class CampaignFiles:
                     expected = f"expected a venue of {self._dataset!r}{suggest(venue, known)}"
                     yield ("venues", place), f"={venue!r}: {expected}"
 
-        text = read_text(path)
+        text = read_listed(path)
         file = parse_yaml(text, str(path), CampaignFile, context=self._context, check=check)
         if self._kept is not None:
             keep_copy(text, self._kept / path.name)

@@ -4,7 +4,24 @@ Every part of qianmian that is set by a file (data sets, venues, experiments, tr
 declares a `ConfigModel` beside the code that consumes it and reads it with `load_yaml`.
 """
 
-from qianmian.config.load import Finding, dump_yaml, load_yaml, parse_yaml, read_text
+from qianmian.config.load import (
+    Finding,
+    dump_yaml,
+    load_yaml,
+    parse_yaml,
+    read_listed,
+    read_text,
+    yaml_files,
+)
 from qianmian.config.model import ConfigModel
 
-__all__ = ["ConfigModel", "Finding", "dump_yaml", "load_yaml", "parse_yaml", "read_text"]
+__all__ = [
+    "ConfigModel",
+    "Finding",
+    "dump_yaml",
+    "load_yaml",
+    "parse_yaml",
+    "read_listed",
+    "read_text",
+    "yaml_files",
+]

@@ -55,6 +55,22 @@ def read_text(path: Path) -> str:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
 
 
+def yaml_files(folder: Path) -> list[Path]:
+    """Return the files of a folder that `read_listed` reads or refuses, by name."""
+    return sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")])
+
+
+def read_listed(path: Path) -> str:
+    """Return the text of one of `yaml_files`.
+
+    Raises `ConfigError` as `read_text` does, and for a name that does not end in `.yaml`.
+    """
+    if path.suffix != ".yaml":
+        wanted = f"expected a name that ends in .yaml; rename it to {path.stem}.yaml"
+        raise ConfigError(f"{path}: {wanted}")
+    return read_text(path)
+
+
 def parse_yaml(
     text: str,
     source_name: str,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from qianmian.config import load_yaml
+from qianmian.config import parse_yaml, read_listed, yaml_files
 from qianmian.errors import ConfigError
 from qianmian.experiments.params import FeedOverrides, FeedParams
 from qianmian.experiments.schema import ExperimentFile, Unit
@@ -104,10 +104,13 @@ def load_experiments(folder: Path, dataset: str, base: FeedParams) -> Experiment
     """Read all experiments of a folder that run on a data set.
 
     Raises:
-        ConfigError: a file holds faults, two files use one layer, or two layers change the same
-            parameter.
+        ConfigError: a file holds faults or is not called `.yaml`, two files use one layer, or two
+            layers change the same parameter.
     """
-    files = {path: load_yaml(path, ExperimentFile) for path in sorted(folder.glob("*.yaml"))}
+    files = {
+        path: parse_yaml(read_listed(path), str(path), ExperimentFile)
+        for path in yaml_files(folder)
+    }
     running = {p: f for p, f in files.items() if not f.datasets or dataset in f.datasets}
     if faults := [*_shared_layers(running), *_shared_parameters(running)]:
         raise ConfigError("\n".join(faults))

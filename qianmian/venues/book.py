@@ -16,7 +16,7 @@ from typing import Final, Self
 
 import pandas as pd
 
-from qianmian.config import Finding, parse_yaml, read_text
+from qianmian.config import Finding, parse_yaml, read_listed, read_text, yaml_files
 from qianmian.config.copies import keep_copy
 from qianmian.contracts import columns as c
 from qianmian.errors import ConfigError, suggest
@@ -61,17 +61,16 @@ class Sources:
 
     def files(self) -> list[Path]:
         """Return the default file, then the data set's own."""
-        own = sorted((self.folder / self.dataset).glob("*.yaml"))
-        return [self.default, *own]
+        return [self.default, *yaml_files(self.folder / self.dataset)]
 
     def read(self, path: Path, default: VenueFile) -> VenueFile:
         """Read one file; `default` is the sound default file, or an empty one for itself.
 
         Raises:
-            ConfigError: it holds faults, or is for a venue that neither the data set knows nor the
-                file describes.
+            ConfigError: it holds faults, is for a venue that neither the data set knows nor the
+                file describes, or is not called `.yaml`.
         """
-        text = read_text(path)
+        text = read_listed(path)
         file = self._parse(text, path, default)
         if self.kept is not None:
             keep_copy(text, self._copy(path, self.kept))

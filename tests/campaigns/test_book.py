@@ -80,6 +80,14 @@ def test_two_files_cannot_share_an_id_and_all_faults_are_told(folder) -> None:
     assert "broken.yaml" in faults
 
 
+def test_a_file_of_another_ending_is_refused_and_holds_up_no_other(folder) -> None:
+    watched = Watched(folder)
+    write(folder / "milk.yml", GOOD.replace("bread", "milk"))
+    assert watched.refresh()
+    assert set(watched.book.campaigns) == {"bread"}
+    assert "milk.yml: expected a name that ends in .yaml; rename it to milk" in watched.faults()
+
+
 def write(path: Path, text: str, seconds: int = 0) -> None:
     path.write_text(text)
     os.utime(path, (seconds, seconds))

@@ -113,6 +113,12 @@ def test_arm_overrides_only_what_it_names() -> None:
     assert FeedOverrides().apply(base) == base
 
 
+def test_a_file_of_another_ending_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.yml").write_text(GOOD.format(name="m", overrides="{candidates_ranked: 50}"))
+    with pytest.raises(ConfigError, match=r"a.yml: expected .* rename it to a.yaml"):
+        load_experiments(tmp_path, "shop", BASE)
+
+
 @pytest.mark.parametrize("alias", ["latest", "Live", "a b"])
 def test_settings_and_arms_name_aliases_as_promotion_does(tmp_path: Path, alias: str) -> None:
     with pytest.raises(ValidationError, match=r"expected a lower-case letter, .* not 'latest'"):

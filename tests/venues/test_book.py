@@ -123,6 +123,12 @@ def test_file_for_no_venue_is_refused(folder: Path) -> None:
         load_venues(folder, "shop", ROWS)
 
 
+def test_a_file_of_another_ending_is_refused(folder: Path) -> None:
+    (folder / "shop" / "18.yml").write_text("name: Autumn\n")
+    with pytest.raises(ConfigError, match=r"18.yml: expected .* rename it to 18.yaml"):
+        load_venues(folder, "shop", ROWS)
+
+
 def test_the_default_file_does_not_belong_among_those_of_a_data_set(folder: Path) -> None:
     (folder / "shop" / "default.yaml").write_text("objective: {order: 2.0}\n")
     with pytest.raises(ConfigError, match=r"shop/default.yaml:1: .*venue 'default': expected"):
