@@ -106,7 +106,7 @@ class Sources:
             yield (), f": venue {venue_id!r}: {wanted}; or name and pool of a new one"
         elif not inner:
             venue = resolve(venue_id, self.known.get(venue_id, {}), default, file)
-            yield from outside(venue)
+            yield from outside(venue, file)
             yield from unknown_blocks(venue, file)
             yield from drawn_twice(venue.racing)
 

@@ -7,6 +7,7 @@ eligibility, blocks) are laid over one another key by key; lists replace one ano
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import TypeVar
 
 import pandas as pd
@@ -73,11 +74,23 @@ def unknown_blocks(venue: Venue, file: VenueFile) -> Iterator[Finding]:
             yield place, f": {block!r}: {wanted}; it has {known}"
 
 
-def outside(venue: Venue) -> Iterator[Finding]:
-    """Return the phases that begin outside the venue's period."""
+def outside(venue: Venue, file: VenueFile) -> Iterator[Finding]:
+    """Return a period that ends before it begins, else the phases that begin outside of it.
+
+    One end of it may be the file's and the other the data set's.
+    """
+    starts, ends = venue.starts_at, venue.ends_at
+    if starts is not None and ends is not None and starts >= ends:
+        begun, over = (datetime.fromtimestamp(at, tz=UTC).isoformat() for at in (starts, ends))
+        written = "starts_at" if file.ends_at is None else "ends_at"
+        said = (
+            f": the period is from {begun} to {over}; expected starts_at before ends_at; set both"
+        )
+        yield (written,), said
+        return
     for index, phase in enumerate(venue.phases):
-        early = venue.starts_at is not None and phase.starts_at < venue.starts_at
-        if early or (venue.ends_at is not None and phase.starts_at >= venue.ends_at):
+        early = starts is not None and phase.starts_at < starts
+        if early or (ends is not None and phase.starts_at >= ends):
             wanted = "expected starts_at <= phases[].starts_at < ends_at"
             said = f": phase {phase.name!r} starts outside the venue's period; {wanted}"
             yield ("phases", index, "starts_at"), said

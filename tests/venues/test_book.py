@@ -97,6 +97,14 @@ def test_own_file_wins_and_phases_take_over_what_they_leave_out(folder: Path) ->
             "expected starts_at before ends_at",
         ),
         (
+            "name: x\nends_at: 2016-12-25T00:00:00Z\n",
+            r"18.yaml:2: ends_at: .* from 2017-10-30T.* expected starts_at before ends_at",
+        ),
+        (
+            "starts_at: 2017-12-25T05:00:00Z\n",
+            r"18.yaml:1: starts_at: .* to 2017-12-25T.* expected starts_at before ends_at",
+        ),
+        (
             (
                 "phases:\n  - {name: b, starts_at: 2017-11-02T00:00:00Z}\n"
                 "  - {name: a, starts_at: 2017-11-01T00:00:00Z}\n"
