@@ -12,6 +12,7 @@ from typing import Annotated, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from qianmian.config import ConfigModel
+from qianmian.contracts import features as f
 from qianmian.venues.conditions import Audience, ItemCondition
 
 Reason = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
@@ -47,8 +48,8 @@ class Fatigue(ConfigModel):
 
     times: Annotated[int, Field(ge=1, le=1000)]
     """Showings without a click after which an item is left out."""
-    within_days: Annotated[float, Field(gt=0, le=365)] = 7.0
-    """For how long after the last showing."""
+    within_days: Annotated[float, Field(gt=0, le=f.EXPOSURE_DAYS)] = 7.0
+    """For how long after the last showing; showings are kept no longer."""
 
 
 class Restriction(ConfigModel):

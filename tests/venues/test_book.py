@@ -117,6 +117,10 @@ def test_own_file_wins_and_phases_take_over_what_they_leave_out(folder: Path) ->
         ),
         ("phases: [{name: a, starts_at: 2018-11-02T00:00:00Z}]\n", "'a' starts outside"),
         ("blocks: {main: {page_size: 101}}\n", "page_size=101"),
+        (
+            "eligibility: {fatigue: {times: 5, within_days: 60}}\n",
+            "eligibility.fatigue.within_days=60: expected .* equal to 28",
+        ),
     ],
 )
 def test_faults_of_a_file_name_the_place(folder: Path, text: str, said: str) -> None:
