@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from pydantic_core import ErrorDetails, from_json, to_json
 
 from qianmian.config import ConfigModel
@@ -45,9 +45,9 @@ FORGOTTEN: Final = "forgotten"
 class AcceptanceSettings(ConfigModel):
     """Which times are believed."""
 
-    horizon_days: float = 7.0
+    horizon_days: Annotated[float, Field(gt=0)] = 7.0
     """Events up to this old are accepted, however late they come."""
-    skew_seconds: float = 300.0
+    skew_seconds: Annotated[float, Field(ge=0)] = 300.0
     """Events up to this far ahead are accepted: clocks differ."""
 
     @property

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, NamedTuple, Self
+from typing import Annotated, Final, NamedTuple, Self
+
+from pydantic import Field
 
 from qianmian.config import ConfigModel
 from qianmian.contracts.subjects import subject_of
@@ -32,9 +34,9 @@ class PrivacySettings(ConfigModel):
     key_file: Path | None = None
     """File with the secret of pseudonyms, hashes and receipts; null: made once in `identity/` of
     the data set. Replicas on several machines need the same one."""
-    merge_grace_days: float = 30.0
+    merge_grace_days: Annotated[float, Field(ge=0)] = 30.0
     """How long a merge can be taken back."""
-    settle_seconds: float = 1.5
+    settle_seconds: Annotated[float, Field(ge=0)] = 1.5
     """How long an erasure waits after it was asked for, until every replica knows of it and has
     written what it had taken before."""
 

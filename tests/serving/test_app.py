@@ -14,6 +14,7 @@ from qianmian.errors import ConfigError, FieldError
 from serving.clock import ClockSettings, parse_clock
 from serving.environment import check_port, free_port, prepare, read_environment
 from serving.launch import SERVE_FILE, ServeFile
+from serving.settings import serve_settings
 
 LAZY = """
 import sys
@@ -129,6 +130,25 @@ def test_a_key_of_a_serve_file_stands_once(tmp_path: Path) -> None:
     path.write_text(SERVE_FILE.read_text() + "proxy_location: EveryNode\n")
     with pytest.raises(ConfigError, match=r"proxy_location: expected each key once; it stands on"):
         ServeFile.read(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("ingest.accept.horizon_days", -1),
+        ("ingest.accept.horizon_days", 0),
+        ("ingest.accept.skew_seconds", -600),
+        ("privacy.merge_grace_days", -1),
+        ("privacy.settle_seconds", -1),
+    ],
+)
+def test_a_time_that_nothing_fits_into_is_refused(key: str, value: float) -> None:
+    *parts, last = key.split(".")
+    args: dict[str, object] = {last: value}
+    for part in reversed(parts):
+        args = {part: args}
+    with pytest.raises(ConfigError, match=rf"^args\.{key}={value}: .* greater than"):
+        serve_settings(args)
 
 
 def test_missing_serve_file_points_to_the_shipped_one(tmp_path: Path) -> None:
