@@ -1,8 +1,9 @@
 """How often a shopper was shown each campaign: what frequency caps look at, across replicas.
 
 What a replica shows counts at once in its own memory and is written to the store at the next
-refresh, so another replica knows of it within about a second. Showings older than the longest cap
-are dropped.
+refresh, so another replica knows of it within about a second. A showing has an id from the start,
+so one that is written twice, for the first answer was lost, counts once. Showings older than the
+longest cap are dropped.
 """
 
 from __future__ import annotations
@@ -15,18 +16,27 @@ from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final, NamedTuple, Protocol
-from uuid import uuid4
 
 from qianmian.breaker import Breaker
 from qianmian.errors import EventStoreError
-from qianmian.events.sqlite_file import SqliteFile
+from qianmian.events.sqlite_file import SqliteFile, Upgrade, run_script
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 _SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS showings (subject TEXT NOT NULL, campaign TEXT NOT NULL, at REAL);
-CREATE INDEX IF NOT EXISTS showings_by_subject ON showings (subject);
+CREATE TABLE IF NOT EXISTS showings (
+    subject TEXT NOT NULL, campaign TEXT NOT NULL, at REAL, id TEXT
+);
+CREATE UNIQUE INDEX IF NOT EXISTS showings_by_subject ON showings (subject, id);
 CREATE INDEX IF NOT EXISTS showings_by_time ON showings (at)
 """
+_UPGRADE: Final = """
+ALTER TABLE showings ADD COLUMN id TEXT;
+UPDATE showings SET id = rowid;
+DROP INDEX showings_by_subject;
+CREATE UNIQUE INDEX showings_by_subject ON showings (subject, id)
+"""
+#: From 1: showings had no ids.
+_UPGRADES: Final[Mapping[int, Upgrade]] = {1: lambda db: run_script(db, _UPGRADE)}
 #: No cap looks further back.
 LONGEST_SECONDS: Final = 90 * 86_400.0
 #: What was read of a subject is good for so many seconds, enough for the page it was read for.
@@ -37,11 +47,12 @@ _SUBJECTS: Final = 10_000
 
 
 class Showing(NamedTuple):
-    """A campaign was shown to a subject."""
+    """A campaign was shown to a subject; the id is this showing's alone."""
 
     subject: str
     campaign: str
     at: float
+    id: str
 
 
 class _Read(NamedTuple):
@@ -55,7 +66,7 @@ class FrequencyStore(Protocol):
     """Showings by subject, durable and shared."""
 
     def add(self, showings: Sequence[Showing]) -> None:
-        """Remember showings."""
+        """Remember showings; those that it has already stay as they are."""
 
     def of(self, subject: str) -> list[Showing]:
         """Return the showings to a subject."""
@@ -74,12 +85,12 @@ class SqliteFrequency:
     """`FrequencyStore` in a SQLite file."""
 
     def __init__(self, path: Path) -> None:
-        self._file = SqliteFile(path, schema=_SCHEMA, version=_VERSION)
+        self._file = SqliteFile(path, schema=_SCHEMA, version=_VERSION, upgrades=_UPGRADES)
 
     def add(self, showings: Sequence[Showing]) -> None:
         if showings:
             with self._file.writing() as db:
-                db.executemany("INSERT INTO showings VALUES (?, ?, ?)", showings)
+                db.executemany("INSERT OR IGNORE INTO showings VALUES (?, ?, ?, ?)", showings)
 
     def of(self, subject: str) -> list[Showing]:
         with self._file.reading() as db:
@@ -115,7 +126,7 @@ class RedisFrequency:
             pipe = client.pipeline(transaction=False)
             for showing in showings:
                 key = self._key(showing.subject)
-                member = json.dumps([showing.campaign, showing.at, uuid4().hex])
+                member = json.dumps([showing.campaign, showing.at, showing.id])
                 pipe.zadd(key, {member: showing.at})
                 pipe.zremrangebyscore(key, "-inf", showing.at - LONGEST_SECONDS)
                 pipe.expire(key, round(LONGEST_SECONDS))
@@ -125,7 +136,7 @@ class RedisFrequency:
         with self._reading.using() as client:
             members = client.zrange(self._key(subject), 0, -1)
         read = (json.loads(member) for member in members)
-        return [Showing(subject, campaign, at) for campaign, at, _ in read]
+        return [Showing(subject, campaign, at, one) for campaign, at, one in read]
 
     def forget(self, subjects: Sequence[str]) -> int:
         with self._link.using() as client:
@@ -227,7 +238,7 @@ class FrequencyMemory:
             with self._breaker.asking():
                 stored = self._store.of(subject)
         counts = dict.fromkeys(spans, 0)
-        for showing in (*fresh, *stored):
+        for showing in {*fresh, *stored}:  # what is fresh may have been stored all the same
             if showing.campaign in spans and now - showing.at < spans[showing.campaign]:
                 counts[showing.campaign] += 1
         return counts

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
+from uuid import uuid4
 
 import numpy as np
 
@@ -281,7 +282,7 @@ class Sales:
         if subject is None:
             return
         self._market.showings.show(
-            Showing(subject, campaign.id, self._query.now)
+            Showing(subject, campaign.id, self._query.now, uuid4().hex)
             for campaign in shown
             if campaign.cap is not None
         )

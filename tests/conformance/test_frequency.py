@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Iterator, Sequence
 from itertools import count
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -14,6 +16,7 @@ from qianmian.campaigns.frequency import (
     FrequencyMemory,
     FrequencyStore,
     Showing,
+    SqliteFrequency,
 )
 from qianmian.campaigns.purse import open_purse
 from qianmian.errors import EventStoreError
@@ -21,7 +24,12 @@ from qianmian.workspace import Workspace
 
 NOW = 1_700_000_000.5
 NUMBERS = count()
-SHOWN = [Showing("u1", "bread", NOW), Showing("u1", "milk", NOW - 90), Showing("u2", "bread", NOW)]
+SHOWN = [
+    Showing("u1", "bread", NOW, "a"),
+    Showing("u1", "milk", NOW - 90, "b"),
+    Showing("u2", "bread", NOW, "c"),
+]
+AGAIN = SHOWN[0]._replace(id="d")
 
 
 @pytest.fixture
@@ -33,9 +41,50 @@ def store(settings_of_engine, tmp_path) -> Iterator[FrequencyStore]:
 
 def test_showings_are_kept_by_subject(store: FrequencyStore) -> None:
     store.add(SHOWN)
-    store.add([SHOWN[0]])
-    assert sorted(store.of("u1")) == sorted([SHOWN[0], SHOWN[0], SHOWN[1]])
+    store.add([AGAIN])
+    assert sorted(store.of("u1")) == sorted([SHOWN[0], AGAIN, SHOWN[1]])
     assert store.of("u3") == []
+
+
+def test_a_showing_that_is_written_again_counts_once(store: FrequencyStore) -> None:
+    class Lost:
+        """The store, whose first answer to a write gets lost."""
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(store, name)
+
+        def add(self, showings: Sequence[Showing]) -> None:
+            store.add(showings)
+            if not lost:
+                lost.append(1)
+                raise EventStoreError("timed out")
+
+    lost, spans = list[int](), {"bread": 60.0}
+    memory = FrequencyMemory(cast("FrequencyStore", Lost()))
+    memory.show([SHOWN[0]])
+    with pytest.raises(EventStoreError, match="timed out"):
+        memory.write()
+    assert memory.count("u1", NOW + 1, spans) == {"bread": 1}
+    memory.write()
+    assert memory.count("u1", NOW + 1, spans) == {"bread": 1}
+    assert store.of("u1") == [SHOWN[0]]
+
+
+def test_showings_without_ids_get_one(tmp_path: Path) -> None:
+    path = tmp_path / "showings.db"
+    old = sqlite3.connect(path)
+    old.executescript(
+        "CREATE TABLE showings (subject TEXT NOT NULL, campaign TEXT NOT NULL, at REAL);"
+        "CREATE INDEX showings_by_subject ON showings (subject);"
+        "CREATE INDEX showings_by_time ON showings (at);"
+        "INSERT INTO showings VALUES ('u1', 'bread', 1.0), ('u1', 'bread', 1.0);"
+        "PRAGMA user_version = 1"
+    )
+    old.close()
+    store = SqliteFrequency(path)
+    store.add([SHOWN[0]])
+    assert sorted(one.at for one in set(store.of("u1"))) == [1.0, 1.0, NOW]
+    store.shut()
 
 
 def test_a_forgotten_subject_was_shown_nothing(store: FrequencyStore) -> None:
@@ -89,7 +138,7 @@ def test_what_was_read_ahead_is_counted_for_a_moment(store: FrequencyStore) -> N
     assert not here.knows("u1")
     assert here.count("u1", NOW + 1, spans) == {"bread": 1}
     here.read("u1")
-    here.show([SHOWN[0]])
+    here.show([AGAIN])
     assert here.count("u1", NOW + 1, spans) == {"bread": 2}
     here.write()
     assert not here.knows("u1"), "what was read lacks what was written since"
@@ -159,7 +208,7 @@ def test_a_slow_answer_is_good_for_the_page_that_waited_for_it(fault: str | None
             asked.append(1)
             now[0] += 60
             memory.forget(["u2"])
-            memory.show([Showing("u2", "bread", NOW)])
+            memory.show([Showing("u2", "bread", NOW, "e")])
             memory.write()
             if fault:
                 raise EventStoreError(fault)

@@ -148,7 +148,7 @@ def _fill(shop: Shop) -> None:
     bought = [Purchase(one, "i01", NOW, NOW) for one in (USER, device, "u1")]
     shop.engine.changes.put(topics.BOUGHT, {one.key: one.value for one in bought})
     purse = open_purse(shop.engine_settings, shop.workspace)
-    purse.showings.add([Showing(USER, "camp", NOW), Showing("u1", "camp", NOW)])
+    purse.showings.add([Showing(USER, "camp", NOW, "a"), Showing("u1", "camp", NOW, "b")])
     purse.shut()
     folder = shop.workspace.decisions
     for replica, subjects in (("1-a", [USER, "u1"]), ("2-b", [device, None, "u2"])):
