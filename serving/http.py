@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from http import HTTPStatus
@@ -50,7 +50,6 @@ _USERS: Final = 20
 READ_SECONDS: Final = 0.05
 #: Threads for that, which a store that hangs may hold up; nothing else waits for them.
 _READERS: Final = 4
-_Endpoint = Callable[[Request], Awaitable[Response]]
 
 _DOCS: Final = """<!doctype html>
 <html lang="en">

@@ -21,8 +21,6 @@ IDENTITY: Final = "identity"
 FORGOTTEN: Final = "forgotten"
 #: Subject id that is being erased -> `asked`, or `forgot` once the stream holds nothing of it.
 ERASING: Final = "erasing"
-#: What has been shown how often.
-EXPOSURE: Final = "exposure"
 #: `venue|race` -> what its arms have earned; the empty key -> the log's cursor of that state.
 RACING: Final = "racing"
 #: `status` -> what the stream process says of itself, as JSON (qianmian.stream.status).

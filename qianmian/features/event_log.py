@@ -11,7 +11,7 @@ of users keep their order. So one user's events give that user's features exactl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cached_property
 
@@ -113,16 +113,6 @@ class EventLog:
             (e.list_value, e.value, e.quantity, e.session, e.kind, e.item, e.user, e.at)
         )
         return cls(users=users, items=items, events=events.take(order), target=target)
-
-    def select_users(self, user_ids: Sequence[str]) -> EventLog:
-        """The log of some users only, with the same codes."""
-        codes = pc.index_in(pa.array(user_ids, pa.string()), self.users).drop_null().to_numpy()
-        return EventLog(
-            users=self.users,
-            items=self.items,
-            events=self.events.take(np.isin(self.events.user, codes)),
-            target=self.target,
-        )
 
     def before(self, as_of: float) -> Events:
         """The events strictly before `as_of`, by time; a view, nothing is copied."""

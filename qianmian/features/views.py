@@ -1,6 +1,6 @@
 """The feature views of one data set: which function computes each, from one set of inputs.
 
-This is the single place where a view's name meets its function. Snapshots call it; so will the
+This is the single place where a view's name meets its function. Snapshots call it; so does the
 stream, with the events of the users at hand in place of everybody's.
 """
 

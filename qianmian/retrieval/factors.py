@@ -23,10 +23,9 @@ from typing import Final
 
 import numpy as np
 
-from qianmian.contracts import features as f
 from qianmian.features.item_table import Float32, Int32
 from qianmian.features.user_state import Ledger
-from qianmian.retrieval.neighbours import HALF_LIFE_DAYS
+from qianmian.retrieval.neighbours import HALF_LIFE
 
 #: What each unit of log1p(decayed count) adds to the confidence in an action.
 CONFIDENCE: Final = 10.0
@@ -72,7 +71,7 @@ class Factors:
         rows = self.row[ledger.items]
         held = rows < len(self.items)
         had = self.vectors[rows[held]]
-        more = CONFIDENCE * np.log1p(ledger.decayed[held, _HALF_LIFE])
+        more = CONFIDENCE * np.log1p(ledger.decayed[held, HALF_LIFE])
         return self._solved(had, more.astype(np.float32))
 
     def _solved(self, had: Float32, more: Float32) -> Float32:
@@ -125,6 +124,5 @@ class Factors:
             )
 
 
-_HALF_LIFE: Final = f.LEDGER_HALF_LIVES_DAYS.index(HALF_LIFE_DAYS)
 _STEPS: Final = 16  # at most; about five are usual
 _CLOSE: Final = 1e-8  # squared norm of what is left, against what there was

@@ -20,8 +20,10 @@ from qianmian.contracts import features as f
 from qianmian.features.item_table import Float32, Int32, ItemTable
 from qianmian.features.user_state import Ledger
 
-#: Half-life of the actions that count, in days.
+#: Half-life of the actions that count, in days: the strongest single one on retail data.
 HALF_LIFE_DAYS: Final = 84
+#: Its place among the decayed counts of a ledger.
+HALF_LIFE: Final = f.LEDGER_HALF_LIVES_DAYS.index(HALF_LIFE_DAYS)
 #: A user's own weight of an item is the square root of its decayed count, at most this.
 STRONGEST: Final = 3.0
 #: What the popularity of an item adds to its score, for each unit of log1p(users in 28 days).
@@ -43,7 +45,7 @@ class Neighbours:
 
     def scores(self, ledger: Ledger) -> Float32:
         """How much a user's past speaks for each item, float32 [n]; 0 where it says nothing."""
-        strength = np.minimum(np.sqrt(ledger.decayed[:, _HALF_LIFE]), STRONGEST)
+        strength = np.minimum(np.sqrt(ledger.decayed[:, HALF_LIFE]), STRONGEST)
         first, last = self.starts[ledger.items], self.starts[ledger.items + 1]
         counts = last - first
         ends = np.cumsum(counts)
@@ -68,6 +70,3 @@ def popularity_prior(table: ItemTable) -> Float32:
     users = np.maximum(table.statistic(f.target_users(28)), 0.0)
     prior: Float32 = (POPULARITY_WEIGHT * np.log1p(users)).astype(np.float32)
     return prior
-
-
-_HALF_LIFE: Final = f.LEDGER_HALF_LIVES_DAYS.index(HALF_LIFE_DAYS)

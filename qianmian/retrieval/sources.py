@@ -20,7 +20,7 @@ from qianmian.features.families import Families
 from qianmian.features.item_table import Float32, Int32, ItemTable
 from qianmian.features.user_state import UserState
 from qianmian.retrieval.factors import Factors
-from qianmian.retrieval.neighbours import Neighbours, popularity_prior
+from qianmian.retrieval.neighbours import HALF_LIFE, Neighbours, popularity_prior
 from qianmian.retrieval.scale import ScoreScale
 
 Int8 = npt.NDArray[np.int8]
@@ -254,7 +254,7 @@ def _repeat(user: UserState, member: Mask) -> Int32:
     """The user's own items among these, by decayed count, then the most recent first."""
     ledger = user.ledger
     held = member[ledger.items]
-    weights = ledger.decayed[held, _HALF_LIFE]
+    weights = ledger.decayed[held, HALF_LIFE]
     order = np.lexsort((-ledger.last_at[held], -weights))
     return ledger.items[held][order]
 
@@ -295,9 +295,6 @@ def _unseen(user: UserState, scores: Float32, places: Places, pool: Pool, quota:
 
 
 _TIE: Final = np.float32(1e-4)  # of a score in standard deviations against taste
-
-
-_HALF_LIFE = 2  # 84 days, the strongest single half-life on retail data
 
 
 def _descending(items: Int32, values: npt.NDArray[np.floating]) -> Int32:

@@ -73,10 +73,3 @@ def test_a_visit_is_a_session_else_an_order_else_a_day():
 def test_an_unknown_event_type_is_named():
     with pytest.raises(FieldError, match=r"event_type='wish': expected one of impression, click"):
         log(event("u", "a", 0, "wish"))
-
-
-def test_selected_users_keep_their_codes():
-    coded = log(event("u", "a", 0), event("v", "b", 1), event("w", "c", 2))
-    one = coded.select_users(["w", "nobody"])
-    assert one.events.user.tolist() == [2]
-    assert one.users.to_pylist() == ["u", "v", "w"]

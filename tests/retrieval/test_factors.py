@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from qianmian.contracts import features as f
 from qianmian.features.user_state import Ledger
 from qianmian.retrieval.factors import CONFIDENCE, Factors
-from qianmian.retrieval.neighbours import HALF_LIFE_DAYS
+from qianmian.retrieval.neighbours import HALF_LIFE
 
 ITEMS, KNOWN, WIDTH = 200, 120, 16
 EVERY = np.arange(ITEMS, dtype=np.int32)
@@ -27,7 +27,7 @@ def factors(seed: int = 0) -> Factors:
 def ledger(counts: dict[int, float]) -> Ledger:
     size = len(counts)
     decayed = np.zeros((size, len(f.LEDGER_HALF_LIVES_DAYS)), dtype=np.float32)
-    decayed[:, f.LEDGER_HALF_LIVES_DAYS.index(HALF_LIFE_DAYS)] = list(counts.values())
+    decayed[:, HALF_LIFE] = list(counts.values())
     once, times = np.ones(size, dtype=np.float32), np.full(size, NOW)
     visits = np.ones(size, dtype=np.int64)
     items = np.array(list(counts), dtype=np.int32)
