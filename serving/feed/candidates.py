@@ -73,9 +73,9 @@ def propose(scene: Scene, recipe: Recipe, trace: Trace) -> tuple[Allowed, Propos
         source = BEST_SELLERS if best else FALLBACK
         tag = None if best else scene.query.venue.fallback.segment
         segment = user.state.tags.get(tag or "")
-        candidates = popular(pool, limit, allowed.mask, trace, segment=segment, source=source)
+        candidates, fallback = popular(pool, limit, allowed.mask, segment=segment, source=source)
         proposal = _limited(candidates, limit, allowed)
-        proposal.by_popularity = True
+        proposal.by_popularity, proposal.degraded = True, fallback
         return proposal
 
     def to_remember() -> Proposal:
@@ -85,17 +85,20 @@ def propose(scene: Scene, recipe: Recipe, trace: Trace) -> tuple[Allowed, Propos
 
     if not len(pool.pool.items):
         trace.degrade("empty_pool")
-        return allowed, from_popularity()
-    if recipe.kind is BlockKind.BEST_SELLERS:
-        return allowed, from_popularity()
-    asked = pool.stamp, recipe, limit, scene.eligible.region
-    proposal = trace.attempt(
-        NO_RETRIEVAL,
-        lambda: user.proposal(asked, to_remember, lambda kept: _holds(kept, allowed)),
-        from_popularity,
-    )
+        proposal = from_popularity()
+    elif recipe.kind is BlockKind.BEST_SELLERS:
+        proposal = from_popularity()
+    else:
+        asked = pool.stamp, recipe, limit, scene.eligible.region
+        proposal = trace.attempt(
+            NO_RETRIEVAL,
+            lambda: user.proposal(asked, to_remember, lambda kept: _holds(kept, allowed)),
+            from_popularity,
+        )
     if proposal.removed:
         trace.removed += proposal.removed
+    if proposal.degraded is not None:
+        trace.degrade(proposal.degraded)
     return allowed, proposal
 
 

@@ -177,7 +177,9 @@ class Feed:
         for plan in plain:
             recipe = pool.recipes.of(plan.block, world.experiments.base)
             allowed = judge_block(recipe, eligible, pool, state, trace)
-            candidates = popular(pool, len(pool.of_all.items), allowed.mask, trace)
+            candidates, fallback = popular(pool, len(pool.of_all.items), allowed.mask)
+            if fallback is not None:
+                trace.degrade(fallback)
             ranking = as_proposed(candidates)
             listings.append(Listing(ranking, allowed.mask, True, {}, allowed.removed))  # noqa: FBT003
         pages = first_rows(query, listings, release, pool)

@@ -40,6 +40,7 @@ class Proposal:
     candidates: Candidates
     by_source: Mapping[str, int]  # as proposed, before filters
     removed: Counter[str] = field(default_factory=Counter)  # by filters, with the reason
+    degraded: str | None = None  # the fallback it comes from, which each answer tells
     probabilities: Float32 | None = None  # [N, A], once the ranker scored them
     by_popularity: bool = False  # the candidates stand in an order of their own
     closed: Bits | None = None  # what might not be shown then, packed [n / 8]; None for nothing

@@ -11,7 +11,8 @@ import pytest
 from qianmian.contracts.api import RECOMMEND_REQUEST
 from qianmian.features.ranking_features import RankingFeatures
 from qianmian.releases.bundle import Bundle
-from qianmian.retrieval.sources import SOURCES
+from qianmian.retrieval.overrides import SourceOverrides
+from qianmian.retrieval.sources import SOURCES, SourceQuotas
 from qianmian.venues import Block, Venue
 from qianmian.venues.blocks import BlockKind
 from qianmian.venues.conditions import Condition
@@ -267,6 +268,22 @@ def test_last_rung_is_the_order_of_the_pool(
     assert answer["degraded"] == ["no_retrieval", "no_popularity", "no_ranker"]
     assert ids(answer) == ["i009", "i001", "i030"]
     assert counted(metrics, "no_popularity") == 1
+
+
+def test_a_remembered_fallback_is_told_on_each_page(
+    feed: Feed, world: World, release: ResidentRelease, metrics: FeedMetrics
+) -> None:
+    table = replace(release.bundle.items, statistics=np.zeros_like(release.bundle.items.statistics))
+    nothing = SourceOverrides(**dict.fromkeys(SourceQuotas.model_fields, 0))
+    world = opened(
+        world,
+        replace(release.bundle, items=table),
+        blocks={"main": Block("", 10, sources=nothing)},
+    )
+    first = ask(feed, world)
+    more = ask(feed, world, blocks=[{"page_token": first["blocks"][0]["next_page_token"]}])
+    assert first["degraded"] == more["degraded"] == ["no_popularity"]
+    assert counted(metrics, "no_popularity") == 2
 
 
 def test_every_source_has_a_reason_to_tell() -> None:
