@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from qianmian.config import ConfigModel, load_yaml
+from qianmian.config import ConfigModel, parse_yaml, read_listed, yaml_files
 from qianmian.workspace import CONFIGS
 
 TRUST: Final = CONFIGS / "trust"
@@ -99,5 +99,6 @@ def load_rules(dataset: str, folder: Path = TRUST) -> TrustRules:
     Raises:
         ConfigError: the file has faults, each named with its line and a suggestion.
     """
-    own = folder / f"{dataset}.yaml"
-    return load_yaml(own if own.is_file() else folder / DEFAULT_FILE, TrustRules)
+    own = [path for path in yaml_files(folder) if path.stem == dataset]
+    path = own[0] if own else folder / DEFAULT_FILE
+    return parse_yaml(read_listed(path), str(path), TrustRules)

@@ -22,3 +22,9 @@ def test_faults_are_named_with_a_suggestion(tmp_path):
     assert "default.yaml:2: burst.max_action=3: unknown key" in str(refused.value)
     assert "did you mean 'max_actions'?" in str(refused.value)
     assert "click_rate.max_rate=0" in str(refused.value)
+
+
+def test_a_file_of_another_ending_is_refused(tmp_path):
+    (tmp_path / "shop.yml").write_text("shared_device: null\n")
+    with pytest.raises(ConfigError, match=r"shop\.yml: expected a name that ends in \.yaml"):
+        load_rules("shop", tmp_path)
