@@ -45,7 +45,7 @@ def open_store(workspace: Workspace, repo: Path) -> FeatureStore:
 
     Raises:
         FeatureStoreError: the definitions or the configuration are not there.
-        ConfigError: the online store could hold up pages for long.
+        ConfigError: the online store could hold up pages for long, or drop what is written.
     """
     for name in (CONFIG_FILE, DEFINITIONS_FILE):
         if not (repo / name).is_file():
@@ -57,6 +57,7 @@ def open_store(workspace: Workspace, repo: Path) -> FeatureStore:
             repo_path=str(repo), fs_yaml_file=repo / CONFIG_FILE
         )
         _refuse_long_waits(store, repo)
+        _refuse_dropped_writes(store, repo)
         wanted = _fingerprint(workspace, repo)
         applied = workspace.feast / APPLIED_FILE
         registered = (workspace.feast / REGISTRY_FILE).is_file() and applied.is_file()
@@ -99,6 +100,17 @@ def _refuse_long_waits(store: FeatureStore, repo: Path) -> None:
                 f"expected seconds above 0, at most {LONGEST_TIMEOUT:g}, for pages wait for a "
                 f"Redis that hangs; put in ,{name}=0.2 without spaces"
             )
+
+
+def _refuse_dropped_writes(store: FeatureStore, repo: Path) -> None:
+    """Refuse a Redis that keeps the row with the latest time: the newest write is to stand."""
+    online = store.config.online_store
+    if online.type == "redis" and not online.skip_dedup:
+        raise ConfigError(
+            f"{repo / CONFIG_FILE}: online_store.skip_dedup={online.skip_dedup!r}: expected true, "
+            "for Feast else drops rows that are not later than those before, as after an event "
+            "from a clock that is ahead; put in skip_dedup: true"
+        )
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from tests.features.conftest import TRAIN_END
 from tests.redis_server import RedisServer
 
 
-def opened(home: Workspace, online_store: dict[str, str] | None = None) -> FeatureRepo:
+def opened(home: Workspace, online_store: dict[str, object] | None = None) -> FeatureRepo:
     """The features online, in the store that is chosen."""
     definitions = home.root / "feature_repo"
     shutil.copytree(FEATURE_REPO, definitions, dirs_exist_ok=True)
@@ -28,7 +28,11 @@ def opened(home: Workspace, online_store: dict[str, str] | None = None) -> Featu
 
 def redis_store(
     server: RedisServer, timeouts: str = "socket_timeout=0.2,socket_connect_timeout=0.2"
-) -> dict[str, str]:
+) -> dict[str, object]:
     """Feast's store on a Redis."""
     socket = server.url.removeprefix("unix://")
-    return {"type": "redis", "connection_string": f"here:0,unix_socket_path={socket},{timeouts}"}
+    return {
+        "type": "redis",
+        "connection_string": f"here:0,unix_socket_path={socket},{timeouts}",
+        "skip_dedup": True,
+    }

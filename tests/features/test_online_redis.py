@@ -1,16 +1,23 @@
-"""Redis as online store: a page waits for it once, and not for long."""
+"""Redis as online store: a page waits for it once, and not for long; what is written stands."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from time import monotonic
 
 import pytest
 
+from qianmian.contracts import features as f
 from qianmian.errors import ConfigError, FeatureStoreError
+from qianmian.events.engine import Engine, SqliteEngine, open_engine
+from qianmian.stream.assembly import Streaming, assemble
+from qianmian.stream.settings import StreamSettings
 from qianmian.workspace import Workspace
 from serving.feed.patience import PATIENCE_SECONDS, patient
 from tests.features.online_stores import opened, redis_store
 from tests.redis_server import RedisServer, needs_redis
+from tests.stream.conftest import NOW, REMEMBER_SECONDS, sent
 
 pytestmark = [
     needs_redis,
@@ -61,3 +68,42 @@ def test_one_that_could_hold_pages_up_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=said):
         opened(home, redis_store(redis_server, timeouts))
+
+
+def test_one_that_drops_what_is_written_is_refused(
+    home: Workspace, redis_server: RedisServer
+) -> None:
+    with pytest.raises(ConfigError, match="skip_dedup=False"):
+        opened(home, {**redis_store(redis_server), "skip_dedup": False})
+
+
+@contextmanager
+def stream_of(home: Workspace) -> Iterator[tuple[Engine, Streaming]]:
+    """The stream on the online store that was opened, and its engine."""
+    engine = open_engine(SqliteEngine(), home)
+    yield (
+        engine,
+        assemble(
+            home,
+            engine,
+            StreamSettings(),
+            remember_seconds=REMEMBER_SECONDS,
+            now=lambda: NOW,
+            feature_repo=home.root / "feature_repo",
+        ),
+    )
+    engine.close()
+
+
+def test_an_event_from_a_clock_ahead_hides_no_later_one(
+    home: Workspace, redis_server: RedisServer
+) -> None:
+    repo = opened(home, redis_store(redis_server))
+    with stream_of(home) as (engine, streaming):
+        engine.events.append([sent(200, "u1", "i19"), sent(1, "u2", "i18")])
+        streaming.drain()
+        engine.events.append([sent(2, "u2", "i17")])
+        streaming.drain()
+    row = repo.online_user("u2")
+    assert row is not None
+    assert row[f.LEDGER_ITEM_IDS][:2] == ["i17", "i18"]
