@@ -70,6 +70,10 @@ class FeatureStoreError(QianmianError):
     """The feature store is missing, empty, or differs from what was asked of it."""
 
 
+class OnlineStoreError(FeatureStoreError):
+    """The online store cannot be written now."""
+
+
 class EventStoreError(QianmianError):
     """The event log or the topics cannot be read or written now; nothing was half done."""
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from qianmian.contracts import features as f
+from qianmian.errors import OnlineStoreError
 from qianmian.features.columns import DataType
 from qianmian.features.feast_import import import_feast
 
@@ -79,10 +80,15 @@ class OnlineWriter:
         self._store = store
         self._views = views
         self._value = _value_of()
+        self._outages = _outages_of(store)
         self._known: dict[str, FeatureView] = {}
 
     def write(self, view: str, key: str, rows: pa.Table) -> None:
-        """Write rows of a view, in one batch: its join key, `event_timestamp` and every field."""
+        """Write rows of a view, in one batch: its join key, `event_timestamp` and every field.
+
+        Raises:
+            OnlineStoreError: a Redis cannot be written now.
+        """
         if view not in self._known:
             self._known[view] = self._store.get_feature_view(view)
         entity_key = entity_key_of(key)
@@ -98,9 +104,24 @@ class OnlineWriter:
             (one, features, moment, None)
             for one, features, moment in zip(keys, values, moments, strict=True)
         ]
-        self._store.provider.online_write_batch(
-            self._store.config, self._known[view], data, progress=None
-        )
+        try:
+            self._store.provider.online_write_batch(
+                self._store.config, self._known[view], data, progress=None
+            )
+        except self._outages as error:
+            # The kind alone: a message may hold an id.
+            raise OnlineStoreError(
+                f"the online store: {type(error).__name__}; is its Redis up and writable?"
+            ) from error
+
+
+def _outages_of(store: FeatureStore) -> tuple[type[Exception], ...]:
+    """What a store that is a server raises when it cannot be written."""
+    if store.config.online_store.type != "redis":
+        return ()
+    from redis import RedisError  # noqa: PLC0415  # an optional extra
+
+    return (RedisError,)
 
 
 def _value_of() -> Callable[[DataType, Any], Any]:

@@ -139,7 +139,8 @@ class FeatureRepo:
         `rows` holds the join key, `event_timestamp` and every field of the view. The newest write
         of an entity stands.
 
-        Raises `NotFoundError` for a view that is not streamed.
+        Raises `NotFoundError` for a view that is not streamed, `OnlineStoreError` while a Redis
+        cannot be written.
         """
         streamed = [name for name in STREAMED_VIEWS if name in self.schema.views]
         if view not in streamed:

@@ -21,7 +21,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Final
 
-from qianmian.errors import EventStoreError
+from qianmian.errors import EventStoreError, OnlineStoreError
 from qianmian.events.event import StoredEvent
 from qianmian.events.store import BEGINNING, EventStore
 from qianmian.stream.part import Part
@@ -38,7 +38,7 @@ _MOST: Final = 16
 #: Seconds until a step that the engine or the online store refused is tried again; it doubles.
 _PATIENCE: Final = (0.2, 5.0)
 #: What passes by itself: another writer, a full disk, a server that starts again.
-PASSING: Final = (EventStoreError, sqlite3.OperationalError, ConnectionError)
+PASSING: Final = (EventStoreError, OnlineStoreError, sqlite3.OperationalError, ConnectionError)
 
 
 class Stream:

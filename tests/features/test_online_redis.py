@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Event
 from time import monotonic
 
 import pytest
+import redis
 
 from qianmian.contracts import features as f
 from qianmian.errors import ConfigError, FeatureStoreError
@@ -107,3 +109,34 @@ def test_an_event_from_a_clock_ahead_hides_no_later_one(
     row = repo.online_user("u2")
     assert row is not None
     assert row[f.LEDGER_ITEM_IDS][:2] == ["i17", "i18"]
+
+
+@pytest.mark.parametrize("outage", [redis.TimeoutError, redis.ResponseError])
+def test_the_stream_goes_on_when_it_was_out(
+    home: Workspace,
+    redis_server: RedisServer,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    outage: type[Exception],
+) -> None:
+    repo = opened(home, redis_store(redis_server))
+    store = type(repo.store.provider.online_store)
+    write, failing = store.online_write_batch, [outage("of u2")]
+
+    def once(*args: object, **options: object) -> None:
+        if failing:
+            raise failing.pop()
+        write(*args, **options)
+
+    monkeypatch.setattr(store, "online_write_batch", once)
+    with stream_of(home) as (engine, streaming):
+        engine.events.append([sent(1, "u2", "i18")])
+        stopping = Event()
+        streaming.stream.run(stopping, stopping.set)
+    row = repo.online_user("u2")
+    assert row is not None
+    assert row[f.LEDGER_ITEM_IDS][0] == "i18"
+    assert f"cannot go on now, trying again in 0.2 s: the online store: {outage.__name__}" in (
+        caplog.text
+    )
+    assert "u2" not in caplog.text
