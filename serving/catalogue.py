@@ -33,13 +33,15 @@ class Catalogue:
     """The parts of a data set that pages are made of.
 
     `known_users` holds the shoppers with the most events, each with their number; `item_ids` every
-    item that is known; `target` is the event type that counts as having bought.
+    item that is known; `target` is the event type that counts as having bought; `currency` that of
+    every amount, None where there is none.
     """
 
     goods: Goods
     known_users: tuple[tuple[str, int], ...]
     item_ids: frozenset[str] = frozenset()
     target: EventType = EventType.ORDER
+    currency: str | None = None
 
     @classmethod
     def read(cls, dataset: Dataset) -> Catalogue:
@@ -53,6 +55,7 @@ class Catalogue:
             ),
             item_ids=dataset.item_ids(),
             target=dataset.spec.target,
+            currency=dataset.spec.currency,
         )
 
 

@@ -67,6 +67,7 @@ def open_door(
         settings.ingest.accept,
         known_item=lambda item_id: item_id in catalogue.item_ids,
         known_venue=lambda venue_id: venue_id in book.venues,
+        currency=catalogue.currency,
         identify=gate.event,
         mentioned=gate.other,
         attribute=attribute,

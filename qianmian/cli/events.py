@@ -74,6 +74,7 @@ def import_(
             history_settings(settings.ingest.accept),
             known_item=lambda item_id: item_id in items,
             known_venue=lambda venue_id: venue_id in venues,
+            currency=dataset.spec.currency,
             identify=gate.event,
             mentioned=gate.other,
         )

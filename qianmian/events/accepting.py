@@ -91,18 +91,21 @@ class Acceptance:
         *,
         known_item: Callable[[str], bool],
         known_venue: Callable[[str], bool],
+        currency: str | None = None,
         identify: Identify = plainly,
         mentioned: Callable[[str], str | None] = lambda user_id: user_id,
         attribute: Attribute = by_nothing,
     ) -> None:
         """`identify` says whose an event is, `attribute` what its token says of it.
 
-        `mentioned` gives the stored id of another user that an event names.
+        `mentioned` gives the stored id of another user that an event names; `currency` is the
+        data set's, None where it has none.
         """
         self._horizon = settings.horizon_days * _DAY
         self._skew = settings.skew_seconds
         self._known_item = known_item
         self._known_venue = known_venue
+        self._currency = currency
         self._identify = identify
         self._mentioned = mentioned
         self._attribute = attribute
@@ -149,6 +152,10 @@ class Acceptance:
                 f"{self._horizon / _DAY:g} days old; "
                 "bring older events with `qianmian events import`",
             )
+        if event.currency and self._currency and event.currency != self._currency:
+            expected = f"{self._currency!r}, the data set's"
+            fault = FieldError(c.CURRENCY, event.currency, expected, "convert the amounts")
+            raise _RefusedError(INVALID, str(fault))
         try:
             who = self._identify(event.user_id, event.visitor_id)
         except ForgottenError as error:

@@ -22,6 +22,7 @@ ACCEPTANCE = Acceptance(
     history_settings(AcceptanceSettings()),
     known_item=lambda item_id: item_id.startswith("i"),
     known_venue=lambda venue_id: venue_id == "18",
+    currency="EUR",
 )
 
 
@@ -150,16 +151,19 @@ def test_each_row_is_judged_and_the_reason_written_down(
         "[]",
         "",
         json.dumps({**good, "split": "train"}),
+        json.dumps({**good, "value": 5000, "currency": "JPY"}),
+        json.dumps({**good, "value": 31, "currency": "EUR"}),
     ]
     path.write_text("\n".join(lines))
     report = run(path, store)
-    assert (report.rows, report.accepted) == (9, 4)
-    assert report.rejected == {"invalid": 4, "in_the_future": 1}
+    assert (report.rows, report.accepted) == (11, 5)
+    assert report.rejected == {"invalid": 5, "in_the_future": 1}
     assert report.quarantined == {"unknown_item": 1, "unknown_venue": 1}
     told = {one["row"]: one["error"] for one in rejected(path)}
-    assert set(told) == {1, 2, 3, 6, 7}
+    assert set(told) == {1, 2, 3, 6, 7, 9}
     assert "expected a JSON object on each line" in told[1]
     assert told[3] == "propensity=0: expected greater than 0"
+    assert told[9] == "currency='JPY': expected 'EUR', the data set's; convert the amounts"
     assert told[6].startswith("item='i1': unknown key")
     assert (stored(store)[1].propensity, stored(store)[1].recommendation_id) == (0.5, "r")
 

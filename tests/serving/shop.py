@@ -62,6 +62,7 @@ def service(
             Goods({"sale": SALE_ITEMS}, {"sale": Offers(coupons={SALE_ITEMS[0]: "c-9"})}),
             tuple((user, 3) for user in sorted(tiny.USERS)),
             frozenset(tiny.item_id(n) for n in range(tiny.ITEMS)),
+            currency="EUR",
         ),
         users=users or KnownUsers(),
         engine=open_engine(settings.engine, Workspace(home, tiny.DATASET)),

@@ -154,9 +154,10 @@ def test_each_event_is_judged_on_its_own(send: Send, shop: VenueService) -> None
         event(11),
         event(12, value=1e11),
         event(13, value=1e10),
+        event(14, value=5000, currency="JPY"),
     ]
     response = send(json.dumps({"events": bad}).encode())
-    assert told(response) == (5, 0, [0, 2, 3, 4, 6, 8, 9, 10, 11, 12, 14])
+    assert told(response) == (5, 0, [0, 2, 3, 4, 6, 8, 9, 10, 11, 12, 14, 16])
     assert sorted(one.event_id for one in stored(shop)) == ["e1", "e11", "e13", "e3", "e5"]
     errors = {one["index"]: one for one in response.json()["rejected"]}
     assert errors[0]["event_id"] == "e0"
@@ -172,7 +173,8 @@ def test_each_event_is_judged_on_its_own(send: Send, shop: VenueService) -> None
     assert "does not begin with 'visitor:'" in errors[10]["error"]
     assert "timezone" in errors[11]["error"]
     assert "events[14].value=100000000000.0: expected" in errors[14]["error"]
-    assert counted(send, shop, "qianmian_events_rejected_total/reason=invalid") == 9
+    assert "currency='JPY': expected 'EUR', the data set's; convert" in errors[16]["error"]
+    assert counted(send, shop, "qianmian_events_rejected_total/reason=invalid") == 10
     assert counted(send, shop, "qianmian_events_rejected_total/reason=too_old") == 1
     assert counted(send, shop, "qianmian_events_rejected_total/reason=in_the_future") == 1
 
