@@ -7,6 +7,7 @@ that a filter emptied are removed; group with `observed=True`. The small tables 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,6 +29,8 @@ from qianmian.errors import DataError, FieldError, NotFoundError
 from qianmian.trust.flags import NOTHING_UNTRUSTED, TRUST_COLUMNS, Untrusted, untrusted
 from qianmian.trust.rules import TrustRules, load_rules
 from qianmian.workspace import Workspace
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +97,9 @@ class Dataset:
     ) -> pd.DataFrame:
         """Return the events of `[since, until)`, sorted by time: imported ones and archived ones.
 
-        Implausible archived ones are left out (`untrusted`), and so are those that wait for their
-        item or venue to be known; those of merged visitors are their users', unless `merged` is
-        False. `columns` limits what is read; those
+        Implausible archived ones are left out (`untrusted`), and so are those that were imported,
+        too, and those that wait for their item or venue to be known; those of merged visitors are
+        their users', unless `merged` is False. `columns` limits what is read; those
         that the data set lacks are refused with `DataError`. Moments are aware datetimes or
         seconds since the epoch. `timestamp` is datetime64[us, UTC], text columns are
         categoricals, numbers are NumPy's.
@@ -216,7 +219,9 @@ class Dataset:
         if rows is None:
             return None
         if doubted := self.untrusted().event_ids:
-            rows = rows.filter(pc.invert(pc.is_in(rows[c.EVENT_ID], pa.array(sorted(doubted)))))
+            rows = _without(rows, pa.array(sorted(doubted)))
+        if len(doubled := self._doubled()):
+            rows = _without(rows, doubled)
         waits = pc.is_valid(rows[c.QUARANTINE])
         if pc.any(waits).as_py():
             known = pc.is_in(rows[c.ITEM_ID], pa.array(sorted(self._described_items()), "str"))
@@ -225,6 +230,12 @@ class Dataset:
         if c.SPLIT in names:
             rows = rows.append_column(c.SPLIT, pa.repeat("train", len(rows)))
         return rows if len(rows) else None
+
+    def _doubled(self) -> pa.Array:
+        """Ids of archived events that were imported, too."""
+        imported = self.folder / c.EVENTS_FILE
+        digest = self.archive.manifest().digest(float("inf"))
+        return _doubled(self.archive, digest, imported, imported.stat().st_mtime_ns)
 
     def _described_items(self) -> set[str]:
         tables = [table for table in (self.items(), self.venue_items()) if table is not None]
@@ -243,6 +254,23 @@ def _untrusted(archive: Archive, rules: TrustRules, digest: str) -> Untrusted:
     """Judge a whole archive, once as long as it stays the same."""
     rows = archive.read(TRUST_COLUMNS) if digest else None
     return NOTHING_UNTRUSTED if rows is None else untrusted(rows.to_pandas(), rules)
+
+
+@lru_cache(maxsize=4)
+def _doubled(archive: Archive, digest: str, imported: Path, _written: int) -> pa.Array:
+    """Look up which archived events were imported, once as long as both stay the same."""
+    rows = archive.read([c.EVENT_ID], merged=False) if digest else None
+    if rows is None or c.EVENT_ID not in pq.read_schema(imported).names:
+        return pa.array([], pa.string())
+    among = pc.field(c.EVENT_ID).isin(rows[c.EVENT_ID].combine_chunks())  # batch by batch
+    ids = pq.read_table(imported, columns=[c.EVENT_ID], filters=among)[c.EVENT_ID]
+    if len(ids):
+        log.info("%d archived events were imported, too: they count once, as imported", len(ids))
+    return ids.combine_chunks()
+
+
+def _without(rows: pa.Table, event_ids: pa.Array) -> pa.Table:
+    return rows.filter(pc.invert(pc.is_in(rows[c.EVENT_ID], event_ids)))
 
 
 def _joined(imported: pa.Table, archived: pa.Table, names: Sequence[str]) -> pa.Table:

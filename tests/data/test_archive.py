@@ -143,10 +143,11 @@ def test_whatever_is_done_each_event_is_there_once(tmp_path_factory, batches, mo
 def import_events(tmp_path, run):
     """Import the small shop, with further items."""
 
-    def make(items=(), *, split=False):
+    def make(items=(), *, split=False, first_id=0):
         tables = small_tables()
+        size = len(tables["events.parquet"][c.USER_ID])
+        tables["events.parquet"][c.EVENT_ID] = [f"e{first_id + n}" for n in range(size)]
         if split:
-            size = len(tables["events.parquet"][c.USER_ID])
             tables["events.parquet"][c.SPLIT] = ["test"] + ["train"] * (size - 1)  # not by time
         described = tables["items.parquet"]
         for name, values in described.items():
@@ -165,9 +166,10 @@ def test_one_log_of_imported_and_archived_events(import_events):
     at = imported[c.TIMESTAMP].iloc[2].timestamp() + 0.5
     add(
         dataset.archive,
-        event(1, "new", timestamp=at, position=3, venue_id="v"),
-        event(2, "new", timestamp=at + 1e7, quarantine="unknown_item", item_id="no such"),
-        event(3, "new", timestamp=at + 1e7, event_type="impression"),
+        event(21, "new", timestamp=at, position=3, venue_id="v"),
+        event(22, "new", timestamp=at + 1e7, quarantine="unknown_item", item_id="no such"),
+        event(23, "new", timestamp=at + 1e7, event_type="impression"),
+        event(5, "new", timestamp=at + 0.1),  # imported, too
     )
     frame = dataset.events()
     assert len(frame) == len(imported) + 2
@@ -182,15 +184,27 @@ def test_one_log_of_imported_and_archived_events(import_events):
     assert frame[c.VALUE].dtype == np.float64
 
 
+def test_archived_events_that_are_imported_later_count_once(import_events):
+    dataset = import_events(first_id=100)
+    imported = len(dataset.events())
+    add(dataset.archive, event(1, "new"), event(2, "new"), event(30, "new"))
+    assert len(dataset.events([c.ITEM_ID])) == imported + 3
+    dataset = import_events()
+    assert len(dataset.events([c.ITEM_ID])) == imported + 1
+    assert dataset.events(until=NOW + 3)[c.USER_ID].tolist() == []
+    add(dataset.archive, event(3, "new"), event(31, "new"))
+    assert len(dataset.events()) == imported + 2
+
+
 def test_an_item_that_came_to_be_known_counts(import_events):
     dataset = import_events(items=["now known"])
     at = dataset.events([c.TIMESTAMP])[c.TIMESTAMP].iloc[0].timestamp()
     unknown = {"timestamp": at, "quarantine": "unknown_item"}
     add(
         dataset.archive,
-        event(1, "new", item_id="now known", **unknown),
-        event(2, "new", item_id="still unknown", **unknown),
-        event(3, "new", timestamp=at, quarantine="unknown_venue"),
+        event(21, "new", item_id="now known", **unknown),
+        event(22, "new", item_id="still unknown", **unknown),
+        event(23, "new", timestamp=at, quarantine="unknown_venue"),
     )
     frame = dataset.events([c.USER_ID, c.ITEM_ID])
     assert frame[frame[c.USER_ID] == "new"][c.ITEM_ID].tolist() == ["now known"]
@@ -199,7 +213,7 @@ def test_an_item_that_came_to_be_known_counts(import_events):
 def test_archived_events_that_all_wait_leave_a_data_set_with_a_split_readable(import_events):
     dataset = import_events(split=True)
     before = dataset.train_events()
-    add(dataset.archive, event(1, quarantine="unknown_item", item_id="no such"))
+    add(dataset.archive, event(21, quarantine="unknown_item", item_id="no such"))
     assert dataset.train_events().equals(before)
 
 
