@@ -7,11 +7,14 @@ once, and tells how many rows went as it goes, so an erasure that is killed goes
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep, time
 from typing import Final
+
+import orjson
 
 from qianmian.contracts import columns as c
 from qianmian.contracts import topics
@@ -24,6 +27,7 @@ from qianmian.erasure.sqlite import erase_sqlite
 from qianmian.events.bought import keys_of
 from qianmian.events.engine import CHANGES_FILE, EVENTS_FILE, Engine
 from qianmian.identity.mapping import Merge
+from qianmian.identity.untold import forms
 from qianmian.releases.erase import erase_users
 from qianmian.stream.process import is_running
 from qianmian.stream.subjects import ASKED, FORGOT
@@ -214,13 +218,21 @@ def _let_go(folder: Path, patience: float) -> None:
 
 
 def _erase_lines(path: Path, people: People) -> int:
-    """Remove the lines of a text file that hold an id between quotes."""
-    ids = (*people.subjects, *people.visitors)
-    sought = [f"{quote}{one}{quote}" for one in ids for quote in ("'", '"')]
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    kept = [line for line in lines if not any(one in line for one in sought)]
+    """Remove the lines of a note of rejected rows that name an id, and those that are torn."""
+    ids = {form for one in (*people.subjects, *people.visitors) for form in forms(one)}
+    sought = re.compile(rf"(?<!\w)({'|'.join(map(re.escape, sorted(ids)))})(?!\w)")
+    lines = path.read_bytes().splitlines(keepends=True)
+    kept = [line for line in lines if not _names(line, sought)]
     if len(kept) < len(lines):
         draft = path.with_suffix(".erasing")
-        draft.write_text("".join(kept), encoding="utf-8")
+        draft.write_bytes(b"".join(kept))
         draft.replace(path)
     return len(lines) - len(kept)
+
+
+def _names(line: bytes, sought: re.Pattern[str]) -> bool:
+    try:
+        note = orjson.loads(line)
+    except orjson.JSONDecodeError:  # of an import that was killed: it writes the line anew
+        return True
+    return any(sought.search(str(note.get(name))) for name in (c.EVENT_ID, "error"))

@@ -104,8 +104,9 @@ class BulkImport:
         report = self.before()
         self._note.parent.mkdir(parents=True, exist_ok=True)
         with self.rejects.open("ab") as rejects:
-            rejects.truncate(report.rejects_bytes)
-            rejects.seek(report.rejects_bytes)
+            whole = min(rejects.tell(), report.rejects_bytes)  # an erasure takes lines
+            rejects.truncate(whole)
+            rejects.seek(whole)
             tell(report.rows, self._file.rows)
             for rows in self._file.chunks(batch, skip=report.rows):
                 look_around()

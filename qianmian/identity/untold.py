@@ -29,12 +29,21 @@ def struck(error: BaseException, ids: Iterable[str | None], *, places: bool = Tr
     told = traceback.format_exception if places else traceback.format_exception_only
     text = "".join(told(error)).rstrip()
     for one in sorted({one for one in ids if one}, key=len, reverse=True):
-        for form in {one, repr(one)[1:-1], ascii(one)[1:-1]}:
+        for form in forms(one):
             sought = re.escape(form)
             if len(form) < _DISTINCT:  # `4` is struck out, the 4 of `line 140` is not
                 sought = rf"(?<!\w){sought}(?!\w)"
             text = re.sub(sought, STRUCK, text)
     return text
+
+
+def forms(one: str) -> set[str]:
+    r"""Return an id as texts may hold it: as it is, and as it stands in a quoted value.
+
+    >>> sorted(forms("zoë"))
+    ['zo\\xeb', 'zoë']
+    """
+    return {one, repr(one)[1:-1], ascii(one)[1:-1]}
 
 
 def untold(error: BaseException) -> str:
