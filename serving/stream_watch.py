@@ -53,6 +53,10 @@ _GAUGES: Final[dict[str, tuple[str, Callable[[StreamStatus], float]]]] = {
         "Items with events that their statistics do not hold yet",
         lambda status: status.items_waiting,
     ),
+    "qianmian_stream_orders_undecided": (
+        "Orders since the stream process started of which nobody knew any more what was shown",
+        lambda status: status.orders_undecided,
+    ),
 }
 
 

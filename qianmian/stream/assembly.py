@@ -116,7 +116,8 @@ def assemble(
             remember_seconds,
             now,
             archive.manifest.cursor or BEGINNING,
-            (trust, *others),
+            trust,
+            others,
         )
 
 
@@ -129,6 +130,7 @@ def _assemble(
     remember_seconds: float,
     now: Callable[[], float],
     archived: str,
+    trust: TrustPart,
     others: Sequence[Part],
 ) -> Streaming:
     inputs = FeatureInputs.of_stream(dataset, repo.schema)
@@ -149,7 +151,7 @@ def _assemble(
         rows=settings.statistics_rows,
     )
     bought = BoughtPart(changes, target=dataset.spec.target)
-    keepers = [part for part in (features, bought, *others) if isinstance(part, Keeper)]
+    keepers = [part for part in (features, bought, trust, *others) if isinstance(part, Keeper)]
     merges = SubjectPart(identity, changes, recompute=features.recompute, keepers=keepers)
     merges.follow()
     refills = RefillPart(workspace, recompute_since=features.recompute_since)
@@ -162,14 +164,14 @@ def _assemble(
         owners=identity.owners,
     )
     archive = ArchivePart(archiver, settings.archive)
-    parts: list[Part] = [merges, refills, features, bought, statistics, archive, *others]
+    parts: list[Part] = [merges, refills, features, bought, statistics, archive, trust, *others]
     stream = Stream(engine.events, parts, now=now, settings=settings)
     stream.received_at = status.received_at if status else 0.0
     _catch_up(dataset, features, stream.received_at)
     stream.restore(archived)
     if status is not None:  # what was merged while no stream ran, and while the last one died
         features.recompute(merges.merged_since(status.updated_at - STALE_SECONDS))
-    reporter = Reporter(changes, stream, features, statistics, online=lambda: refills.stamp)
+    reporter = Reporter(changes, stream, features, statistics, trust, online=lambda: refills.stamp)
     log.info("stream of %s: %d events in memory", workspace.dataset, len(history))
     return Streaming(stream, reporter, statistics, archive, archiver, now)
 

@@ -12,6 +12,7 @@ from qianmian.stream.features import FeaturePart
 from qianmian.stream.process import Stream
 from qianmian.stream.statistics import StatisticsPart
 from qianmian.stream.status import STATUS_KEY, StreamStatus
+from qianmian.stream.trust import TrustPart
 
 
 class Reporter:
@@ -23,6 +24,7 @@ class Reporter:
         stream: Stream,
         features: FeaturePart,
         statistics: StatisticsPart,
+        trust: TrustPart,
         *,
         online: Callable[[], str],
         every: float = 1.0,
@@ -31,6 +33,7 @@ class Reporter:
         self._stream = stream
         self._features = features
         self._statistics = statistics
+        self._trust = trust
         self._online = online
         self._every = every
         self._started_at = time()
@@ -63,6 +66,7 @@ class Reporter:
             write_ms=round(features.write_seconds * 1e3, 1),
             items=self._statistics.computed,
             items_waiting=len(self._statistics),
+            orders_undecided=self._trust.undecided,
             received_at=stream.received_at,
             online=self._online(),
         )

@@ -49,6 +49,8 @@ class StreamStatus(BaseModel):
     """Items whose statistics were computed since the start."""
     items_waiting: int = 0
     """Items with events that their statistics do not hold yet."""
+    orders_undecided: int = 0
+    """Orders since the start of which it was not known any more what had been shown."""
     received_at: float = 0.0
     """When the last event worked in was received, by the service's clock."""
     online: str = ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from qianmian.contracts import columns as c
 from qianmian.data.archive import Archive
 from qianmian.events.event import StoredEvent
 from qianmian.trust.flags import TRUST_COLUMNS
@@ -25,16 +26,19 @@ class TrustPart:
         self._reach = rules.memory_seconds
         self._flags = flags
         self._waiting: list[Seen] = []
+        self.undecided = 0
+        """Orders since the start of which it was not known any more what had been shown."""
 
     def remember(self, archive: Archive) -> None:
-        """Take in what left the log for the archive as far as the rules look back."""
+        """Take in what left the log for the archive, as far back as the monitor remembers."""
         parts = archive.manifest().parts
         if not parts:
             return
-        since = max(part.last_at for part in parts) - self._reach
+        since = max(part.last_at for part in parts) - 2 * self._reach
         rows = archive.read(TRUST_COLUMNS, since=since)
         if rows is not None:
-            self._monitor.remember(seen_in(rows.to_pandas()))
+            by_time = rows.sort_by(c.TIMESTAMP)  # the oldest are forgotten first
+            self._monitor.remember(seen_in(by_time.to_pandas()), since=since)
 
     def restore(self, events: Sequence[StoredEvent]) -> None:
         self._monitor.remember(map(Seen.of, events))
@@ -45,7 +49,9 @@ class TrustPart:
     def flush(self, now: float) -> None:
         del now
         if self._waiting:
-            self._flags.settle(self._monitor.judge(self._waiting))
+            verdict = self._monitor.judge(self._waiting)
+            self._flags.settle(verdict)
+            self.undecided += verdict.undecided
             self._waiting.clear()
 
     def forget(self, subject_ids: Collection[str]) -> None:

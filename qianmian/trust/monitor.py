@@ -1,9 +1,12 @@
 """Trust while events stream in: what is thought of the events that a batch can change.
 
-The monitor remembers as far back as the rules reach and judges, with `find_flags`, every event of
-the subjects and devices that a batch touches. So after each batch the flags are those that the same
-function finds over all events at once; a flag whose reason has gone (an impression reported after
-its order) goes too.
+The monitor remembers twice as far back as the rules reach. With each batch it judges, with
+`find_flags`, what is new and every event of the same subjects and devices of which all that the
+rules look back at is still held. So the flags of what it judged are those that the same function
+finds over all events at once; a flag whose reason has gone (an impression reported after its order)
+goes too. Of older events the flags stay as they are. A new event that comes when part of what it
+needs is forgotten (an import of the past, more events than there is room for) is judged by what is
+left, but is no `unseen_order`: nobody knows what was shown.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from dataclasses import dataclass
 
 from qianmian.contracts.subjects import visitor_subject
 from qianmian.trust.flags import Flag, find_flags
+from qianmian.trust.kinds import UNSEEN_ORDER
 from qianmian.trust.rules import TrustRules
 from qianmian.trust.traffic import Seen
 
@@ -24,6 +28,8 @@ class Verdict:
 
     judged: tuple[Seen, ...]
     flags: tuple[Flag, ...]
+    undecided: int = 0
+    """Orders of which it is not known any more whether their items were shown."""
 
 
 class TrustMonitor:
@@ -34,6 +40,7 @@ class TrustMonitor:
         self._rules = rules
         self._remembered = remembered
         self._newest = float("-inf")
+        self._lost = float("-inf")  # all later events are held
         self._held: dict[str, Seen] = {}  # by event id, in the order of arrival
         self._of_subject: defaultdict[str, dict[str, Seen]] = defaultdict(dict)
         self._of_device: defaultdict[str, dict[str, Seen]] = defaultdict(dict)
@@ -41,8 +48,9 @@ class TrustMonitor:
     def __len__(self) -> int:
         return len(self._held)
 
-    def remember(self, events: Iterable[Seen]) -> None:
-        """Take events in without judging them: those before a restart."""
+    def remember(self, events: Iterable[Seen], *, since: float = float("-inf")) -> None:
+        """Take events in without judging them: those before a restart, from `since` on."""
+        self._lost = max(self._lost, since)
         for seen in events:
             self._held[seen.event_id] = seen
             self._of_subject[seen.subject][seen.event_id] = seen
@@ -51,16 +59,23 @@ class TrustMonitor:
             self._newest = max(self._newest, seen.at)
 
     def judge(self, batch: Sequence[Seen]) -> Verdict:
-        """Take a batch in and judge all that it touches."""
+        """Take a batch in and judge it, and of what it touches all that can still be judged."""
         self.remember(batch)
-        touched = self._around(batch)
-        context = self._around(touched.values())
-        flags = find_flags(context.values(), self._rules)
+        new = {seen.event_id for seen in batch}
+        touched = {
+            name: seen
+            for name, seen in self._around(batch).items()
+            if name in new or self._whole(seen)
+        }
+        found = find_flags(self._around(touched.values()).values(), self._rules)
+        flags = [flag for flag in found if flag.event_id in touched]
+        sure = [f for f in flags if f.reason != UNSEEN_ORDER or self._whole(touched[f.event_id])]
         self._forget()
-        return Verdict(
-            judged=tuple(touched.values()),
-            flags=tuple(flag for flag in flags if flag.event_id in touched),
-        )
+        return Verdict(tuple(touched.values()), tuple(sure), len(flags) - len(sure))
+
+    def _whole(self, seen: Seen) -> bool:
+        """Return whether all that the rules look back at from an event is held."""
+        return seen.at - self._rules.memory_seconds > self._lost
 
     def forget(self, subjects: Collection[str]) -> None:
         """Drop every event of some subjects, and of devices that are these subjects."""
@@ -90,6 +105,7 @@ class TrustMonitor:
             first = next(iter(self._held.values()))
             if first.at >= horizon and len(self._held) <= self._remembered:
                 return
+            self._lost = max(self._lost, first.at)
             del self._held[first.event_id]
             _drop(self._of_subject, first.subject, first.event_id)
             _drop(self._of_device, first.device, first.event_id)

@@ -21,11 +21,12 @@ TIGHT = TrustRules(
     unseen_order=UnseenOrder(lookback_seconds=40, grace_seconds=5),
     self_share=SelfShare(window_seconds=30),
 )
+DAY = 86_400.0
 NAMES = st.sampled_from(["", "a", "b", "c"])
 EVENTS = st.lists(
     st.tuples(
         st.sampled_from(["impression", "click", "order", "cart"]),
-        st.integers(0, 79),  # within what the monitor remembers
+        st.integers(0, 250),  # three times what the monitor remembers
         st.sampled_from(["", "u1", "u2", "u3"]),
         st.sampled_from(["", "d1", "d2"]),
         NAMES,
@@ -54,21 +55,27 @@ def stream(rows):
     ]
 
 
+def of(flags, event_ids):
+    return {flag for flag in flags if flag.event_id in event_ids}
+
+
 @settings(max_examples=300)
 @given(rows=EVENTS, size=st.integers(1, 7))
 def test_batch_by_batch_and_all_at_once_flag_the_same(rows, size):
     events = stream(rows)
-    monitor, held = TrustMonitor(TIGHT), {}
+    monitor, newest, held = TrustMonitor(TIGHT), 0.0, set()
     for start in range(0, len(events), size):
-        verdict = monitor.judge(events[start : start + size])
-        for event in verdict.judged:
-            held[event.event_id] = set()
-        for flag in verdict.flags:
-            held[flag.event_id].add(flag.reason)
-    at_once = {}
-    for flag in find_flags(events, TIGHT):
-        at_once.setdefault(flag.event_id, set()).add(flag.reason)
-    assert {event: reasons for event, reasons in held.items() if reasons} == at_once
+        batch = events[start : start + size]
+        verdict = monitor.judge(batch)
+        at_once = set(find_flags(events[: start + size], TIGHT))
+        late = {e.event_id for e in batch if e.at <= newest - TIGHT.memory_seconds}
+        assert {f for f in verdict.flags if f.reason == "unseen_order"} <= at_once
+        judged = {event.event_id for event in verdict.judged}
+        held = {f for f in held if f.event_id not in judged} | set(verdict.flags)
+        newest = max([newest, *(event.at for event in batch)])
+        fresh = {e.event_id for e in events if e.at > newest - TIGHT.memory_seconds}
+        known = (judged - late) | fresh
+        assert of(held, known) == of(at_once, known)
 
 
 @given(rows=EVENTS, seed=st.randoms())
@@ -77,6 +84,30 @@ def test_the_order_of_arrival_decides_nothing(rows, seed):
     shuffled = list(events)
     seed.shuffle(shuffled)
     assert find_flags(shuffled, TIGHT) == find_flags(events, TIGHT)
+
+
+def a_purchase(user="u1"):
+    shown = seen("impression", 0, user, item="i1", page="r")
+    return shown, seen("order", 6 * DAY, user, item="i1", page="r", order="o")
+
+
+def test_an_order_stays_honest_when_its_impression_is_forgotten():
+    monitor, (shown, order) = TrustMonitor(TrustRules()), a_purchase()
+    later = seen("click", 14.4 * DAY, "u2"), seen("click", 14.5 * DAY, "u1")
+    verdicts = [monitor.judge([event]) for event in (shown, order, *later)]
+    assert order in verdicts[1].judged
+    assert order not in verdicts[3].judged
+    assert [verdict.flags for verdict in verdicts] == [()] * 4
+    assert [verdict.undecided for verdict in verdicts] == [0] * 4
+
+
+def test_an_order_is_undecided_where_there_was_no_room_for_its_impression():
+    monitor, (shown, order) = TrustMonitor(TrustRules(), remembered=5), a_purchase()
+    monitor.judge([shown, *(seen("click", n, "u2") for n in range(1, 6))])
+    verdict = monitor.judge([order])
+    assert (verdict.judged, verdict.flags, verdict.undecided) == ((order,), (), 1)
+    unseen = seen("order", 8 * DAY, "u3", item="i1", page="r", order="o")
+    assert [flag.event_id for flag in monitor.judge([unseen]).flags] == [unseen.event_id]
 
 
 def test_what_is_too_old_to_matter_is_forgotten():
