@@ -29,7 +29,7 @@ from qianmian.racing.state import ArmSums, RaceState
 
 Float64 = npt.NDArray[np.float64]
 
-#: The prior stands for one page with as much as the arms brought on average, or one event.
+#: The prior stands for one page with one event; for values that is an order of average value.
 _PRIOR_TRIALS: Final = 1.0
 _PRIOR_EVENTS: Final = 1.0
 _GRID: Final = 400  # points of each posterior
@@ -116,16 +116,16 @@ def _gamma(shape: float, rate: float) -> Posterior:
 
 
 def _of_values(sums: Sequence[ArmSums]) -> list[Posterior]:
-    trials = sum(one.trials for one in sums)
-    squares = sum(one.squares for one in sums)
-    if not squares:
+    """Return what is believed of values: of each arm the same before anybody ordered."""
+    orders, squares = sum(one.order for one in sums), sum(one.squares for one in sums)
+    if not orders or not squares:
         return [Posterior(0.0, 1.0) for _ in sums]
-    middle = sum(one.value for one in sums) / max(trials, 1.0)
-    spread = squares / max(trials, 1.0)  # of what one page brings
+    value = _PRIOR_EVENTS * sum(one.value for one in sums) / orders
+    square = _PRIOR_EVENTS * squares / orders
     return [
         Posterior(
-            (one.value + _PRIOR_TRIALS * middle) / (one.trials + _PRIOR_TRIALS),
-            math.sqrt((one.squares + _PRIOR_TRIALS * spread) / (one.trials + _PRIOR_TRIALS) ** 2),
+            (one.value + value) / (one.trials + _PRIOR_TRIALS),
+            math.sqrt(one.squares + square) / (one.trials + _PRIOR_TRIALS),
         )
         for one in sums
     ]

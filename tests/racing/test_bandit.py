@@ -61,6 +61,35 @@ def test_propensities_for_values_are_the_shares_that_draws_give() -> None:
     assert propensities(beliefs, 0.05) == pytest.approx(led(beliefs, 0.05), abs=0.012)
 
 
+@pytest.mark.parametrize(
+    "sums",
+    [
+        {"a": (3000, 30), "b": (150, 0)},
+        {"a": (3000, 30), "b": (40, 1)},
+        {"a": (1000, 10), "b": (1000, 16), "c": (300, 2)},
+        {"a": (1, 1), "b": (0, 0)},
+    ],
+)
+def test_orders_that_are_worth_the_same_race_by_value_as_by_number(sums) -> None:
+    arms = tuple(sums)
+    known = {
+        arm: ArmSums(trials=n, order=k, value=50 * k, squares=2500 * k)
+        for arm, (n, k) in sums.items()
+    }
+    by_value, by_number = (
+        propensities(posteriors(RaceState(1, 0.0, known), arms, goal), 0.0)
+        for goal in (Goal.VALUE, Goal.ORDER)
+    )
+    assert by_value == pytest.approx(by_number, abs=0.1)
+
+
+def test_before_the_first_order_all_lead_alike_by_value() -> None:
+    known = RaceState(1, 0.0, {"a": ArmSums(trials=900), "b": ArmSums(trials=3, click=1)})
+    assert propensities(posteriors(known, ARMS, Goal.VALUE), 0.0) == pytest.approx([1 / 3] * 3)
+    worthless = known.with_arm("a", ArmSums(trials=900, order=2))
+    assert propensities(posteriors(worthless, ARMS, Goal.VALUE), 0.0) == pytest.approx([1 / 3] * 3)
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     st.lists(st.tuples(st.floats(0, 1e6), st.floats(0, 1e6)), min_size=2, max_size=5),
