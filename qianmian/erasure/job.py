@@ -77,11 +77,13 @@ class Erasures:
         members = Identity.load(self._changes).members(stored)
         people = People.of([*members, subject_id])
         tombstones = self._gate.tombstones
-        tombstones.add(people.subjects, self._changes, now=self._clock())
+        tombstones.add(people.subjects, self._changes, account=stored, now=self._clock())
         return self.receipts.open_for(tombstones.hash_of(stored), people, now=self._clock())
 
     def allow(self, subject_id: str) -> bool:
-        """Let a forgotten subject be known again; returns whether it was forgotten.
+        """Let a forgotten subject be known again, with the visitors that were forgotten with it.
+
+        Returns whether it was forgotten.
 
         Raises:
             EventStoreError: it cannot be written down now.

@@ -1,6 +1,7 @@
 """Who asked to be forgotten: keyed hashes alone, so that the list names nobody.
 
-It is the topic `forgotten`. Whatever brings data in (the door, imports) asks it and drops what is
+It is the topic `forgotten`; an entry holds its time and the hash of the account that a device went
+with. Whatever brings data in (the door, imports) asks it and drops what is
 of a forgotten subject, until the subject is allowed again.
 """
 
@@ -60,17 +61,36 @@ class Tombstones:
         for change in changes:
             (self._hashes.discard if change.value is None else self._hashes.add)(change.key)
 
-    def add(self, subject_ids: Iterable[str], to: Changes, *, now: float | None = None) -> None:
-        """Put subjects on the list, for everyone."""
-        hashes = [self.hash_of(subject_id) for subject_id in subject_ids]
-        since = orjson.dumps(time() if now is None else now)
-        to.put(topics.FORGOTTEN, dict.fromkeys(hashes, since))
+    def add(
+        self, subject_ids: Iterable[str], to: Changes, *, account: str, now: float | None = None
+    ) -> None:
+        """Put subjects on the list, for everyone.
+
+        They go with `account`, one of them, and are allowed again with it; what stands on the list
+        by itself stays so.
+        """
+        hashes, own = (
+            [self.hash_of(subject_id) for subject_id in subject_ids],
+            self.hash_of(account),
+        )
+        entry = orjson.dumps([time() if now is None else now, own])
+        new = [one for one in hashes if one == own or to.value(topics.FORGOTTEN, one) is None]
+        to.put(topics.FORGOTTEN, dict.fromkeys(new, entry))
         self._hashes.update(hashes)
 
     def remove(self, subject_ids: Iterable[str], to: Changes) -> int:
-        """Take subjects off the list, for everyone; returns how many stood on it."""
-        hashes = [self.hash_of(subject_id) for subject_id in subject_ids]
-        known = [one for one in hashes if to.value(topics.FORGOTTEN, one) is not None]
-        to.put(topics.FORGOTTEN, dict.fromkeys(known))
-        self._hashes.difference_update(hashes)
-        return len(known)
+        """Take subjects and what went with them off the list, for everyone; returns how many."""
+        sought = {self.hash_of(subject_id) for subject_id in subject_ids}
+        entries = to.get(topics.FORGOTTEN)
+        gone = [one for one, entry in entries.items() if {one, _account(entry)} & sought]
+        to.put(topics.FORGOTTEN, dict.fromkeys(gone))
+        self._hashes.difference_update(sought, gone)
+        return len(gone)
+
+
+def _account(entry: bytes) -> str | None:
+    """Return the hash of the account that an entry went with; older ones hold the time alone."""
+    match orjson.loads(entry):
+        case [_, str(account)]:
+            return account
+    return None

@@ -235,7 +235,7 @@ def test_what_comes_late_is_dropped_until_allowed_again(shop: Shop) -> None:
     assert late.page(USER, None).subject_id is None
     assert erasures.allow(USER)
     assert not erasures.allow(USER)
-    assert shop.gate().event(USER, None).subject_id == USER
+    assert shop.gate().event(USER, DEVICE).subject_id == USER
 
 
 @embedded

@@ -80,7 +80,7 @@ def test_who_is_forgotten_is_nobody_until_allowed_again(
     workspace: Workspace, engine: Engine
 ) -> None:
     gate = Gate.open(PrivacySettings(), workspace, engine.changes)
-    gate.tombstones.add(["anna", "visitor:d-1"], engine.changes)
+    gate.tombstones.add(["anna", "visitor:d-1"], engine.changes, account="anna")
     assert gate.page("anna", None) == NOBODY
     for ids in (("anna", None), (None, "d-1"), ("ben", "d-1"), ("anna", "d-2")):
         with pytest.raises(ForgottenError) as refused:
@@ -90,9 +90,32 @@ def test_who_is_forgotten_is_nobody_until_allowed_again(
     assert gate.other("ben") == "ben"
     again = Gate.open(PrivacySettings(), workspace, engine.changes)
     assert again.page("anna", None) == NOBODY
-    assert again.tombstones.remove(["anna", "never"], engine.changes) == 1
-    assert again.event("anna", None).subject_id == "anna"
+    assert again.tombstones.remove(["anna", "never"], engine.changes) == 2
+    assert again.event("anna", "d-1").subject_id == "anna"
     assert not any("anna" in key for key in engine.changes.get("forgotten"))
+
+
+@pytest.mark.parametrize("by_itself_first", [True, False])
+def test_a_device_that_was_forgotten_by_itself_stays_so(
+    workspace: Workspace, engine: Engine, *, by_itself_first: bool
+) -> None:
+    device, account = ["visitor:d-1"], ["anna", "visitor:d-1", "visitor:d-2"]
+    listed = Gate.open(PrivacySettings(), workspace, engine.changes).tombstones
+    for own in (device, account) if by_itself_first else (account, device):
+        listed.add(own, engine.changes, account=own[0])
+    assert listed.remove(["anna"], engine.changes) == 2
+    listed.reload(engine.changes)
+    assert [one in listed for one in account] == [False, True, False]
+    assert listed.remove(device, engine.changes) == 1
+    assert len(listed) == 0
+
+
+def test_an_older_list_of_the_forgotten_is_read(workspace: Workspace, engine: Engine) -> None:
+    listed = Gate.open(PrivacySettings(), workspace, engine.changes).tombstones
+    hashes = [listed.hash_of(one) for one in ("anna", "visitor:d-1")]
+    engine.changes.put("forgotten", dict.fromkeys(hashes, b"1700000000.5"))
+    assert listed.remove(["anna"], engine.changes) == 1
+    assert listed.remove(["visitor:d-1"], engine.changes) == 1
 
 
 def test_another_secret_than_the_first_is_refused(workspace: Workspace, engine: Engine) -> None:
