@@ -41,6 +41,7 @@ class _Waiting:
 
     views: frozenset[str]
     newest: float  # time of its newest event
+    anew: bool  # whether a view without a row of it any more is to lose the old one
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +104,11 @@ class UserFeatures:
             self._wait(subject_id, self._touched_by(event.event_type), event.timestamp)
 
     def recompute(self, subject_id: str, newest: float) -> None:
-        """Note that all views of a subject are to be computed anew, its newest event included."""
-        self._wait(subject_id, _REACHED, newest)
+        """Note that all views of a subject are to be computed anew, its newest event included.
+
+        A view that has no row of it any more gets one of nulls, which reads as none.
+        """
+        self._wait(subject_id, _REACHED, newest, anew=True)
 
     def drop(self, subject_ids: Iterable[str]) -> None:
         """Compute nothing for some subjects."""
@@ -129,8 +133,9 @@ class UserFeatures:
                 users=self._users.rows(subjects),
                 items=self._items.rows(log.items.to_pylist()),
             )
+            anew = [one for one in subjects if waiting[one].anew]
             for view in views:
-                rows[view] += self._view(view, inputs, as_of)
+                rows[view] += self._view(view, inputs, as_of, anew)
         for subject_id in waiting:  # after the writes: what fails is tried again
             del self._waiting[subject_id]
         return Flushed(tuple(waiting), as_of, rows, self._write_seconds)
@@ -144,13 +149,16 @@ class UserFeatures:
     def _target(self) -> EventType:
         return self._inputs.log.target
 
-    def _wait(self, subject_id: str, views: frozenset[str], newest: float) -> None:
+    def _wait(
+        self, subject_id: str, views: frozenset[str], newest: float, *, anew: bool = False
+    ) -> None:
         waiting = self._waiting.get(subject_id)
         if waiting is None:
-            self._waiting[subject_id] = _Waiting(views, newest)
+            self._waiting[subject_id] = _Waiting(views, newest, anew)
         else:
             waiting.views |= views
             waiting.newest = max(waiting.newest, newest)
+            waiting.anew |= anew
 
     def _logs(
         self, waiting: Mapping[str, _Waiting]
@@ -172,8 +180,8 @@ class UserFeatures:
             rows = rows.set_column(rows.column_names.index(c.USER_ID), c.USER_ID, owners)
         return EventLog.build(rows, target=self._target, time_zone=self._time_zone)
 
-    def _view(self, view: str, inputs: FeatureInputs, as_of: float) -> int:
-        rows = inputs.compute(view, as_of)
+    def _view(self, view: str, inputs: FeatureInputs, as_of: float, anew: Sequence[str]) -> int:
+        rows = _completed(inputs.compute(view, as_of), anew)
         if len(rows):
             began = monotonic()
             self._write(view, stamped(rows, as_of))
@@ -185,6 +193,15 @@ def stamped(rows: pa.Table, as_of: float) -> pa.Table:
     """Return the rows of a view with the moment they are of, for the online store."""
     moments = pa.array(np.full(len(rows), microseconds(as_of))).cast(TIME)
     return rows.append_column(f.EVENT_TIMESTAMP, moments)
+
+
+def _completed(rows: pa.Table, subject_ids: Sequence[str]) -> pa.Table:
+    """The rows of a view, and one of nulls for each of some subjects without a row."""
+    wanted = pa.array(subject_ids, pa.string())
+    without = wanted.filter(pc.invert(pc.is_in(wanted, rows[c.USER_ID])))
+    if not len(without):
+        return rows
+    return pa.concat_tables([rows, pa.table({c.USER_ID: without})], promote_options="default")
 
 
 class _Lookup:

@@ -8,6 +8,7 @@ import pytest
 from qianmian.contracts import features as f
 from qianmian.contracts import topics
 from qianmian.errors import EventStoreError
+from qianmian.features.store import FeatureRepo
 from qianmian.identity.merging import Merger
 from qianmian.stream.process import GROUP, alone
 from qianmian.stream.status import read_status
@@ -139,6 +140,12 @@ def merger(shop):
     return Merger(shop.engine.changes, grace_seconds=60, clock=lambda: 0.0)
 
 
+def look_at_merges(streaming):
+    streaming.stream._parts[0]._next = 0.0
+    streaming.drain()
+    streaming.drain()
+
+
 def test_merged_visitors_count_as_the_user(shop):
     streaming = shop.start()
     shop.send(sent(1, "visitor:d", "i11"), sent(2, "u4", "i12"))
@@ -156,9 +163,7 @@ def test_a_merge_alone_moves_the_history(shop):
     shop.send(sent(1, "visitor:d", "i11"))
     streaming.drain()
     merger(shop).merge("d", "u4")
-    streaming.stream._parts[0]._next = 0.0
-    streaming.drain()
-    streaming.drain()
+    look_at_merges(streaming)
     assert shop.user("u4")[f.LEDGER_ITEM_IDS][0] == "i11"
 
 
@@ -203,15 +208,28 @@ def test_taking_a_merge_apart_gives_both_their_own_history_again(shop):
     again.drain()
     assert shop.user("u4")[f.LEDGER_ITEM_IDS][:3] == ["i13", "i12", "i11"]
     merger(shop).unmerge("d")
-    again.stream._parts[0]._next = 0.0
-    again.drain()
-    again.drain()
+    look_at_merges(again)
     assert shop.user("u4")[f.LEDGER_ITEM_IDS] == before
     assert shop.user("visitor:d")[f.LEDGER_ITEM_IDS] == ["i13", "i11"]
 
 
+def test_an_account_without_events_of_its_own_has_none_left_after_a_merge_is_taken_apart(shop):
+    streaming = shop.start()
+    shop.send(sent(1, "visitor:d", "i11"), sent(2, "visitor:d", "i12", "dislike"))
+    streaming.drain()
+    merger(shop).merge("d", "fresh")
+    look_at_merges(streaming)
+    assert shop.user("fresh")[f.LEDGER_ITEM_IDS] == ["i11"]
+    merger(shop).unmerge("d")
+    look_at_merges(streaming)
+    assert FeatureRepo.open(shop.workspace).online_user("fresh") is None
+    assert shop.user("visitor:d")[f.LEDGER_ITEM_IDS] == ["i11"]
+    shop.send(sent(3, "fresh", "i13"))
+    streaming.drain()
+    assert shop.user("fresh")[f.RECENT_ITEM_IDS] == ["i13"]
+
+
 def test_filling_the_online_store_anew_loses_nothing_of_the_stream(shop):
-    from qianmian.features.store import FeatureRepo
     from tests.features.conftest import TRAIN_END
 
     streaming = shop.start()
