@@ -120,11 +120,13 @@ class Dataset:
             frame[name] = frame[name].cat.remove_unused_categories()
         return frame
 
-    def train_events(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """Return the events that training may see, sorted by time."""
+    def train_events(
+        self, columns: Sequence[str] | None = None, *, merged: bool = True
+    ) -> pd.DataFrame:
+        """Return the events that training may see, sorted by time; `merged` as of `events`."""
         if self.spec.split.by == "time":
-            return self.events(columns, until=self.spec.split.train_end)
-        return self._by_split_column(("train", "valid"), columns)
+            return self.events(columns, until=self.spec.split.train_end, merged=merged)
+        return self._by_split_column(("train", "valid"), columns, merged=merged)
 
     def test_events(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Return the events that evaluation is judged on, sorted by time."""
@@ -163,10 +165,10 @@ class Dataset:
         return self._table(c.VENUE_ITEMS_FILE)
 
     def _by_split_column(
-        self, splits: tuple[str, ...], columns: Sequence[str] | None
+        self, splits: tuple[str, ...], columns: Sequence[str] | None, *, merged: bool = True
     ) -> pd.DataFrame:
         wanted = list(columns) if columns is not None else self.event_columns()
-        events = self.events([*wanted, *({c.SPLIT} - set(wanted))])
+        events = self.events([*wanted, *({c.SPLIT} - set(wanted))], merged=merged)
         kept = events[events[c.SPLIT].isin(splits)]
         there = [name for name in wanted if name in kept]  # some are of archived events alone
         kept = kept.reset_index(drop=True)[there]

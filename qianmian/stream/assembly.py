@@ -195,8 +195,6 @@ def _events(dataset: Dataset) -> pa.Table:
     """The events that features may be made of: all of them, or those of training where it says."""
     present = set(dataset.event_columns())
     columns = [name for name in EVENT_COLUMNS if name in present]
-    split_by_time = dataset.spec.split.by == "time"
-    frame: pd.DataFrame = (
-        dataset.events(columns, merged=False) if split_by_time else dataset.train_events(columns)
-    )
+    read = dataset.events if dataset.spec.split.by == "time" else dataset.train_events
+    frame: pd.DataFrame = read(columns, merged=False)
     return pa.Table.from_pandas(frame, preserve_index=False)

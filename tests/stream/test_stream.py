@@ -3,12 +3,13 @@
 from time import time
 
 import orjson
+import pandas as pd
 import pytest
 
+from qianmian.contracts import columns as c
 from qianmian.contracts import features as f
 from qianmian.contracts import topics
 from qianmian.errors import EventStoreError
-from qianmian.features.store import FeatureRepo
 from qianmian.identity.merging import Merger
 from qianmian.stream.process import GROUP, alone
 from qianmian.stream.status import read_status
@@ -222,14 +223,35 @@ def test_an_account_without_events_of_its_own_has_none_left_after_a_merge_is_tak
     assert shop.user("fresh")[f.LEDGER_ITEM_IDS] == ["i11"]
     merger(shop).unmerge("d")
     look_at_merges(streaming)
-    assert FeatureRepo.open(shop.workspace).online_user("fresh") is None
+    assert shop.user("fresh") == {}
     assert shop.user("visitor:d")[f.LEDGER_ITEM_IDS] == ["i11"]
     shop.send(sent(3, "fresh", "i13"))
     streaming.drain()
     assert shop.user("fresh")[f.RECENT_ITEM_IDS] == ["i13"]
 
 
+def by_split_column(workspace):
+    declared, events = workspace.data / c.DATASET_FILE, workspace.data / c.EVENTS_FILE
+    declared.write_text(declared.read_text().replace("by: time", "by: column"))
+    pd.read_parquet(events).assign(**{c.SPLIT: "train"}).to_parquet(events, index=False)
+
+
+def test_archived_events_of_a_data_set_with_a_split_column_move_back_with_their_visitor(shop):
+    by_split_column(shop.workspace)
+    shop.send(sent(1, "visitor:d", "i11"), sent(2, "visitor:d", "i12"))
+    merger(shop).merge("d", "fresh")
+    before = shop.start()
+    before.drain()
+    assert before.archiver.archive_all() == 2
+    streaming = shop.start()
+    merger(shop).unmerge("d")
+    look_at_merges(streaming)
+    assert shop.user("fresh") == {}
+    assert shop.user("visitor:d")[f.LEDGER_ITEM_IDS] == ["i12", "i11"]
+
+
 def test_filling_the_online_store_anew_loses_nothing_of_the_stream(shop):
+    from qianmian.features.store import FeatureRepo
     from tests.features.conftest import TRAIN_END
 
     streaming = shop.start()
