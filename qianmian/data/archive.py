@@ -12,7 +12,7 @@ late events come as further parts of their day, until they are compacted into on
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -126,7 +126,7 @@ class Archive:
             if not tables:
                 return None
             rows = pa.concat_tables(tables, promote_options="default")
-            return _owned(rows, manifest.owners) if merged else rows
+            return owned(rows, manifest.owners) if merged else rows
         raise AssertionError
 
     def columns(self) -> list[str]:
@@ -157,8 +157,8 @@ class Archive:
 _ALWAYS: Final = (c.USER_ID, c.ITEM_ID, c.TIMESTAMP, c.QUARANTINE)
 
 
-def _owned(rows: pa.Table, owners: dict[str, str]) -> pa.Table:
-    """Let the events of merged subjects count as their owners'."""
+def owned(rows: pa.Table, owners: Mapping[str, str]) -> pa.Table:
+    """Return events in which those of merged subjects are their owners'."""
     if not owners:
         return rows
     place = rows.column_names.index(c.USER_ID)

@@ -7,7 +7,7 @@ with assembled(workspace, engine, settings, now=clock.now) as streaming:
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -149,10 +149,16 @@ def _assemble(
         write=repo.push,
         every=settings.statistics_seconds,
         rows=settings.statistics_rows,
+        canonical=identity.canonical,
     )
+
+    def recompute(subject_ids: Collection[str]) -> None:
+        features.recompute(subject_ids)
+        statistics.recompute(subject_ids)
+
     bought = BoughtPart(changes, target=dataset.spec.target)
     keepers = [part for part in (features, bought, trust, *others) if isinstance(part, Keeper)]
-    merges = SubjectPart(identity, changes, recompute=features.recompute, keepers=keepers)
+    merges = SubjectPart(identity, changes, recompute=recompute, keepers=keepers)
     merges.follow()
     refills = RefillPart(workspace, recompute_since=features.recompute_since)
     refills.start(status.online if status else None)
@@ -170,7 +176,7 @@ def _assemble(
     _catch_up(dataset, features, stream.received_at)
     stream.restore(archived)
     if status is not None:  # what was merged while no stream ran, and while the last one died
-        features.recompute(merges.merged_since(status.updated_at - STALE_SECONDS))
+        recompute(merges.merged_since(status.updated_at - STALE_SECONDS))
     reporter = Reporter(changes, stream, features, statistics, trust, online=lambda: refills.stamp)
     log.info("stream of %s: %d events in memory", workspace.dataset, len(history))
     return Streaming(stream, reporter, statistics, archive, archiver, now)

@@ -1,22 +1,25 @@
 """The part of the stream that keeps item statistics fresh: popularity, prices, trend.
 
-Items with new events wait; every few seconds those that waited longest are computed from all of
-their events, by the function of the snapshots, and told twice: to Feast's online store, and to the
-replicas, which put them into their resident item tables without a reload.
+Items with new events wait, and so do those of people who were merged or taken apart; every few
+seconds those that waited longest are computed from all of their events, by the function of the
+snapshots, and told twice: to Feast's online store, and to the replicas, which put them into their
+resident item tables without a reload.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from time import monotonic
 
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from qianmian.contracts import columns as c
 from qianmian.contracts import features as f
 from qianmian.contracts import topics
+from qianmian.data.archive import owned
 from qianmian.events.changes import Changes
 from qianmian.events.event import StoredEvent, counts
 from qianmian.features.event_log import EventLog
@@ -38,9 +41,11 @@ class StatisticsPart:
         write: Write,
         every: float,
         rows: int,
+        canonical: Callable[[str], str] = lambda subject: subject,
     ) -> None:
         """Refresh every so many seconds, reading about `rows` events.
 
+        `canonical` says as whom a subject counts: a merged visitor and its user are one person.
         The history is filled by the part of the user features, which must come before this one.
         """
         self._inputs = inputs
@@ -50,6 +55,7 @@ class StatisticsPart:
         self._write = write
         self._every = every
         self._rows = rows
+        self._canonical = canonical
         self._waiting: dict[str, float] = {}  # item -> time of its newest event, oldest first
         self._next = 0.0
         self.computed = 0  # items, since the start
@@ -68,6 +74,11 @@ class StatisticsPart:
                 newest = max(event.timestamp, self._waiting.get(event.item_id, 0.0))
                 self._waiting[event.item_id] = newest
 
+    def recompute(self, subject_ids: Iterable[str]) -> None:
+        """Have the items of some subjects wait: as whom these count is another now."""
+        for item in pc.unique(self._history.of_subjects(subject_ids)[c.ITEM_ID]).to_pylist():
+            self._waiting.setdefault(item, 0.0)
+
     def flush(self, now: float) -> None:
         if not self._waiting or monotonic() < self._next:
             return
@@ -84,6 +95,7 @@ class StatisticsPart:
         batch = self._batch()
         as_of = max(now, just_after(max(self._waiting[item] for item in batch)))
         rows = self._history.of_items(batch)
+        rows = owned(rows, self._owners(rows))
         log = EventLog.build(rows, target=self._inputs.log.target, time_zone=self._time_zone)
         statistics = replace(self._inputs, log=log).compute(f.ITEM_STATISTICS, as_of)
         self._write(f.ITEM_STATISTICS, stamped(statistics, as_of))
@@ -91,6 +103,11 @@ class StatisticsPart:
         for item in batch:
             del self._waiting[item]
         self.computed += len(batch)
+
+    def _owners(self, rows: pa.Table) -> dict[str, str]:
+        """The merged subjects of some events, each with the one as whom it counts."""
+        subjects = pc.unique(rows[c.USER_ID]).to_pylist()
+        return {one: owner for one in subjects if (owner := self._canonical(one)) != one}
 
     def _batch(self) -> list[str]:
         batch: list[str] = []

@@ -7,7 +7,7 @@ memory, and says so once nothing that was under way can write it again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from time import monotonic
 from typing import Final
 
@@ -30,7 +30,7 @@ class SubjectPart:
         identity: Identity,
         changes: Changes,
         *,
-        recompute: Callable[[Iterable[str]], None],
+        recompute: Callable[[Collection[str]], None],
         keepers: Sequence[Keeper],
         every: float = 0.5,
     ) -> None:

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 from qianmian.contracts import columns as c
 from qianmian.contracts import features as f
 from qianmian.contracts.events import ACTIONS, EventType
+from qianmian.data.archive import owned
 from qianmian.data.tables import TIME
 from qianmian.events.event import StoredEvent, counts
 from qianmian.events.rows import MICROSECONDS, microseconds
@@ -173,11 +174,8 @@ class UserFeatures:
         owner = {
             member: subject_id for subject_id in subject_ids for member in self._members(subject_id)
         }
-        rows = self._history.of_subjects(owner)
-        if any(member != subject_id for member, subject_id in owner.items()):
-            users = pc.index_in(rows[c.USER_ID], pa.array(list(owner)))
-            owners = pa.array(list(owner.values())).take(users.combine_chunks())
-            rows = rows.set_column(rows.column_names.index(c.USER_ID), c.USER_ID, owners)
+        merged = {member: one for member, one in owner.items() if member != one}
+        rows = owned(self._history.of_subjects(owner), merged)
         return EventLog.build(rows, target=self._target, time_zone=self._time_zone)
 
     def _view(self, view: str, inputs: FeatureInputs, as_of: float, anew: Sequence[str]) -> int:

@@ -1,5 +1,6 @@
 """Events in, fresh features out: the whole stream over a real log and a real online store."""
 
+from dataclasses import replace
 from time import time
 
 import orjson
@@ -9,10 +10,15 @@ import pytest
 from qianmian.contracts import columns as c
 from qianmian.contracts import features as f
 from qianmian.contracts import topics
+from qianmian.data.store import Dataset
 from qianmian.errors import EventStoreError
+from qianmian.features.event_log import EventLog
+from qianmian.features.schema import FeatureSchema
+from qianmian.features.views import EVENT_COLUMNS, FeatureInputs
 from qianmian.identity.merging import Merger
 from qianmian.stream.process import GROUP, alone
 from qianmian.stream.status import read_status
+from tests.features.small import DAY
 from tests.stream.conftest import NOW, sent
 
 
@@ -228,6 +234,37 @@ def test_an_account_without_events_of_its_own_has_none_left_after_a_merge_is_tak
     shop.send(sent(3, "fresh", "i13"))
     streaming.drain()
     assert shop.user("fresh")[f.RECENT_ITEM_IDS] == ["i13"]
+
+
+def told_statistics(shop, item):
+    return orjson.loads(shop.engine.changes.get(topics.ITEM_STATISTICS)[item])
+
+
+def batch_statistics(shop, item, as_of):
+    dataset = Dataset.open(shop.workspace)
+    inputs = FeatureInputs.of_stream(dataset, FeatureSchema.load(shop.workspace.features))
+    frame = dataset.events(list(EVENT_COLUMNS))
+    log = EventLog.build(frame, target=inputs.log.target, time_zone=dataset.spec.time_zone)
+    rows = replace(inputs, log=log).compute(f.ITEM_STATISTICS, as_of).to_pylist()
+    return next(row for row in rows if row.pop(c.ITEM_ID) == item)
+
+
+def test_a_merged_visitor_and_its_user_are_one_person_in_item_statistics(shop):
+    streaming = shop.start()
+    shop.send(sent(0, "visitor:d", "tea"), sent(3 * DAY, "fresh", "tea"))
+    shop.now += 3 * DAY + 1
+    streaming.drain()
+    assert told_statistics(shop, "tea")[f.target_users(28)] == 2.0
+    merger(shop).merge("d", "fresh")
+    look_at_merges(streaming)
+    streaming.archiver.archive_all()
+    told = told_statistics(shop, "tea")
+    assert told[f.target_users(28)] == 1.0
+    assert (told[f.REPEAT_RATE], told[f.REPEAT_INTERVAL_DAYS]) == (1.0, 3.0)
+    assert batch_statistics(shop, "tea", told.pop(topics.AS_OF)) == told
+    merger(shop).unmerge("d")
+    look_at_merges(streaming)
+    assert told_statistics(shop, "tea")[f.target_users(28)] == 2.0
 
 
 def by_split_column(workspace):
