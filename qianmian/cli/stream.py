@@ -68,6 +68,7 @@ def stream(
                 engine,
                 settings.stream,
                 remember_seconds=settings.ingest.accept.remember_seconds,
+                skew_seconds=settings.ingest.accept.skew_seconds,
                 now=ticking.now,
                 feature_repo=settings.feature_repo,
                 others=market_parts(workspace, engine, settings.engine, settings.configs),

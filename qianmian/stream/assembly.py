@@ -83,6 +83,7 @@ def assemble(
     settings: StreamSettings,
     *,
     remember_seconds: float,
+    skew_seconds: float,
     now: Callable[[], float],
     feature_repo: Path = FEATURE_REPO,
     rules: Path = TRUST,
@@ -91,7 +92,8 @@ def assemble(
     """Read what was imported and archived, and take the stream up at its checkpoint.
 
     `remember_seconds` says for how long ids of events must stay known
-    (`AcceptanceSettings.remember_seconds`), `rules` is the folder of the trust files, `others` are
+    (`AcceptanceSettings.remember_seconds`), `skew_seconds` how far ahead a sender's clock may be
+    (`AcceptanceSettings.skew_seconds`), `rules` is the folder of the trust files, `others` are
     further parts.
 
     Raises:
@@ -114,6 +116,7 @@ def assemble(
             engine,
             settings,
             remember_seconds,
+            skew_seconds,
             now,
             archive.manifest.cursor or BEGINNING,
             trust,
@@ -128,6 +131,7 @@ def _assemble(
     engine: Engine,
     settings: StreamSettings,
     remember_seconds: float,
+    skew_seconds: float,
     now: Callable[[], float],
     archived: str,
     trust: TrustPart,
@@ -138,7 +142,12 @@ def _assemble(
     status = read_status(changes)
     history, identity = History(_events(dataset)), Identity()
     users = UserFeatures(
-        inputs, history, time_zone=time_zone, write=repo.push, members=identity.members
+        inputs,
+        history,
+        time_zone=time_zone,
+        write=repo.push,
+        members=identity.members,
+        skew_seconds=skew_seconds,
     )
     features = FeaturePart(history, users, identity, changes, at_once=settings.subjects_at_once)
     statistics = StatisticsPart(
@@ -150,6 +159,7 @@ def _assemble(
         every=settings.statistics_seconds,
         rows=settings.statistics_rows,
         canonical=identity.canonical,
+        skew_seconds=skew_seconds,
     )
 
     def recompute(subject_ids: Collection[str]) -> None:

@@ -57,14 +57,13 @@ class FeaturePart:
     def take(self, events: Sequence[StoredEvent]) -> None:
         self.restore(events)
         for event in events:
-            self._users.touch(event, self._identity.canonical(event.subject_id))
+            subject_id = self._identity.canonical(event.subject_id)
+            self._users.touch(event, subject_id, self._newest_of(subject_id))
 
     def recompute(self, subject_ids: Iterable[str]) -> None:
         """Have all views of some subjects computed at the next flush."""
         for subject_id in dict.fromkeys(map(self._identity.canonical, subject_ids)):
-            members = self._identity.members(subject_id)
-            newest = max(self._newest.get(member, 0.0) for member in members)
-            self._users.recompute(subject_id, newest)
+            self._users.recompute(subject_id, self._newest_of(subject_id))
 
     def forget(self, subject_ids: Collection[str]) -> None:
         """Drop all that is held of some subjects (`stream.part.Keeper`)."""
@@ -87,6 +86,10 @@ class FeaturePart:
             self.write_seconds = flushed.write_seconds
             self.computed += self.batch
             self.rows += sum(flushed.rows.values())
+
+    def _newest_of(self, subject_id: str) -> float:
+        members = self._identity.members(subject_id)
+        return max(self._newest.get(member, 0.0) for member in members)
 
     def _announce(self) -> None:
         """Tell the replicas; what could not be told is told before anything else."""

@@ -25,7 +25,7 @@ from qianmian.events.event import StoredEvent, counts
 from qianmian.features.event_log import EventLog
 from qianmian.features.views import FeatureInputs
 from qianmian.stream.history import History
-from qianmian.stream.users import Write, just_after, stamped
+from qianmian.stream.users import Write, moment_of, stamped
 
 
 class StatisticsPart:
@@ -42,10 +42,12 @@ class StatisticsPart:
         every: float,
         rows: int,
         canonical: Callable[[str], str] = lambda subject: subject,
+        skew_seconds: float = 0.0,
     ) -> None:
         """Refresh every so many seconds, reading about `rows` events.
 
         `canonical` says as whom a subject counts: a merged visitor and its user are one person.
+        A sender's clock may be `skew_seconds` ahead of the service's.
         The history is filled by the part of the user features, which must come before this one.
         """
         self._inputs = inputs
@@ -56,7 +58,9 @@ class StatisticsPart:
         self._every = every
         self._rows = rows
         self._canonical = canonical
-        self._waiting: dict[str, float] = {}  # item -> time of its newest event, oldest first
+        self._skew_seconds = skew_seconds
+        self._newest: dict[str, float] = {}  # item with events of the service -> its newest
+        self._waiting: dict[str, float] = {}  # item -> its newest that waits, oldest first
         self._next = 0.0
         self.computed = 0  # items, since the start
 
@@ -71,8 +75,8 @@ class StatisticsPart:
     def take(self, events: Sequence[StoredEvent]) -> None:
         for event in events:
             if counts(event) and event.item_id is not None:
-                newest = max(event.timestamp, self._waiting.get(event.item_id, 0.0))
-                self._waiting[event.item_id] = newest
+                for newest in (self._waiting, self._newest):
+                    newest[event.item_id] = max(event.timestamp, newest.get(event.item_id, 0.0))
 
     def recompute(self, subject_ids: Iterable[str]) -> None:
         """Have the items of some subjects wait: as whom these count is another now."""
@@ -93,7 +97,8 @@ class StatisticsPart:
     def refresh(self, now: float) -> None:
         """Compute, write and announce the items that wait longest."""
         batch = self._batch()
-        as_of = max(now, just_after(max(self._waiting[item] for item in batch)))
+        seen = [(self._waiting[item], self._newest.get(item, 0.0)) for item in batch]
+        as_of = moment_of(now, seen, self._skew_seconds)
         rows = self._history.of_items(batch)
         rows = owned(rows, self._owners(rows))
         log = EventLog.build(rows, target=self._inputs.log.target, time_zone=self._time_zone)

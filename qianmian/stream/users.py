@@ -41,7 +41,8 @@ class _Waiting:
     """A subject whose features are to be computed."""
 
     views: frozenset[str]
-    newest: float  # time of its newest event
+    arrived: float  # time of its newest event that waits
+    newest: float  # of its newest event, worked in or not
     anew: bool  # whether a view without a row of it any more is to lose the old one
 
 
@@ -64,6 +65,20 @@ def just_after(moment: float) -> float:
     return (microseconds(moment) + 1) / MICROSECONDS
 
 
+def moment_of(now: float, seen: Iterable[tuple[float, float]], skew_seconds: float) -> float:
+    """Return as of when features are computed: now, or just after the newest event seen.
+
+    `seen` holds, for each subject or item, the time of its newest event that waits, and of all;
+    the latter counts as far as a sender's clock may be ahead.
+
+    >>> moment_of(100.0, [(99.0, 130.0)], 60.0), moment_of(100.0, [(99.0, 500.0)], 60.0)
+    (130.000001, 160.000001)
+    """
+    latest = now + skew_seconds
+    ahead = [just_after(max(arrived, min(newest, latest))) for arrived, newest in seen]
+    return max([now, *ahead])
+
+
 class UserFeatures:
     """Keeps the user views of the subjects up to date."""
 
@@ -75,6 +90,7 @@ class UserFeatures:
         time_zone: str,
         write: Write,
         members: Callable[[str], Iterable[str]] = lambda subject: (subject,),
+        skew_seconds: float = 0.0,
     ) -> None:
         """Keep features of the events in `history`.
 
@@ -84,12 +100,14 @@ class UserFeatures:
             time_zone: of the data set.
             write: takes rows of a view.
             members: the subjects whose events count as one subject's, itself included.
+            skew_seconds: how far ahead of the service's clock a sender's may be.
         """
         self._inputs = inputs
         self._history = history
         self._time_zone = time_zone
         self._write = write
         self._members = members
+        self._skew_seconds = skew_seconds
         self._users = _Lookup(inputs.users, c.USER_ID)
         self._items = _Lookup(inputs.items, c.ITEM_ID)
         self._waiting: dict[str, _Waiting] = {}  # in the order of arrival
@@ -99,17 +117,18 @@ class UserFeatures:
         """How many subjects wait."""
         return len(self._waiting)
 
-    def touch(self, event: StoredEvent, subject_id: str) -> None:
-        """Note that a subject has a new event."""
+    def touch(self, event: StoredEvent, subject_id: str, newest: float) -> None:
+        """Note that a subject has a new event; `newest` is the time of its newest one so far."""
         if counts(event):
-            self._wait(subject_id, self._touched_by(event.event_type), event.timestamp)
+            touched = self._touched_by(event.event_type)
+            self._wait(subject_id, _Waiting(touched, event.timestamp, newest, anew=False))
 
     def recompute(self, subject_id: str, newest: float) -> None:
         """Note that all views of a subject are to be computed anew, its newest event included.
 
         A view that has no row of it any more gets one of nulls, which reads as none.
         """
-        self._wait(subject_id, _REACHED, newest, anew=True)
+        self._wait(subject_id, _Waiting(_REACHED, newest, newest, anew=True))
 
     def drop(self, subject_ids: Iterable[str]) -> None:
         """Compute nothing for some subjects."""
@@ -119,12 +138,13 @@ class UserFeatures:
     def flush(self, now: float, limit: int) -> Flushed:
         """Compute and write the features of the subjects that wait longest, at most `limit`.
 
-        They are as of `now`, or of just after the newest event where a sender's clock is ahead.
+        They are as of `now`, or of just after the newest event where a sender's clock is ahead: of
+        those that wait, and of those worked in before, unless the service's clock was set back.
         """
         batch = dict(zip(range(limit), self._waiting.items(), strict=False)).values()
         waiting = dict(batch)
-        newest = max((subject.newest for subject in waiting.values()), default=now)
-        as_of = max(now, just_after(newest))
+        seen = [(subject.arrived, subject.newest) for subject in waiting.values()]
+        as_of = moment_of(now, seen, self._skew_seconds)
         rows: Counter[str] = Counter()
         self._write_seconds = 0.0
         for log, views, subjects in self._logs(waiting):
@@ -150,16 +170,12 @@ class UserFeatures:
     def _target(self) -> EventType:
         return self._inputs.log.target
 
-    def _wait(
-        self, subject_id: str, views: frozenset[str], newest: float, *, anew: bool = False
-    ) -> None:
-        waiting = self._waiting.get(subject_id)
-        if waiting is None:
-            self._waiting[subject_id] = _Waiting(views, newest, anew)
-        else:
-            waiting.views |= views
-            waiting.newest = max(waiting.newest, newest)
-            waiting.anew |= anew
+    def _wait(self, subject_id: str, more: _Waiting) -> None:
+        waiting = self._waiting.setdefault(subject_id, more)
+        waiting.views |= more.views
+        waiting.arrived = max(waiting.arrived, more.arrived)
+        waiting.newest = max(waiting.newest, more.newest)
+        waiting.anew |= more.anew
 
     def _logs(
         self, waiting: Mapping[str, _Waiting]

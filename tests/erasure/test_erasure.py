@@ -256,6 +256,7 @@ def test_a_running_stream_forgets_too_and_writes_nothing_again(shop: Shop) -> No
         shop.engine,
         StreamSettings(statistics_seconds=3600.0, poll_seconds=0.01),
         remember_seconds=86_400.0,
+        skew_seconds=300.0,
         now=lambda: NOW + 10,
     )
     for part in streaming.stream._parts:

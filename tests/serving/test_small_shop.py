@@ -107,6 +107,7 @@ def test_an_order_is_hidden_before_and_after_the_features_hold_it(
         StreamSettings(),
         now=shop.now,
         remember_seconds=settings.ingest.accept.remember_seconds,
+        skew_seconds=settings.ingest.accept.skew_seconds,
     )
     assert streaming.drain() == 1
     shop.listener.catch_up()

@@ -26,6 +26,7 @@ from tests.features.small import at
 #: After everything that was imported.
 NOW = at(80)
 REMEMBER_SECONDS = AcceptanceSettings().remember_seconds
+SKEW_SECONDS = AcceptanceSettings().skew_seconds
 
 
 @pytest.fixture(scope="session")
@@ -58,6 +59,7 @@ class Shop:
             self.engine,
             quick,
             remember_seconds=REMEMBER_SECONDS,
+            skew_seconds=SKEW_SECONDS,
             now=lambda: self.now,
         )
 

@@ -19,7 +19,7 @@ from qianmian.identity.merging import Merger
 from qianmian.stream.process import GROUP, alone
 from qianmian.stream.status import read_status
 from tests.features.small import DAY
-from tests.stream.conftest import NOW, sent
+from tests.stream.conftest import NOW, SKEW_SECONDS, sent
 
 
 def test_the_next_read_sees_what_was_ordered(shop):
@@ -34,6 +34,27 @@ def test_the_next_read_sees_what_was_ordered(shop):
     assert after[f.LEDGER_AS_OF] >= NOW + 2  # just after the newest event, whose clock is ahead
     assert set(shop.engine.changes.get(topics.USERS)) == {"u1"}
     assert shop.engine.events.lag(GROUP) == 0
+
+
+def test_an_event_of_a_clock_that_is_ahead_stays_with_the_next_one(shop):
+    streaming = shop.start()
+    for event in (sent(200, "u1", "ahead"), sent(1, "u1", "i18"), sent(2, "u2", "ahead")):
+        shop.send(event)
+        streaming.drain()
+    assert shop.user("u1")[f.LEDGER_ITEM_IDS][:2] == ["ahead", "i18"]
+    assert told_of(shop, "ahead") == 2.0
+
+
+def test_events_of_before_the_clock_was_set_back_do_not_move_the_moment(shop):
+    streaming = shop.start()
+    shop.send(sent(5_000, "u1", "later"))
+    streaming.drain()
+    assert shop.user("u1")[f.LEDGER_ITEM_IDS][0] == "later"
+    shop.send(sent(1, "u1", "i18"))
+    streaming.drain()
+    row = shop.user("u1")
+    assert row[f.LEDGER_ITEM_IDS][0] == "i18"
+    assert row[f.LEDGER_AS_OF] <= NOW + SKEW_SECONDS + 1
 
 
 def test_users_and_items_that_nobody_knew(shop):
