@@ -25,7 +25,7 @@ from qianmian.contracts import columns as c
 from qianmian.data.store import Dataset
 from qianmian.errors import DataError, FieldError
 from qianmian.features.event_log import SECONDS_PER_DAY
-from qianmian.features.schema import SCHEMA_FILE, TIMELESS_VIEWS, FeatureSchema
+from qianmian.features.schema import TIMELESS_VIEWS, FeatureSchema
 from qianmian.features.snapshot_files import (
     PARTIAL,
     clear_snapshots,
@@ -97,28 +97,28 @@ def build(
     fingerprint = _fingerprint(origin, dataset.since_import())
     stamp = _Stamp.read(folder)
     thresholds = None
-    if force or stamp is None or stamp.fingerprint != fingerprint:
-        if not force and stamp is not None and origin in {stamp.origin, stamp.fingerprint}:
-            # Events came after the import, or the split moved: the levels of tags stay what the
-            # releases in service were trained on.
-            thresholds = FeatureSchema.load(folder).thresholds
-        _clear(folder)
-    else:
-        usable = _usable(moments, stamp.first_event)
+    if not force and stamp is not None and origin in {stamp.origin, stamp.fingerprint}:
+        # Where events came after the import, or the split moved, the levels of tags stay what the
+        # releases in service were trained on.
         schema = FeatureSchema.load(folder)
-        if not _missing(folder, schema, usable):
-            return BuildReport(tuple(usable), written=0, kept=len(_wanted(schema, usable)))
+        thresholds = schema.thresholds
+        if stamp.fingerprint == fingerprint:
+            usable = _usable(moments, stamp.first_event)
+            if not _missing(folder, schema, usable):
+                return BuildReport(tuple(usable), written=0, kept=len(_wanted(schema, usable)))
     if progress is not None:
         progress("reading events", 0, len(moments))
     inputs = FeatureInputs.read(dataset, thresholds)
     if not len(inputs.log.events):
         raise DataError(f"{c.EVENTS_FILE}: expected training events with a time; there are none")
     first_event = float(inputs.log.events.at[0])
-    stamp = _Stamp(fingerprint, first_event=first_event, origin=origin)
-    usable = _usable(moments, stamp.first_event)
+    usable = _usable(moments, first_event)
+    if force or stamp is None or stamp.fingerprint != fingerprint:
+        clear_snapshots(folder)  # their stamp stays meanwhile: a kill must not lose the levels
     missing = _missing(folder, inputs.schema, usable)
     inputs.schema.save(folder)
-    stamp.write(folder)  # before the files: a build that is killed goes on where it stood
+    # Before the files: a build that is killed goes on where it stood.
+    _Stamp(fingerprint, first_event=first_event, origin=origin).write(folder)
     _write_all(folder, inputs, missing, progress)
     kept = len(_wanted(inputs.schema, usable)) - len(missing)
     return BuildReport(tuple(usable), written=len(missing), kept=kept)
@@ -234,10 +234,3 @@ def _fingerprint(origin: str, since_import: str) -> str:
     if not since_import:
         return origin
     return hashlib.sha256(f"{origin}\0{since_import}".encode()).hexdigest()
-
-
-def _clear(folder: Path) -> None:
-    """Remove every snapshot and what describes them."""
-    for name in (STAMP_FILE, SCHEMA_FILE):
-        (folder / name).unlink(missing_ok=True)
-    clear_snapshots(folder)

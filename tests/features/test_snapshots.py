@@ -1,7 +1,10 @@
+from datetime import UTC, datetime
+
 import pyarrow.parquet as pq
 import pytest
 
 from qianmian.contracts import features as f
+from qianmian.data.splitting import move_split
 from qianmian.data.store import Dataset
 from qianmian.errors import DataError, FieldError
 from qianmian.features import snapshots
@@ -74,6 +77,26 @@ def test_other_data_or_force_begin_anew(bare):
     record = workspace.data / "import.json"
     record.write_text(record.read_text() + " ")
     assert snapshots.build(workspace, dataset, moments).written == 6
+
+
+@pytest.mark.parametrize("step", ["reading events", "item_profile"])
+def test_a_build_killed_at_any_step_keeps_the_levels_of_tags(home, step):
+    kept = FeatureSchema.load(home.features).thresholds
+    move_split(home, datetime.fromtimestamp(at(66), UTC))
+    dataset = Dataset.open(home)
+
+    def die(written, _done, _total):
+        if written.startswith(step):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        snapshots.build(home, dataset, [at(66)], progress=die)
+    assert snapshots.build(home, dataset, [at(66)]).written > 0
+    assert FeatureSchema.load(home.features).thresholds == kept
+    assert snapshots.build(home, dataset, [at(55), at(66)]).written > 0  # of another profile
+    assert FeatureSchema.load(home.features).thresholds == kept
+    snapshots.build(home, dataset, [at(66)], force=True)
+    assert FeatureSchema.load(home.features).thresholds != kept
 
 
 def test_moments_outside_the_training_period(shop):
