@@ -3,9 +3,9 @@
     <workspace>/archive/manifest.json
     <workspace>/archive/date=YYYY-MM-DD/part-<number>.parquet
 
-`manifest.json` is the truth: a file that it does not name does not exist, and it says up to which
-cursor of the event log the archive goes. Both change in one rename, so a process may be killed at
-any moment and no event is lost or there twice. The day is that of the event's own time, in UTC;
+`manifest.json` is the truth: a file that it does not name does not exist. It changes in one rename,
+and what is in both is dropped from the event log by its ids, so a process may be killed at any
+moment and no event is lost or there twice. The day is that of the event's own time, in UTC;
 late events come as further parts of their day, until they are compacted into one. Writing is in
 `archive_writer`.
 """
@@ -53,7 +53,7 @@ class Manifest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     cursor: str = ""
-    """Where the event log goes on."""
+    """Where the event log went on, of which the last part came."""
     next_part: int = 1
     parts: tuple[Part, ...] = ()
     owners: dict[str, str] = {}
@@ -128,6 +128,17 @@ class Archive:
             rows = pa.concat_tables(tables, promote_options="default")
             return owned(rows, manifest.owners) if merged else rows
         raise AssertionError
+
+    def ids(self, *, received_since: float) -> set[str]:
+        """Ids of the events received at a moment (epoch seconds) or later, and of some before it.
+
+        Call it inside `archive_writer.writing`: a compaction would take the files away.
+        """
+        found: set[str] = set()
+        for part in self.manifest().parts:
+            if part.last_received_at >= received_since:
+                found.update(self.read_part(part, [c.EVENT_ID])[c.EVENT_ID].to_pylist())
+        return found
 
     def columns(self) -> list[str]:
         """Names of the columns that parts have."""

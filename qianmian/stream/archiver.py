@@ -4,8 +4,8 @@
     ids beyond the horizon within which events are accepted -> forgotten
 
 A window is a span of receiving times (an hour), closed a little after its end, when nobody writes
-into it any more. The archive's manifest holds the cursor, so a process that dies at any step leaves
-each event in the log or in the archive, and in the archive once; the next run goes on from there.
+into it any more. A process that dies between archiving and trimming leaves events in both; the next
+run meets them at the log's beginning, and drops there what the archive holds (`settle`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from qianmian.data.archive import Archive
 from qianmian.data.archive_writer import writing
 from qianmian.errors import DataError, EventStoreError
 from qianmian.events.event import StoredEvent
-from qianmian.events.rows import contract_rows
+from qianmian.events.rows import MICROSECONDS, contract_rows, microseconds
 from qianmian.events.store import BEGINNING, EventStore
 from qianmian.stream.process import GROUP
 from qianmian.stream.settings import ArchiveSettings
@@ -30,6 +30,36 @@ log = logging.getLogger(__name__)
 
 #: Whose checkpoint it is: how far the archive has come, for those who look at lags.
 ARCHIVE_GROUP = "archive"
+
+
+def settle(log: EventStore, archive: Archive, *, at_once: int) -> None:
+    """Drop from the log the first events that the archive holds, reading `at_once` of them at once.
+
+    Only a process that died leaves some, and then cursor and checkpoint differ. The ids say what
+    they are: the cursor may be of another log, or of this one before a backup of it was restored.
+    Call it inside `archive_writer.writing`.
+    """
+    while archive.manifest().cursor != log.committed(ARCHIVE_GROUP):
+        page, end = log.read(BEGINNING, at_once)
+        known = _archived(archive, page)
+        if not known:
+            return
+        if len(known) < len(page):  # the cursor behind the last of them
+            _, end = log.read(BEGINNING, len(known))
+        _leave(log, end)
+
+
+def _archived(archive: Archive, page: Sequence[StoredEvent]) -> list[StoredEvent]:
+    """Return the events at the beginning of a page that the archive holds."""
+    first = min((microseconds(event.received_at) for event in page), default=0)
+    held = archive.ids(received_since=first / MICROSECONDS) if page else set()
+    return list(takewhile(lambda event: event.event_id in held, page))
+
+
+def _leave(log: EventStore, cursor: str) -> None:
+    """Drop from the log what the archive holds, and say how far that is."""
+    log.trim(cursor)
+    log.commit(ARCHIVE_GROUP, cursor)
 
 
 class Archiver:
@@ -87,9 +117,8 @@ class Archiver:
     def _archive_some(self, closed: Callable[[StoredEvent], bool]) -> int:
         """Archive one part's worth, out of the reach of other writers and of an erasure."""
         with writing(self._archive) as writer:
-            cursor = writer.manifest.cursor or BEGINNING
-            self._leave(cursor)  # what a process that died had archived, but left in the log
-            page, end = self._log.read(cursor, self._settings.events_at_once)
+            settle(self._log, self._archive, at_once=self._settings.events_at_once)
+            page, end = self._log.read(BEGINNING, self._settings.events_at_once)
             if not page or not closed(page[0]):
                 return 0
             waiting = self._not_worked_in()
@@ -98,16 +127,10 @@ class Archiver:
             if not batch:
                 return 0
             if len(batch) < len(page):  # the cursor behind the last of them
-                batch, end = self._log.read(cursor, len(batch))
+                batch, end = self._log.read(BEGINNING, len(batch))
             writer.append(contract_rows(batch), end, self._owners())
-            self._leave(end)
+            _leave(self._log, end)
             return len(batch)
-
-    def _leave(self, cursor: str) -> None:
-        """Drop from the log what the archive holds, and say how far that is."""
-        if cursor != BEGINNING and cursor != self._log.committed(ARCHIVE_GROUP):
-            self._log.trim(cursor)
-            self._log.commit(ARCHIVE_GROUP, cursor)
 
     def _not_worked_in(self) -> set[str]:
         """Ids of the next events that the stream has yet to read; none where no stream ever ran.

@@ -20,11 +20,10 @@ from qianmian.data.archive_writer import writing
 from qianmian.data.store import Dataset
 from qianmian.events.engine import Engine
 from qianmian.events.rows import MICROSECONDS
-from qianmian.events.store import BEGINNING
 from qianmian.features.store import FeatureRepo
 from qianmian.features.views import EVENT_COLUMNS, FeatureInputs
 from qianmian.identity.mapping import Identity
-from qianmian.stream.archiver import ArchivePart, Archiver
+from qianmian.stream.archiver import ArchivePart, Archiver, settle
 from qianmian.stream.bought import BoughtPart
 from qianmian.stream.features import FeaturePart
 from qianmian.stream.history import History
@@ -108,7 +107,8 @@ def assemble(
         load_rules(workspace.dataset, rules), FlagStore(workspace.events / FLAGS_FILE)
     )
     trust.remember(dataset.archive)
-    with writing(dataset.archive) as archive:  # nothing moves between log and archive meanwhile
+    with writing(dataset.archive):  # nothing moves between log and archive meanwhile
+        settle(engine.events, dataset.archive, at_once=settings.archive.events_at_once)
         return _assemble(
             workspace,
             dataset,
@@ -118,7 +118,6 @@ def assemble(
             remember_seconds,
             skew_seconds,
             now,
-            archive.manifest.cursor or BEGINNING,
             trust,
             others,
         )
@@ -133,7 +132,6 @@ def _assemble(
     remember_seconds: float,
     skew_seconds: float,
     now: Callable[[], float],
-    archived: str,
     trust: TrustPart,
     others: Sequence[Part],
 ) -> Streaming:
@@ -184,7 +182,7 @@ def _assemble(
     stream = Stream(engine.events, parts, now=now, settings=settings)
     stream.received_at = status.received_at if status else 0.0
     _catch_up(dataset, features, stream.received_at)
-    stream.restore(archived)
+    stream.restore()
     if status is not None:  # what was merged while no stream ran, and while the last one died
         recompute(merges.merged_since(status.updated_at - STALE_SECONDS))
     reporter = Reporter(changes, stream, features, statistics, trust, online=lambda: refills.stamp)

@@ -66,21 +66,20 @@ class Stream:
         self.received_at = 0.0  # of the last event committed
         self._last_received = 0.0
 
-    def restore(self, archived: str) -> None:
-        """Give the parts what lies between the archive's cursor and the checkpoint."""
+    def restore(self) -> None:
+        """Give the parts what lies in the log before the checkpoint, and is not archived yet."""
         self._cursor = self._log.committed(GROUP)
         if self._cursor == BEGINNING:
-            self._cursor = archived
-            self._log.commit(GROUP, archived)  # from now on nothing is archived before we read it
+            self._log.commit(GROUP, BEGINNING)  # from now on nothing is archived before we read it
             return
+        after = BEGINNING
         while True:
-            page, after = self._log.read(archived, _PAGE)
+            page, after = self._log.read(after, _PAGE)
             done = self._worked_in(page)
             for part in self._parts:
                 part.restore(done)
             if not page or len(done) < len(page):
                 return
-            archived = after
 
     def _worked_in(self, page: list[StoredEvent]) -> list[StoredEvent]:
         """Return the events of a page that lie before the checkpoint, the page read before this.

@@ -13,9 +13,11 @@ import pytest
 from qianmian.contracts import columns as c
 from qianmian.contracts import features as f
 from qianmian.data.archive import Archive
+from qianmian.data.archive_writer import writing
 from qianmian.data.store import Dataset
 from qianmian.errors import EventStoreError
 from qianmian.events.engine import SqliteEngine, open_engine
+from qianmian.events.rows import contract_rows
 from qianmian.features import snapshots
 from qianmian.stream.archiver import ARCHIVE_GROUP, ArchivePart, Archiver
 from qianmian.stream.settings import ArchiveSettings
@@ -150,6 +152,45 @@ def test_killed_at_any_moment_nothing_is_lost_or_doubled(log, archive, workspace
     assert kills >= 1
 
 
+@pytest.fixture
+def another_log(workspace, tmp_path):
+    engine = open_engine(SqliteEngine(folder=tmp_path / "moved"), workspace)
+    yield engine.events
+    engine.close()
+
+
+def test_another_log_is_archived_from_its_beginning(log, another_log, archive):
+    log.append([received(n, 1.0) for n in range(10, 30)])
+    assert Archiver(log, archive, ArchiveSettings()).archive_closed(3 * HOUR) == 20
+    another_log.append([received(n, 4.0) for n in range(30, 35)])
+    assert Archiver(another_log, archive, ArchiveSettings()).archive_closed(6 * HOUR) == 5
+    log.append([received(n, 7.0) for n in range(35, 40)])  # and back again
+    assert Archiver(log, archive, ArchiveSettings()).archive_closed(9 * HOUR) == 5
+    assert archived(archive) == [f"e{n}" for n in range(10, 40)]
+    assert (log.size(), another_log.size()) == (0, 0)
+
+
+def test_a_backup_of_the_log_loses_and_doubles_nothing(log, another_log, archive):
+    events = [received(n, 1.0) for n in range(10, 20)]
+    log.append(events)
+    Archiver(log, archive, ArchiveSettings()).archive_all()
+    another_log.append(events[:6])  # the log as it was before
+    another_log.append([received(n, 2.0) for n in range(20, 30)])
+    Archiver(another_log, archive, ArchiveSettings(events_at_once=4)).archive_all()
+    assert archived(archive) == [f"e{n}" for n in range(10, 30)]
+    assert another_log.size() == 0
+
+
+def test_what_was_archived_and_not_trimmed_is_told_by_its_ids(log, archive):
+    """As an archiver leaves it that dies between the two, whatever version it was."""
+    events = [received(n, 1.0 + 4e-11) for n in range(10, 20)]  # the archive rounds the moment
+    log.append(events)
+    with writing(archive) as writer:
+        writer.append(contract_rows(events[:6]), log.read("", 6)[1])
+    Archiver(log, archive, ArchiveSettings()).archive_all()
+    assert archived(archive) == [f"e{n}" for n in range(10, 20)]
+
+
 def test_the_part_archives_beside_the_stream(log, archive):
     log.append([received(n, 1.0) for n in range(5)])
     settings = ArchiveSettings(look_seconds=1e-9)
@@ -197,6 +238,23 @@ def test_a_stream_that_missed_archived_events_works_them_in(shop):
     assert shop.user("u1")[f.LEDGER_ITEM_IDS][0] != "i19"
     shop.start().drain()
     assert shop.user("u1")[f.LEDGER_ITEM_IDS][0] == "i19"
+
+
+def test_a_stream_on_another_log_works_all_of_it_in(shop, tmp_path):
+    shop.send(*(sent(n, "u1", f"i{n:02d}") for n in range(10, 15)))
+    streaming = shop.start()
+    streaming.drain()
+    streaming.archiver.archive_all()
+    moved = SqliteEngine(folder=tmp_path / "moved")
+    with open_engine(moved, shop.workspace) as engine:
+        shop.engine, former = engine, shop.engine
+        shop.send(*(sent(n, "u2", f"i{n:02d}") for n in range(15, 18)))
+        streaming = shop.start()
+        assert streaming.drain() == 3
+        assert shop.user("u2")[f.LEDGER_ITEM_IDS][:3] == ["i17", "i16", "i15"]
+        assert streaming.archiver.archive_all() == 3
+    shop.engine = former
+    assert archived(Archive(shop.workspace.archive)) == [f"e{n}" for n in range(10, 18)]
 
 
 def test_a_retrain_sees_what_was_archived(shop, run_cli):
