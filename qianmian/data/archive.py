@@ -46,6 +46,10 @@ class Part(BaseModel):
     ids: int
     """Sum of the hashes of its event ids: what the archive holds has the sum of all parts."""
 
+    @property
+    def number(self) -> int:
+        return int(self.file.rpartition("-")[2].partition(".")[0])
+
 
 class Manifest(BaseModel):
     """All that is in the archive."""
@@ -55,6 +59,7 @@ class Manifest(BaseModel):
     cursor: str = ""
     """Where the event log went on, of which the last part came."""
     next_part: int = 1
+    """Number of the next file: what is archived or compacted later has it or a higher one."""
     parts: tuple[Part, ...] = ()
     owners: dict[str, str] = {}
     """Subjects whose events count as another's: merged visitors, by subject id."""
@@ -101,19 +106,21 @@ class Archive:
         *,
         since: float | None = None,
         until: float | None = None,
+        from_part: int = 0,
         merged: bool = True,
     ) -> pa.Table | None:
         """Events of `[since, until)` (epoch seconds), in no order; None where there are none.
 
-        `columns` that no part has are left out. Events of merged visitors are their users', unless
-        `merged` is False.
+        `columns` that no part has are left out, and so are parts before the number `from_part`.
+        Events of merged visitors are their users', unless `merged` is False.
         """
         for last in [False] * (_TRIES - 1) + [True]:
             manifest = self.manifest()
             wanted = [
                 part
                 for part in manifest.parts
-                if (since is None or part.last_at >= since)
+                if part.number >= from_part
+                and (since is None or part.last_at >= since)
                 and (until is None or part.first_at < until)
             ]
             try:

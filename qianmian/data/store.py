@@ -216,8 +216,9 @@ class Dataset:
         merged: bool,
     ) -> pa.Table | None:
         """Archived events that count, None where there are none."""
-        span = {"since": _seconds(since), "until": _seconds(until)}
-        rows = self.archive.read([*names, c.EVENT_ID], **span, merged=merged)
+        rows = self.archive.read(
+            [*names, c.EVENT_ID], since=_seconds(since), until=_seconds(until), merged=merged
+        )
         if rows is None:
             return None
         if doubted := self.untrusted().event_ids:

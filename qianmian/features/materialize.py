@@ -18,6 +18,7 @@ from qianmian.contracts import features as f
 from qianmian.features.online import OnlineReader
 from qianmian.features.schema import TIMELESS_VIEWS, FeatureSchema, join_key
 from qianmian.features.snapshot_files import newest, snapshot_path
+from qianmian.features.snapshots import next_part
 from qianmian.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -44,11 +45,15 @@ class Materialized:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What was written for a view: of which source, of which moment, how many rows."""
+    """What was written for a view: of which source, of which moment, how many rows.
+
+    Events of the archive's parts from `next_part` on may be missing in it.
+    """
 
     source: str
     moment: float
     rows: int
+    next_part: int = 0
 
 
 def materialize(
@@ -67,13 +72,13 @@ def materialize(
     Raises `FeatureStoreError` when a view has no snapshot that old.
     """
     moments = {view: newest(workspace.features / view, at) for view in schema.views}
-    source = _source(store, schema)
+    source, part = _source(store, schema), next_part(workspace)
     held = read_held(workspace)
     _create_tables(store, schema)
     report = []
     for view, moment in moments.items():
         path = snapshot_path(workspace.features / view, moment)
-        wanted = Held(source, moment, _count(path, view, at))
+        wanted = Held(source, moment, _count(path, view, at), part)
         before = held.get(view)
         there = before == wanted and _is_there(store, schema, view, path, at)
         if not there:

@@ -94,6 +94,7 @@ def build(
         raise FieldError("moment", show(max(late)), expected)
     folder = workspace.features
     origin = _origin(workspace)
+    part = dataset.archive.manifest().next_part
     fingerprint = _fingerprint(origin, dataset.since_import())
     stamp = _Stamp.read(folder)
     thresholds = None
@@ -115,10 +116,12 @@ def build(
     usable = _usable(moments, first_event)
     if force or stamp is None or stamp.fingerprint != fingerprint:
         clear_snapshots(folder)  # their stamp stays meanwhile: a kill must not lose the levels
+    else:
+        part = stamp.next_part  # some were written then
     missing = _missing(folder, inputs.schema, usable)
     inputs.schema.save(folder)
     # Before the files: a build that is killed goes on where it stood.
-    _Stamp(fingerprint, first_event=first_event, origin=origin).write(folder)
+    _Stamp(fingerprint, first_event, origin, part).write(folder)
     _write_all(folder, inputs, missing, progress)
     kept = len(_wanted(inputs.schema, usable)) - len(missing)
     return BuildReport(tuple(usable), written=len(missing), kept=kept)
@@ -142,6 +145,12 @@ def built_from(workspace: Workspace) -> str:
     """Fingerprint of what the snapshots were built from; empty where there are none."""
     stamp = _Stamp.read(workspace.features)
     return "" if stamp is None else stamp.fingerprint
+
+
+def next_part(workspace: Workspace) -> int:
+    """Number of the archive's first part that the snapshots may lack events of."""
+    stamp = _Stamp.read(workspace.features)
+    return 0 if stamp is None else stamp.next_part
 
 
 def _write_all(
@@ -176,6 +185,7 @@ class _Stamp:
     fingerprint: str
     first_event: float  # epoch seconds
     origin: str = ""  # fingerprint of the import alone
+    next_part: int = 0  # of the archive, before its events were read
 
     @classmethod
     def read(cls, folder: Path) -> _Stamp | None:

@@ -168,7 +168,9 @@ def _assemble(
     keepers = [part for part in (features, bought, trust, *others) if isinstance(part, Keeper)]
     merges = SubjectPart(identity, changes, recompute=recompute, keepers=keepers)
     merges.follow()
-    refills = RefillPart(workspace, recompute_since=features.recompute_since)
+    refills = RefillPart(
+        workspace, engine.events, dataset.archive, recompute_since=features.recompute_since
+    )
     refills.start(status.online if status else None)
     archiver = Archiver(
         engine.events,

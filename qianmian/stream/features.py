@@ -72,9 +72,9 @@ class FeaturePart:
         for subject_id in subject_ids:
             self._newest.pop(subject_id, None)
 
-    def recompute_since(self, moment: float) -> None:
-        """Recompute every subject with an event of the service at a moment or later."""
-        self.recompute([one for one, at in self._newest.items() if at >= moment])
+    def recompute_since(self, moment: float, others: Iterable[str]) -> None:
+        """Recompute some subjects, and all with an event of the service at a moment or later."""
+        self.recompute([*(one for one, at in self._newest.items() if at >= moment), *others])
 
     def flush(self, now: float) -> None:
         self._announce()

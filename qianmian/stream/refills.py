@@ -1,19 +1,26 @@
 """Notices that the online store was filled anew, and has later events worked in again.
 
 `qianmian features build` and `materialize` write the features of a snapshot over those of the
-stream. What happened after that snapshot is then computed again, at once.
+stream. What that snapshot lacks is then computed again, at once: what happened after its moment,
+and what was not archived yet when it was built.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
+from typing import Final
 
+from qianmian.contracts import columns as c
 from qianmian.contracts import features as f
+from qianmian.data.archive import Archive
 from qianmian.events.event import StoredEvent
-from qianmian.features.materialize import MATERIALIZED_FILE, read_held
+from qianmian.events.store import BEGINNING, EventStore
+from qianmian.features.materialize import MATERIALIZED_FILE, Held, read_held
 from qianmian.workspace import Workspace
+
+_PAGE: Final = 10_000
 
 
 class RefillPart:
@@ -22,12 +29,20 @@ class RefillPart:
     def __init__(
         self,
         workspace: Workspace,
+        events: EventStore,
+        archive: Archive,
         *,
-        recompute_since: Callable[[float], None],
+        recompute_since: Callable[[float, Iterable[str]], None],
         every: float = 1.0,
     ) -> None:
-        """Look every so many seconds; `recompute_since` is given the snapshot's moment."""
+        """Look every so many seconds.
+
+        `recompute_since` is given the snapshot's moment, and the subjects of events that were not
+        archived when it was built.
+        """
         self._workspace = workspace
+        self._log = events
+        self._archive = archive
         self._recompute_since = recompute_since
         self._every = every
         self._next = 0.0
@@ -50,13 +65,29 @@ class RefillPart:
         stamp = self._read()
         if stamp == self.stamp:
             return
-        self._recompute_since(self._filled_with())
+        online = self._online()
+        moment = min((held.moment for held in online), default=0.0)
+        next_part = min((held.next_part for held in online), default=0)
+        self._recompute_since(moment, self._behind(next_part))
         self.stamp = stamp
 
-    def _filled_with(self) -> float:
-        """Return the moment of the oldest user view that is online."""
+    def _online(self) -> list[Held]:
+        """Return what is held of the user views."""
         held = read_held(self._workspace)
-        return min((held[view].moment for view in f.USER_VIEWS if view in held), default=0.0)
+        return [held[view] for view in f.USER_VIEWS if view in held]
+
+    def _behind(self, next_part: int) -> set[str]:
+        """Return the subjects of the log, and of the archive's parts from a number on."""
+        subjects: set[str] = set()
+        page, cursor = self._log.read(BEGINNING, _PAGE)
+        while page:
+            subjects.update(event.subject_id for event in page)
+            page, cursor = self._log.read(cursor, _PAGE)
+        # Read after the log: events move from there to here.
+        rows = self._archive.read([c.USER_ID], from_part=next_part, merged=False)
+        if rows is not None:
+            subjects.update(rows[c.USER_ID].unique().to_pylist())
+        return subjects
 
     def _read(self) -> str:
         path = self._workspace.feast / MATERIALIZED_FILE

@@ -4,12 +4,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from qianmian.contracts import features as f
+from qianmian.data.archive_writer import writing
 from qianmian.data.splitting import move_split
 from qianmian.data.store import Dataset
 from qianmian.errors import DataError, FieldError
+from qianmian.events.rows import contract_rows
 from qianmian.features import snapshots
 from qianmian.features.schema import FeatureSchema
 from qianmian.features.snapshot_files import moments_of, newest, snapshot_path
+from tests.events.made import event as stored
 from tests.features.conftest import SNAPSHOT_DAYS, TRAIN_END
 from tests.features.small import at
 
@@ -97,6 +100,18 @@ def test_a_build_killed_at_any_step_keeps_the_levels_of_tags(home, step):
     assert FeatureSchema.load(home.features).thresholds == kept
     snapshots.build(home, dataset, [at(66)], force=True)
     assert FeatureSchema.load(home.features).thresholds != kept
+
+
+def test_snapshots_know_what_of_the_archive_they_may_lack(home):
+    dataset = Dataset.open(home)
+    snapshots.build(home, dataset, DAYS, force=True)
+    assert snapshots.next_part(home) == 1
+    with writing(dataset.archive) as writer:
+        writer.append(contract_rows([stored(1, timestamp=TRAIN_END + 1)]), "1")
+    snapshots.build(home, dataset, [at(45), *DAYS])
+    assert snapshots.next_part(home) == 1  # for those that were there
+    snapshots.build(home, dataset, DAYS, force=True)
+    assert snapshots.next_part(home) == 2
 
 
 def test_moments_outside_the_training_period(shop):

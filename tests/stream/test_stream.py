@@ -1,6 +1,7 @@
 """Events in, fresh features out: the whole stream over a real log and a real online store."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from time import time
 
 import orjson
@@ -10,14 +11,18 @@ import pytest
 from qianmian.contracts import columns as c
 from qianmian.contracts import features as f
 from qianmian.contracts import topics
+from qianmian.data.splitting import move_split
 from qianmian.data.store import Dataset
 from qianmian.errors import EventStoreError
+from qianmian.features import snapshots
 from qianmian.features.event_log import EventLog
 from qianmian.features.schema import FeatureSchema
+from qianmian.features.store import FeatureRepo
 from qianmian.features.views import EVENT_COLUMNS, FeatureInputs
 from qianmian.identity.merging import Merger
 from qianmian.stream.process import GROUP, alone
 from qianmian.stream.status import read_status
+from tests.features.conftest import TRAIN_END
 from tests.features.small import DAY
 from tests.stream.conftest import NOW, SKEW_SECONDS, sent
 
@@ -309,9 +314,6 @@ def test_archived_events_of_a_data_set_with_a_split_column_move_back_with_their_
 
 
 def test_filling_the_online_store_anew_loses_nothing_of_the_stream(shop):
-    from qianmian.features.store import FeatureRepo
-    from tests.features.conftest import TRAIN_END
-
     streaming = shop.start()
     shop.send(sent(1, "u1", "i19"))
     streaming.drain()
@@ -320,6 +322,30 @@ def test_filling_the_online_store_anew_loses_nothing_of_the_stream(shop):
     assert shop.user("u1")[f.LEDGER_ITEM_IDS][0] != "i19"
     shop.start().drain()
     assert shop.user("u1")[f.LEDGER_ITEM_IDS][0] == "i19"
+
+
+@pytest.mark.parametrize("archived", ["never", "after the build", "before the build"])
+def test_filling_the_online_store_anew_loses_nothing_that_the_snapshot_could_not_see(
+    shop, archived
+):
+    shop.send(sent(1, "u1", "i19"))
+    shop.now = NOW + 20
+    streaming = shop.start()
+    streaming.drain()
+    if archived == "before the build":
+        streaming.archiver.archive_all()
+    move_split(shop.workspace, datetime.fromtimestamp(NOW + 10, UTC))
+    snapshots.build(shop.workspace, Dataset.open(shop.workspace), [NOW + 10])
+    if archived == "after the build":
+        streaming.archiver.archive_all()
+    FeatureRepo.open(shop.workspace).materialize(NOW + 10)
+    seen = archived == "before the build"
+    assert (shop.user("u1")[f.LEDGER_ITEM_IDS][0] == "i19") == seen
+    shop.start().drain()
+    assert shop.user("u1")[f.LEDGER_ITEM_IDS][0] == "i19"
+    status = read_status(shop.engine.changes)
+    assert status is not None
+    assert status.subjects == (0 if seen else 1)  # nobody is computed for nothing
 
 
 def test_one_stream_for_each_data_set(shop):
