@@ -2,6 +2,7 @@
 
 A part of the stream process. It reads the log itself, from the cursor that the ledger keeps in the
 same transaction as the charges: each event is counted and charged once, whatever happens between.
+It follows the group that judges events, so that what is implausible is known when its turn comes.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from qianmian.campaigns.pacer import Pacer
 from qianmian.campaigns.pacing import PaceController
 from qianmian.contracts.events import EventType
 from qianmian.events.event import StoredEvent
+from qianmian.events.follower import Follower
 from qianmian.events.store import EventStore
 
 #: Whose checkpoint in the log it is; the one that counts stands in the ledger.
@@ -41,19 +43,21 @@ class Billing:
         implausible: Callable[[Sequence[str]], Collection[str]] = lambda _: (),
         controller: PaceController | None = None,
         pace_seconds: float = 5.0,
+        behind: str | None = None,
         page: int = 5_000,
     ) -> None:
         """`implausible` tells which events are flagged; they are neither charged nor counted.
 
-        An event that is flagged after it was charged stays charged.
+        `behind` names the group of the log that has them flagged: what it did not commit yet is not
+        charged yet; None charges all that the log holds. An event that is flagged after it was
+        charged stays charged.
         """
         self._implausible = implausible
-        self._log = log
+        self._follower = Follower(log, GROUP, behind=behind, page=page)
         self._ledger = ledger
         self._book = book
         self._pacer = Pacer(ledger, controller or PaceController())
         self._pace_seconds = pace_seconds
-        self._page = page
         self._settled_at: float | None = None
         self._funded: int | None = None
 
@@ -78,18 +82,18 @@ class Billing:
             self._pacer.step(self._book.campaigns.values(), now)
 
     def charge(self) -> list[Verdict]:
-        """Charge everything that the log holds behind the ledger's cursor."""
+        """Charge what may be charged of the log behind the ledger's cursor."""
         verdicts: list[Verdict] = []
         while True:
             after = self._ledger.cursor()
-            events, cursor = self._log.read(after, self._page)
+            events, cursor = self._follower.read(after)
             if not events:
                 return verdicts
             sold = list(sponsored(events))
             flagged = self._implausible([event.event_id for event in sold]) if sold else ()
             sound = [event for event in sold if event.event_id not in flagged]
             verdicts += self._ledger.book(sound, after=after, cursor=cursor)
-            self._log.commit(GROUP, cursor)
+            self._follower.commit(cursor)
 
     def _fund(self) -> None:
         self._book.refresh()

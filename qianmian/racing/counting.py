@@ -6,13 +6,14 @@ whatever happens between, and replicas see the new state within moments.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 from qianmian.contracts import topics
 from qianmian.contracts.events import EventType
 from qianmian.events.changes import Changes
 from qianmian.events.event import StoredEvent
+from qianmian.events.follower import Follower
 from qianmian.events.store import BEGINNING, EventStore
 from qianmian.racing.schema import RaceFile
 from qianmian.racing.state import RaceState
@@ -50,15 +51,21 @@ class RaceCounting:
         changes: Changes,
         races: Callable[[], Races],
         *,
+        implausible: Callable[[Sequence[str]], Collection[str]] = lambda _: (),
         publish_seconds: float = 5.0,
+        behind: str | None = None,
         page: int = 5_000,
     ) -> None:
-        """`races` gives the races as the venue files say now."""
-        self._log = log
+        """`races` gives the races as the venue files say now.
+
+        `implausible` tells which events are flagged; they do not count. `behind` names the group of
+        the log that has them flagged: what it did not commit yet waits; None counts all.
+        """
+        self._implausible = implausible
+        self._follower = Follower(log, GROUP, behind=behind, page=page)
         self._changes = changes
         self._races = races
         self._publish_seconds = publish_seconds
-        self._page = page
         self._published_at: float | None = None
 
     def restore(self, events: Sequence[StoredEvent]) -> None:
@@ -76,16 +83,20 @@ class RaceCounting:
         since = None if self._published_at is None else now - self._published_at
         if since is not None and 0.0 <= since < self._publish_seconds:
             return
+        self.finish(now)
+
+    def finish(self, now: float) -> None:
+        """Count what waits (`qianmian.stream.part.Finisher`)."""
         self._published_at = now
         self.count()
 
     def count(self) -> None:
-        """Count everything that the log holds behind the topic's cursor."""
+        """Count what may be counted of the log behind the topic's cursor."""
         kept = self._changes.get(topics.RACING)
         cursor = kept.get(CURSOR_KEY, BEGINNING.encode()).decode()
         states = read_states(kept)
         while True:
-            events, cursor = self._log.read(cursor, self._page)
+            events, cursor = self._follower.read(cursor)
             if not events:
                 return
             changed = self._apply(events, states)
@@ -93,12 +104,12 @@ class RaceCounting:
                 key: states[key].to_bytes() for key in sorted(changed)
             }
             self._changes.put(topics.RACING, {**values, CURSOR_KEY: cursor.encode()})
-            self._log.commit(GROUP, cursor)
+            self._follower.commit(cursor)
 
     def _apply(self, events: Sequence[StoredEvent], states: dict[str, RaceState]) -> set[str]:
         races, changed = self._races(), set()
-        for event in events:
-            if not event.races or event.venue_id is None or event.quarantine is not None:
+        for event in self._sound(events):
+            if event.venue_id is None:
                 continue
             for name, first in event.races:
                 race = races.get(event.venue_id, {}).get(name)
@@ -113,6 +124,12 @@ class RaceCounting:
                         after = _next_version(after)
                     states[key] = after
         return changed
+
+    def _sound(self, events: Sequence[StoredEvent]) -> list[StoredEvent]:
+        """Return the events of raced pages that may count."""
+        raced = [event for event in events if event.races and event.quarantine is None]
+        flagged = self._implausible([event.event_id for event in raced]) if raced else ()
+        return [event for event in raced if event.event_id not in flagged]
 
 
 def _counted(state: RaceState, event: StoredEvent, race: RaceFile, first: str) -> RaceState:

@@ -12,24 +12,28 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import takewhile
 from math import inf
 from time import monotonic
+from typing import Final
 
+from qianmian.campaigns import billing
 from qianmian.data.archive import Archive
 from qianmian.data.archive_writer import writing
 from qianmian.errors import DataError, EventStoreError
 from qianmian.events.event import StoredEvent
 from qianmian.events.rows import MICROSECONDS, contract_rows, microseconds
 from qianmian.events.store import BEGINNING, EventStore
-from qianmian.stream.process import GROUP
+from qianmian.stream import process
 from qianmian.stream.settings import ArchiveSettings
 
 log = logging.getLogger(__name__)
 
 #: Whose checkpoint it is: how far the archive has come, for those who look at lags.
-ARCHIVE_GROUP = "archive"
+ARCHIVE_GROUP: Final = "archive"
+#: Whose work an event cannot do without; the groups that ever ran.
+_MUST_READ: Final = {process.GROUP, billing.GROUP}
 
 
 def settle(log: EventStore, archive: Archive, *, at_once: int) -> None:
@@ -93,8 +97,9 @@ class Archiver:
         window = self._settings.window_minutes * 60.0
         end = (now - self._settings.close_after_seconds) // window * window
         ahead = now + window
+        readers = set(self._log.groups()) - {ARCHIVE_GROUP}
         return self._archive_while(
-            lambda event: event.received_at < end or event.received_at > ahead
+            lambda event: event.received_at < end or event.received_at > ahead, readers
         )
 
     def forget_ids(self, now: float) -> int:
@@ -102,26 +107,31 @@ class Archiver:
         return self._log.forget_ids(now - self._remember_seconds)
 
     def archive_all(self) -> int:
-        """Archive all that the stream has worked in; returns how many events."""
-        return self._archive_while(lambda _: True)
+        """Archive all that the stream has worked in and charged; returns how many events.
 
-    def _archive_while(self, closed: Callable[[StoredEvent], bool]) -> int:
+        Races are not waited for: by a clock that stands still they never count.
+        """
+        return self._archive_while(lambda _: True, _MUST_READ & set(self._log.groups()))
+
+    def _archive_while(
+        self, closed: Callable[[StoredEvent], bool], readers: Collection[str]
+    ) -> int:
         total = 0
-        while moved := self._archive_some(closed):
+        while moved := self._archive_some(closed, readers):
             total += moved
         if total:
             with writing(self._archive) as writer:
                 writer.compact(self._settings.parts_a_day)
         return total
 
-    def _archive_some(self, closed: Callable[[StoredEvent], bool]) -> int:
+    def _archive_some(self, closed: Callable[[StoredEvent], bool], readers: Collection[str]) -> int:
         """Archive one part's worth, out of the reach of other writers and of an erasure."""
         with writing(self._archive) as writer:
             settle(self._log, self._archive, at_once=self._settings.events_at_once)
             page, end = self._log.read(BEGINNING, self._settings.events_at_once)
             if not page or not closed(page[0]):
                 return 0
-            waiting = self._not_worked_in()
+            waiting = self._unread(readers)
             ready = takewhile(lambda event: event.event_id not in waiting and closed(event), page)
             batch = list(ready)
             if not batch:
@@ -132,15 +142,16 @@ class Archiver:
             _leave(self._log, end)
             return len(batch)
 
-    def _not_worked_in(self) -> set[str]:
-        """Ids of the next events that the stream has yet to read; none where no stream ever ran.
+    def _unread(self, readers: Collection[str]) -> set[str]:
+        """Ids of the next events that one of these groups has yet to read.
 
         As many as a part has: the first of them that is met ends what is archived.
         """
-        if GROUP not in self._log.groups():
-            return set()
-        page, _ = self._log.read(self._log.committed(GROUP), self._settings.events_at_once)
-        return {event.event_id for event in page}
+        pages = (
+            self._log.read(checkpoint, self._settings.events_at_once)
+            for checkpoint in {self._log.committed(group) for group in readers}
+        )
+        return {event.event_id for page, _ in pages for event in page}
 
 
 class ArchivePart:

@@ -69,7 +69,7 @@ class Streaming:
         try:
             while self.stream.step():
                 pass
-            self.statistics.finish(self.now())
+            self.stream.finish()
         finally:
             self.archive.close()
             self.reporter.write(running=False)

@@ -11,6 +11,7 @@ from qianmian.data.store import Dataset
 from qianmian.events.engine import Engine, EngineSettings
 from qianmian.racing.counting import RaceCounting, Races
 from qianmian.stream.part import Part
+from qianmian.stream.process import GROUP
 from qianmian.trust.store import FLAGS_FILE, FlagStore
 from qianmian.venues import VenueBook
 from qianmian.venues.book import Sources
@@ -52,7 +53,8 @@ def market_parts(
 
     purse = open_purse(settings, workspace)
     flags = FlagStore(workspace.events / FLAGS_FILE)
+    log, implausible = engine.events, flags.flagged
     return [
-        Billing(engine.events, purse.ledger, campaigns, implausible=flags.flagged),
-        RaceCounting(engine.events, engine.changes, races),
+        Billing(log, purse.ledger, campaigns, implausible=implausible, behind=GROUP),
+        RaceCounting(log, engine.changes, races, implausible=implausible, behind=GROUP),
     ]

@@ -34,6 +34,14 @@ class Part(Protocol):
 
 
 @runtime_checkable
+class Finisher(Protocol):
+    """A part that puts work off."""
+
+    def finish(self, now: float) -> None:
+        """Do all of it, however long it takes."""
+
+
+@runtime_checkable
 class Keeper(Protocol):
     """A part that holds something of people in memory."""
 

@@ -16,15 +16,14 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import takewhile
 from pathlib import Path
 from time import monotonic
 from typing import Final
 
 from qianmian.errors import EventStoreError, OnlineStoreError
-from qianmian.events.event import StoredEvent
+from qianmian.events.follower import before
 from qianmian.events.store import BEGINNING, EventStore
-from qianmian.stream.part import Part
+from qianmian.stream.part import Finisher, Part
 from qianmian.stream.settings import StreamSettings
 
 log = logging.getLogger(__name__)
@@ -75,20 +74,11 @@ class Stream:
         after = BEGINNING
         while True:
             page, after = self._log.read(after, _PAGE)
-            done = self._worked_in(page)
+            done = before(self._log, page, self._cursor)
             for part in self._parts:
                 part.restore(done)
             if not page or len(done) < len(page):
                 return
-
-    def _worked_in(self, page: list[StoredEvent]) -> list[StoredEvent]:
-        """Return the events of a page that lie before the checkpoint, the page read before this.
-
-        Cursors cannot be compared, but the first event behind the checkpoint can be met.
-        """
-        first, _ = self._log.read(self._cursor, 1)
-        ids = {event.event_id for event in first}
-        return list(takewhile(lambda event: event.event_id not in ids, page))
 
     def step(self) -> int:
         """Read, work and commit once; returns how many events that were.
@@ -116,6 +106,13 @@ class Stream:
             self.seconds += monotonic() - began
             self.received_at = self._last_received
         return taken
+
+    def finish(self) -> None:
+        """Have the parts do what they put off."""
+        now = self._now()
+        for part in self._parts:
+            if isinstance(part, Finisher):
+                part.finish(now)
 
     def _adapt(self, read: int) -> None:
         """Read more at once the longer the log is ahead: a subject is then computed less often."""

@@ -43,8 +43,8 @@ def event(number, event_type="impression", races=(("order", "main"),), **fields)
     return made.event(number, **given)
 
 
-def counting(log, changes) -> RaceCounting:
-    return RaceCounting(log, changes, lambda: RACES)
+def counting(log, changes, **fields) -> RaceCounting:
+    return RaceCounting(log, changes, lambda: RACES, **fields)
 
 
 def states(changes) -> dict[str, RaceState]:
@@ -105,6 +105,19 @@ def test_events_of_unknown_races_arms_and_quarantined_ones_do_not_count(log, cha
     )
     counting(log, changes).flush(NOW)
     assert states(changes) == {}
+
+
+def test_what_is_implausible_or_not_judged_yet_does_not_count(log, changes) -> None:
+    log.append([event(1), event(2)])
+    _, judged = log.read("", 10)
+    log.commit("judge", judged)
+    log.append([event(3)])
+    part = counting(log, changes, implausible=lambda ids: {"e1"} & set(ids), behind="judge")
+    part.flush(NOW)
+    assert states(changes)["sale|order"].of("main").trials == 1
+    log.commit("judge", log.read(judged, 10)[1])
+    part.finish(NOW)
+    assert states(changes)["sale|order"].of("main").trials == 2
 
 
 def test_the_state_is_published_now_and_then(log, changes) -> None:

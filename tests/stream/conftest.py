@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from qianmian.events.event import StoredEvent
 from qianmian.features import snapshots
 from qianmian.features.store import FeatureRepo
 from qianmian.stream.assembly import Streaming, assemble
+from qianmian.stream.part import Part
 from qianmian.stream.settings import StreamSettings
 from qianmian.workspace import Workspace
 from tests.features.conftest import DECLARATION, TRAIN_END, import_shop, shop_tables
@@ -52,7 +54,7 @@ class Shop:
     engine: Engine
     now: float = NOW
 
-    def start(self, **settings: Any) -> Streaming:
+    def start(self, others: Sequence[Part] = (), **settings: Any) -> Streaming:
         quick = StreamSettings(**{"statistics_seconds": 1e-9, **settings})
         return assemble(
             self.workspace,
@@ -61,6 +63,7 @@ class Shop:
             remember_seconds=REMEMBER_SECONDS,
             skew_seconds=SKEW_SECONDS,
             now=lambda: self.now,
+            others=others,
         )
 
     def send(self, *events: StoredEvent) -> None:

@@ -83,6 +83,16 @@ def test_nothing_leaves_before_the_stream_has_worked_it_in(log, archive):
     assert archiver.archive_all() == 2
 
 
+def test_nothing_leaves_before_it_was_charged_nor_a_closed_window_before_it_was_raced(log, archive):
+    archiver = Archiver(log, archive, ArchiveSettings())
+    log.append([received(number, 10) for number in range(4)])
+    for group, read in (("stream", 4), ("billing", 2), ("racing", 1)):
+        log.commit(group, log.read("", read)[1])
+    assert archiver.archive_closed(12 * HOUR) == 1
+    assert archiver.archive_all() == 1
+    assert archived(archive) == ["e0", "e1"]
+
+
 @pytest.mark.parametrize("step", ["append", "trim", "commit"])
 def test_an_error_at_any_step_is_made_good(log, archive, monkeypatch, step):
     log.append([received(n, 1.0) for n in range(6)])
