@@ -9,7 +9,8 @@ that bought the day stand before those who bid.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from qianmian.campaigns.schema import Pricing
@@ -47,31 +48,28 @@ class Win:
 
 
 def rank_bids(bids: Sequence[Bid], reserve: float) -> list[Bid]:
-    """Return the bids of enough worth, best first: at most one a campaign, no item twice."""
-    ranked: list[Bid] = []
-    campaigns: set[str] = set()
-    items: set[int] = set()
-    for bid in sorted(bids, key=_order):
-        if bid.campaign in campaigns or bid.item in items:
-            continue
-        if not bid.bought and bid.worth < reserve:
-            continue
-        ranked.append(bid)
-        campaigns.add(bid.campaign)
-        items.add(bid.item)
-    return ranked
+    """Return the bids of enough worth, best first."""
+    return sorted((bid for bid in bids if bid.bought or bid.worth >= reserve), key=_order)
 
 
 def award(
     ranked: Sequence[Bid], places: int, *, reserve: float, present: Collection[str]
 ) -> Iterator[Win]:
-    """Yield the winner of each place in turn, from `rank_bids`; `present` entered this auction."""
-    entered = [bid for bid in ranked if bid.campaign in present]
-    likely = _propensities(ranked, min(places, len(ranked)))
-    for place, bid in enumerate(entered[:places]):
-        following = entered[place + 1].worth if place + 1 < len(entered) else 0.0
-        propensity = likely[ranked.index(bid)][place]
-        yield Win(bid, _price(bid, max(reserve, following)), propensity)
+    """Yield the winner of each place in turn, from `rank_bids`; `present` entered this auction.
+
+    A campaign wins one place at most, and no item stands in two. The next bid is the best that any
+    other campaign has left, be it for the same item: it would have taken the place.
+    """
+    likely = _propensities(ranked, places)
+    standing = [bid for bid in ranked if bid.campaign in present]
+    for place in range(places):
+        if not standing:
+            return
+        bid = standing[0]
+        others = [other for other in standing if other.campaign != bid.campaign]
+        following = others[0].worth if others else 0.0
+        yield Win(bid, _price(bid, max(reserve, following)), likely[bid.campaign, place])
+        standing = [other for other in others if other.item != bid.item]
 
 
 def _order(bid: Bid) -> tuple[bool, float, str, int]:
@@ -86,19 +84,45 @@ def _price(bid: Bid, floor: float) -> int:
     return max(min(round(floor / bid.chance), round(bid.price)), 1)
 
 
-def _propensities(ranked: Sequence[Bid], places: int) -> list[list[float]]:
-    """Probability of each bid to get each place, [bids][places].
+def _propensities(ranked: Sequence[Bid], places: int) -> Mapping[tuple[str, int], float]:
+    """Probability of each campaign to get each place, by both.
 
-    A bid is in place `k` if it enters and exactly `k` of the better ones enter; each enters by
-    itself, so the number of those follows a Poisson binomial distribution, summed bid by bid.
+    Goes through the bids, best first, with the probability of all that may have come of the better
+    ones: how many places are won, and which items and campaigns are gone. A campaign is met with
+    its first item that is not gone: it enters and wins, or it stays out. Only what later bids ask
+    for is remembered; where items differ that is nothing, and the number of places won follows a
+    Poisson binomial distribution.
     """
-    before = [1.0] + [0.0] * places
-    table = []
-    for bid in ranked:
-        enters = bid.participation
-        table.append([enters * before[place] for place in range(places)])
-        before = [
-            before[k] * (1.0 - enters) + (before[k - 1] * enters if k else 0.0)
-            for k in range(places + 1)
-        ]
+    bids = _decisive(ranked)
+    table: dict[tuple[str, int], float] = defaultdict(float)
+    states: dict[tuple[int, frozenset[int | str]], float] = {(0, frozenset()): 1.0}
+    for at, bid in enumerate(bids):
+        later = {name for after in bids[at + 1 :] for name in (after.item, after.campaign)}
+        following: dict[tuple[int, frozenset[int | str]], float] = defaultdict(float)
+        for (won, gone), chance in states.items():
+            if bid.item in gone or bid.campaign in gone:
+                following[won, gone & later] += chance
+                continue
+            out = gone | {bid.campaign}
+            enters = chance * bid.participation
+            table[bid.campaign, won] += enters
+            if won + 1 < places:
+                following[won + 1, (out | {bid.item}) & later] += enters
+            following[won, out & later] += chance - enters
+        states = {state: chance for state, chance in following.items() if chance}
     return table
+
+
+def _decisive(ranked: Sequence[Bid]) -> list[Bid]:
+    """Leave out the bids of a campaign below its first one that no better bid can take away."""
+    decisive: list[Bid] = []
+    asked: set[int] = set()
+    sure: set[str] = set()
+    for bid in ranked:
+        if bid.campaign in sure:
+            continue
+        decisive.append(bid)
+        if bid.item not in asked:
+            sure.add(bid.campaign)
+        asked.add(bid.item)
+    return decisive

@@ -51,14 +51,19 @@ def sell(
 
     `draw` gives uniform numbers in [0, 1); one is drawn for each campaign that could pay.
     """
-    able = [
-        bid
-        for bid in rank_bids(bids, reserve)
-        if bid.bought or wallet.can_reserve(bid.campaign, _most(bid, campaigns), now=now)
-    ]
-    present = {bid.campaign for bid in able if draw() < bid.participation}
+    ranked = rank_bids(bids, reserve)
+    best: dict[str, Bid] = {}
+    for bid in ranked:
+        best.setdefault(bid.campaign, bid)
+    able = {
+        name: bid
+        for name, bid in best.items()
+        if bid.bought or wallet.can_reserve(name, _most(bid, campaigns), now=now)
+    }
+    present = {name for name, bid in able.items() if draw() < bid.participation}
+    standing = [bid for bid in ranked if bid.campaign in able]
     sold = []
-    for win in award(able, places, reserve=reserve, present=present):
+    for win in award(standing, places, reserve=reserve, present=present):
         bid, campaign = win.bid, campaigns[win.bid.campaign]
         if bid.bought:
             sold.append(Sold(campaign, bid.item, win.price, "", win.propensity))

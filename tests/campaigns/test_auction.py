@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import random
 
 import hypothesis.strategies as st
 import pytest
@@ -51,7 +50,16 @@ def test_a_bought_day_stands_first_and_costs_nothing_more() -> None:
 
 def test_a_campaign_has_one_place_and_an_item_one() -> None:
     bids = [bid("a", 9, item=1), bid("a", 8, item=2), bid("b", 7, item=1), bid("b", 6, item=3)]
-    assert [(b.campaign, b.item) for b in rank_bids(bids, 0.0)] == [("a", 1), ("b", 3)]
+    wins = award(rank_bids(bids, 0.0), 3, reserve=0.0, present={"a", "b"})
+    assert [(win.bid.campaign, win.bid.item) for win in wins] == [("a", 1), ("b", 3)]
+
+
+def test_a_rival_for_the_same_item_sets_the_price_and_takes_the_place_of_who_is_away() -> None:
+    bids = [bid("a", 1000, item=1), bid("b", 900, item=1), bid("c", 100, item=2)]
+    assert winners(bids, 2) == [("a", 9000), ("c", 1)]
+    assert winners(bids, 2, present={"b", "c"}) == [("b", 1000), ("c", 1)]
+    (win,) = award(rank_bids(bids[:2], 0.0), 2, reserve=0.0, present={"b"})
+    assert win.propensity == 0.0  # a always enters
 
 
 def test_who_does_not_enter_does_not_set_the_price() -> None:
@@ -77,22 +85,23 @@ def test_a_price_is_between_one_and_the_bid_and_never_lowers_the_order(rows, pla
     assert [w.bid for w in wins] == ranked[:places]
 
 
-@given(bids_strategy, st.integers(1, 3))
-def test_propensities_are_those_of_every_way_to_enter(rows, places):
-    bids = [bid(f"c{n}", w, p, participation=q) for n, (w, p, q) in enumerate(rows)]
+@given(bids_strategy, st.integers(1, 3), st.lists(st.integers(0, 3), min_size=18, max_size=18))
+def test_propensities_are_those_of_every_way_to_enter(rows, places, items):
+    bids = [
+        bid(f"c{n}", w / (1 + k), p, participation=q, item=items[3 * n + k] if n % 2 else 10 * n)
+        for n, (w, p, q) in enumerate(rows)
+        for k in range(1 + n % 3)
+    ]
     ranked = rank_bids(bids, 0.0)
+    campaigns = {b.campaign: b.participation for b in bids}
+    found: dict[tuple[str, int], float] = {}
     expected: dict[tuple[str, int], float] = {}
-    for enters in itertools.product([True, False], repeat=len(ranked)):
-        chance = math.prod(
-            b.participation if e else 1 - b.participation
-            for b, e in zip(ranked, enters, strict=True)
-        )
-        present = [b.campaign for b, e in zip(ranked, enters, strict=True) if e]
-        for place, campaign in enumerate(present[:places]):
-            key = campaign, place
-            expected[key] = expected.get(key, 0.0) + chance
-    everybody = random.Random(1).sample(ranked, len(ranked))
-    for win_set in ([b.campaign for b in ranked], [b.campaign for b in everybody[:2]]):
-        present = set(win_set)
+    for enters in itertools.product([True, False], repeat=len(campaigns)):
+        entering = dict(zip(campaigns, enters, strict=True))
+        chance = math.prod(q if entering[c] else 1 - q for c, q in campaigns.items())
+        present = {c for c, e in entering.items() if e}
         for place, win in enumerate(award(ranked, places, reserve=0.0, present=present)):
-            assert win.propensity == pytest.approx(expected[win.bid.campaign, place], abs=1e-9)
+            key = win.bid.campaign, place
+            expected[key] = expected.get(key, 0.0) + chance
+            found[key] = win.propensity
+    assert found == pytest.approx(expected, abs=1e-9)

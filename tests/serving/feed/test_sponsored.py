@@ -153,6 +153,17 @@ def test_places_stay_organic_when_the_money_is_out(shop, selling) -> None:
     assert sold(ask(feed, selling)) == {}
 
 
+def test_who_is_out_of_money_does_not_keep_another_from_its_item(shop, selling) -> None:
+    feed, stall = shop(
+        campaign("rich", items=["i010"], bid=0.9), campaign("poor", items=["i010"], bid=0.1)
+    )
+    assert sold(ask(feed, selling)) == {2: "rich"}
+    stall.ledger.fund({"rich": 0})
+    stall.market.wallet.settle_all()
+    stall.market.refresh()
+    assert sold(ask(feed, selling)) == {2: "poor"}
+
+
 def test_a_bought_day_is_paid_once_and_stands_first(shop, selling) -> None:
     feed, stall = shop(
         campaign("day", billing="cpd", bid=30.0, items=["i040"]), campaign("bread", bid=99.0)
