@@ -94,11 +94,14 @@ class PaceController:
     rise: float = 2.0
 
     def step(self, pace: Pace, *, plan: SpendPlan, budget: int, committed: int, now: float) -> Pace:
-        """Return the next state; nothing moves within the same moment, nor before the flight."""
+        """Return the next state; nothing moves within the same moment, nor before the flight.
+
+        After a clock was set back the next step measures from the new moment.
+        """
         if now < plan.starts_at:
             return Pace(committed=committed, at=now)
         if pace.at is None or now <= pace.at:
-            return replace(pace, committed=committed, at=pace.at or now)
+            return replace(pace, committed=committed, at=now)
         seconds = now - pace.at
         seen = max(committed - pace.committed, 0) / seconds / max(pace.participation, self.least)
         appetite = seen

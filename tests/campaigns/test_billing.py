@@ -115,7 +115,13 @@ def test_leases_close_and_campaigns_are_paced_when_it_is_due(log, ledger, lease,
 
 def test_a_clock_that_was_set_back_does_not_stop_the_pacing(log, ledger, tmp_path) -> None:
     part = billing(log, ledger, tmp_path)
-    part.flush(NOW + 86_400.0)
-    part.flush(NOW)
-    part.flush(NOW + 6.0)
-    assert "bread" in ledger.paces()
+    part.flush(NOW + 172_800.0)
+    part.flush(NOW + 172_806.0)  # after the flight
+    assert Pace.from_bytes(ledger.paces()["bread"]).participation == 0.0
+    again = billing(log, ledger, tmp_path)
+    again.flush(NOW)
+    assert Pace.from_bytes(ledger.paces()["bread"]).participation == 0.0
+    again.flush(NOW + 6.0)
+    pace = Pace.from_bytes(ledger.paces()["bread"])
+    assert pace.at == NOW + 6.0
+    assert pace.participation > 0.0
