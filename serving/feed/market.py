@@ -73,8 +73,8 @@ class Market:
             registry=registry,
         )
         self._participations: Mapping[str, float] = {}
-        self._bought: frozenset[str] = frozenset()
-        self._wanted_days: set[str] = set()
+        self._bought: frozenset[tuple[str, str]] = frozenset()  # campaign, day
+        self._wanted_days: set[tuple[str, str]] = set()  # campaign, day
         self._funded: int | None = None
         self._trimmed_at: float | None = None
         self._items: dict[tuple[str, int], dict[str, Int32]] = {}
@@ -140,10 +140,10 @@ class Market:
         """Return whether the day is paid for, where that is what is paid; else it is asked for."""
         if BILLED[campaign.billing] is not None:
             return True
-        day = _day_of(campaign, now)
+        day = campaign.id, campaign.day(now)
         if day in self._bought:
             return True
-        self._wanted_days.add(campaign.id)
+        self._wanted_days.add(day)
         return False
 
     def _read(self, members: Sequence[str]) -> None:
@@ -193,14 +193,16 @@ class Market:
         self._purse.shut()
 
     def _buy_days(self, now: float) -> None:
+        """Buy what requests asked for, unless its day or the flight ended while it waited."""
         wanted, self._wanted_days = self._wanted_days, set()
         bought = set(self._bought)
         campaigns = self.edition.campaigns
-        for name in wanted & campaigns.keys():
-            campaign = campaigns[name]
-            paid = self._purse.ledger.buy_day(name, campaign.day(now), campaign.price, now)
-            if paid:
-                bought.add(_day_of(campaign, now))
+        for name, day in sorted(wanted):
+            campaign = campaigns.get(name)
+            if campaign is None or not campaign.runs(now) or campaign.day(now) != day:
+                continue
+            if self._purse.ledger.buy_day(name, day, campaign.price, now):
+                bought.add((name, day))
         self._bought = frozenset(bought)
 
     def _trim(self, now: float) -> None:
@@ -218,7 +220,3 @@ class Market:
                 log.exception("refreshing the campaigns failed")
                 self._on_failure("campaigns_failed")
             log.debug("campaigns refreshed in %.3f s", monotonic() - began)
-
-
-def _day_of(campaign: Campaign, now: float) -> str:
-    return f"{campaign.id}/{campaign.day(now)}"

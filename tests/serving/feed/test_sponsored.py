@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 
 import orjson
 import pytest
@@ -173,6 +174,16 @@ def test_a_bought_day_is_paid_once_and_stands_first(shop, selling) -> None:
     assert sold(ask(feed, selling)) == {2: "day", 5: "bread"}
     stall.market.refresh()
     assert stall.ledger.balances(tiny.NOW)["day"].spent == 30_000_000
+
+
+@pytest.mark.parametrize("ends_in_days", [1, 5])
+def test_a_day_is_not_bought_when_it_or_the_flight_is_over(shop, selling, ends_in_days) -> None:
+    ends = START + timedelta(days=1 + ends_in_days)
+    feed, stall = shop(campaign("day", billing="cpd", bid=30.0, items=["i040"], ends_at=ends))
+    assert sold(ask(feed, selling)) == {}  # the day is asked for
+    stall.now += 2 * 86_400
+    stall.market.refresh()
+    assert stall.ledger.balances(stall.now)["day"].spent == 0
 
 
 def test_a_campaign_shows_in_its_time_venues_and_blocks(shop, selling) -> None:
