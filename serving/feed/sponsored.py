@@ -90,6 +90,16 @@ def _places(choice: Choice, file: SponsoredFile) -> list[int]:
     return [p for sold, p in enumerate(places, 1) if p <= end + besides * sold]
 
 
+def _organic(choice: Choice) -> Float32:
+    """Return the chances of the ranked items that this page would show [page, A].
+
+    Where it has fill-up alone, which nothing ranked, the last ranked ones stand for it.
+    """
+    size, chances = choice.plan.page_size, choice.listing.ranking.probabilities
+    kept = chances[choice.kept][:size]
+    return kept if len(kept) else chances[-size:]
+
+
 class Sales:
     """The sponsored places of one request: sold first, settled when it is known what is shown."""
 
@@ -208,9 +218,7 @@ class Sales:
             return []
         judged_by = self._column(PRICED_BY[campaign.billing] or EventType.CLICK)
         column = max(judged_by, 0)
-        choice = offer.choice
-        organic = choice.listing.ranking.probabilities[: choice.plan.page_size, column]
-        floor = offer.file.floor * float(np.median(organic))
+        floor = offer.file.floor * float(np.median(_organic(offer.choice)[:, column]))
         rows = rows[chances[rows, column] >= floor]
         if not len(rows):
             self._leave_out(BELOW_FLOOR, 1)

@@ -13,6 +13,8 @@ import pytest
 from qianmian.campaigns.places import SponsoredFile
 from qianmian.contracts.api import RECOMMEND_REQUEST, RecommendResponse
 from qianmian.errors import EventStoreError
+from qianmian.experiments import Experiments, FeedParams
+from qianmian.retrieval.sources import SourceQuotas
 from qianmian.venues.conditions import Condition
 from qianmian.venues.rules import BlockRules, Pin
 from serving.feed.journey import Feed
@@ -105,6 +107,26 @@ def test_an_item_far_less_likely_than_the_organic_ones_is_not_shown(shop, sellin
     assert sold(ask(feed, strict)) == {}
     assert left_out(feed, "below_floor") == 1
     assert sold(ask(feed, sale(selling, SponsoredFile(positions=(2,), floor=0.1)))) == {2: "bread"}
+
+
+def test_an_item_is_held_against_the_page_that_it_is_sold_on(shop, selling) -> None:
+    feed, _ = shop(campaign("bread", items=["i020"]))  # of the second page, if nobody pays
+    world = sale(selling, SponsoredFile(positions=(2, 12), floor=0.99))
+    assert [sold(page) for page in both_pages(feed, world)] == [{}, {12: "bread"}]
+    assert left_out(feed, "below_floor") == 1
+
+
+def test_a_page_of_fill_up_alone_is_held_against_the_last_ranked(shop, make_world) -> None:
+    few = Experiments((), FeedParams(sources=SourceQuotas.only(trending=5)))
+    world = sale(make_world(few), SponsoredFile(positions=(12,), floor=0.01))
+    feed, _ = shop(campaign("bread", items=["i010"]))
+    assert [sold(page) for page in both_pages(feed, world)] == [{}, {12: "bread"}]
+
+
+def both_pages(feed: Feed, world: World) -> list[dict]:
+    first = ask(feed, world)
+    token = first["blocks"][0]["next_page_token"]
+    return [first, ask(feed, world, blocks=[{"page_token": token}])]
 
 
 def test_pins_come_before_sponsors(shop, selling) -> None:
