@@ -23,8 +23,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-#: Longer than any attribution token is believed by default.
-KEEP_DAYS = 14.0
+#: As long as any campaign's window, and longer than other tokens are believed by default.
+KEEP_DAYS = 30.0
 
 
 @app.command("list")

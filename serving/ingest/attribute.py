@@ -13,7 +13,7 @@ from qianmian.contracts.event_api import Event
 from qianmian.events.attribution import UNATTRIBUTED, Attributed
 from qianmian.events.event import EXPIRED, FOREIGN
 from serving.feed.seal import BadTokenError
-from serving.feed.tokens import Attribution, Signer
+from serving.feed.tokens import Attribution, Placed, Signer
 
 _REMEMBERED: Final = 1_024
 
@@ -22,7 +22,10 @@ class Attributor:
     """Opens the attribution tokens of one data set."""
 
     def __init__(self, signer: Signer, *, max_age: float) -> None:
-        """`max_age` is in seconds, counted from the answer that gave the token."""
+        """`max_age` is in seconds, counted from the answer that gave the token.
+
+        A sponsored item is attributed as long as its sale may be billed, where that is longer.
+        """
         self._signer = signer
         self._max_age = max_age
         self._opened: OrderedDict[str, Attribution] = OrderedDict()
@@ -40,7 +43,7 @@ class Attributor:
         elsewhere = event.venue_id is not None and event.venue_id != token.venue_id
         if elsewhere or place is None:
             return Attributed(attributed=FOREIGN)
-        if now - token.at > self._max_age:
+        if now > self._until(token, place):
             return Attributed(attributed=EXPIRED)
         return Attributed(
             recommendation_id=token.recommendation_id,
@@ -57,6 +60,14 @@ class Attributor:
             sale=place.sale,
             races=token.races,
         )
+
+    def _until(self, token: Attribution, place: Placed) -> float:
+        """Return the last moment at which the token attributes what happened to an item."""
+        until = token.at + self._max_age
+        if place.sale is None:
+            return until
+        _, _, _, billed_until = place.sale
+        return max(until, billed_until)
 
     def forget(self) -> None:
         """Open every token anew: keys were retired."""
