@@ -12,6 +12,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from heapq import nlargest
+from operator import itemgetter
+from typing import Final
 
 from qianmian.campaigns.schema import Pricing
 
@@ -91,26 +94,41 @@ def _propensities(ranked: Sequence[Bid], places: int) -> Mapping[tuple[str, int]
     ones: how many places are won, and which items and campaigns are gone. A campaign is met with
     its first item that is not gone: it enters and wins, or it stays out. Only what later bids ask
     for is remembered; where items differ that is nothing, and the number of places won follows a
-    Poisson binomial distribution.
+    Poisson binomial distribution. Of more than _OUTCOMES the likeliest are followed up, for many
+    campaigns on few items must not take a page's time: what is left out lowers a probability.
     """
     bids = _decisive(ranked)
+    last: dict[int | str, int] = {
+        name: at for at, bid in enumerate(bids) for name in (bid.item, bid.campaign)
+    }
     table: dict[tuple[str, int], float] = defaultdict(float)
-    states: dict[tuple[int, frozenset[int | str]], float] = {(0, frozenset()): 1.0}
+    outcomes: dict[_Outcome, float] = {(0, frozenset()): 1.0}
     for at, bid in enumerate(bids):
-        later = {name for after in bids[at + 1 :] for name in (after.item, after.campaign)}
-        following: dict[tuple[int, frozenset[int | str]], float] = defaultdict(float)
-        for (won, gone), chance in states.items():
+        both: set[int | str] = {bid.item, bid.campaign}
+        later = {name for name in both if last[name] > at}
+        following: dict[_Outcome, float] = defaultdict(float)
+        for (won, gone), chance in outcomes.items():
             if bid.item in gone or bid.campaign in gone:
-                following[won, gone & later] += chance
+                following[won, gone - both | gone & later] += chance
                 continue
-            out = gone | {bid.campaign}
             enters = chance * bid.participation
             table[bid.campaign, won] += enters
-            if won + 1 < places:
-                following[won + 1, (out | {bid.item}) & later] += enters
-            following[won, out & later] += chance - enters
-        states = {state: chance for state, chance in following.items() if chance}
+            if enters and won + 1 < places:
+                following[won + 1, gone | later] += enters
+            if enters < chance:
+                following[won, gone | later - {bid.item}] += chance - enters
+        outcomes = _likeliest(following)
     return table
+
+
+_Outcome = tuple[int, frozenset[int | str]]
+_OUTCOMES: Final = 32
+
+
+def _likeliest(outcomes: dict[_Outcome, float]) -> dict[_Outcome, float]:
+    if len(outcomes) <= _OUTCOMES:
+        return outcomes
+    return dict(nlargest(_OUTCOMES, outcomes.items(), key=itemgetter(1)))
 
 
 def _decisive(ranked: Sequence[Bid]) -> list[Bid]:

@@ -105,3 +105,14 @@ def test_propensities_are_those_of_every_way_to_enter(rows, places, items):
             expected[key] = expected.get(key, 0.0) + chance
             found[key] = win.propensity
     assert found == pytest.approx(expected, abs=1e-9)
+
+
+def test_many_campaigns_for_few_items_are_followed_up_as_far_as_is_likely() -> None:
+    bids = [
+        bid(f"c{n}", 1000 - n, participation=0.5, item=(n + k) % 3)
+        for n in range(40)
+        for k in range(2)
+    ]
+    (first, second) = award(rank_bids(bids, 0.0), 2, reserve=0.0, present={"c0", "c1"})
+    assert first.propensity == 0.5  # of the first place nothing is left out
+    assert second.propensity == pytest.approx(0.25)
