@@ -221,7 +221,7 @@ def test_archived_events_that_all_wait_leave_a_data_set_with_a_split_readable(im
 def test_training_events_of_merged_visitors_can_be_read_as_their_own(import_events, split):
     dataset = import_events(split=split)
     at = dataset.train_events([c.TIMESTAMP])[c.TIMESTAMP].iloc[0].timestamp()
-    add(dataset.archive, event(1, "visitor:d", timestamp=at), owners={"visitor:d": "ann"})
+    add(dataset.archive, event(21, "visitor:d", timestamp=at), owners={"visitor:d": "ann"})
     assert "visitor:d" not in set(dataset.train_events([c.USER_ID])[c.USER_ID])
     assert "visitor:d" in set(dataset.train_events([c.USER_ID], merged=False)[c.USER_ID])
 

@@ -19,7 +19,7 @@ from qianmian.workspace import Workspace
 from serving.feed.patience import PATIENCE_SECONDS, patient
 from tests.features.online_stores import opened, redis_store
 from tests.redis_server import RedisServer, needs_redis
-from tests.stream.conftest import NOW, REMEMBER_SECONDS, sent
+from tests.stream.conftest import NOW, REMEMBER_SECONDS, SKEW_SECONDS, sent
 
 pytestmark = [
     needs_redis,
@@ -90,6 +90,7 @@ def stream_of(home: Workspace) -> Iterator[tuple[Engine, Streaming]]:
             engine,
             StreamSettings(),
             remember_seconds=REMEMBER_SECONDS,
+            skew_seconds=SKEW_SECONDS,
             now=lambda: NOW,
             feature_repo=home.root / "feature_repo",
         ),
