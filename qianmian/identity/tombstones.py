@@ -1,8 +1,8 @@
 """Who asked to be forgotten: keyed hashes alone, so that the list names nobody.
 
 It is the topic `forgotten`; an entry holds its time and the hash of the account that a device went
-with. Whatever brings data in (the door, imports) asks it and drops what is
-of a forgotten subject, until the subject is allowed again.
+with. Whatever brings data in (the door, imports) asks it and drops what is of a forgotten subject,
+until the subject is allowed again.
 """
 
 from __future__ import annotations
@@ -69,10 +69,8 @@ class Tombstones:
         They go with `account`, one of them, and are allowed again with it; what stands on the list
         by itself stays so.
         """
-        hashes, own = (
-            [self.hash_of(subject_id) for subject_id in subject_ids],
-            self.hash_of(account),
-        )
+        hashes = [self.hash_of(subject_id) for subject_id in subject_ids]
+        own = self.hash_of(account)
         entry = orjson.dumps([time() if now is None else now, own])
         new = [one for one in hashes if one == own or to.value(topics.FORGOTTEN, one) is None]
         to.put(topics.FORGOTTEN, dict.fromkeys(new, entry))
