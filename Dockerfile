@@ -7,7 +7,9 @@ COPY pyproject.toml README.md LICENSE ./
 COPY requirements/ requirements/
 COPY qianmian/ qianmian/
 COPY serving/ serving/
-RUN VENV=/opt/qianmian requirements/install.sh serve
+# compiled now: the user of the service could not keep what it compiles at every start
+RUN VENV=/opt/qianmian UV_COMPILE_BYTECODE=1 requirements/install.sh serve \
+    && /opt/qianmian/bin/python -m compileall -q qianmian serving
 
 FROM python:3.11-slim
 RUN useradd --create-home --uid 10001 qianmian \

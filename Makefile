@@ -6,6 +6,9 @@ VENV ?= .venv
 LOCK ?= dev
 ARGS ?=
 
+# Where Python is told not to keep what it compiled, every command would compile PyTorch anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 BIN := $(VENV)/bin
 QIANMIAN := $(BIN)/qianmian
 

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from threadpoolctl import threadpool_limits
-
 from qianmian.data.store import Dataset
 from qianmian.features.store import FeatureRepo
 from qianmian.releases.bundle import Bundle
+from training.machine import for_training
 from training.pipeline import Learned, export, learn
 from training.profile import TrainingProfile
 from training.quiet import quiet_libraries
@@ -24,7 +23,7 @@ def trained(
 ) -> Iterator[tuple[Learned, Bundle]]:
     """What was learned, and the exported graphs; to be judged within, with one BLAS thread."""
     with (
-        threadpool_limits(1, user_api="blas"),
+        for_training(),
         quiet_libraries(),
         tempfile.TemporaryDirectory() as place,
     ):

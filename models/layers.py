@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from models.dropout import ReLUDropout
+
 
 class MLP(nn.Sequential):
     """Linear layers with ReLU and layer norm between them; the last layer is plain.
@@ -23,7 +25,7 @@ class MLP(nn.Sequential):
         for i, out_width in enumerate(widths):
             layers.append(nn.Linear(width, out_width))
             if i < len(widths) - 1:
-                layers += [nn.LayerNorm(out_width), nn.ReLU(), nn.Dropout(dropout)]
+                layers += [nn.LayerNorm(out_width), ReLUDropout(dropout)]
             width = out_width
         super().__init__(*layers)
 

@@ -20,12 +20,12 @@ import torch
 import torch.distributed as dist
 from ray.train import RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
-from threadpoolctl import threadpool_limits
 
 from qianmian.data.store import Dataset
 from qianmian.features.store import FeatureRepo
 from qianmian.workspace import Workspace
 from training.history import weekly
+from training.machine import for_training
 from training.pipeline import seed_everything
 from training.profile import TrainingProfile
 from training.quiet import quiet_libraries
@@ -87,7 +87,7 @@ def learn_together(workspace: Workspace, profile: TrainingProfile, *, weeks: int
     two_tower = profile.two_tower
     shared = two_tower.model_copy(update={"users_per_batch": two_tower.users_per_batch // world})
     torch.set_num_threads(1)
-    with threadpool_limits(1, user_api="blas"), quiet_libraries():
+    with for_training(), quiet_libraries():
         seed_everything(profile.seed)
         dataset, repo = Dataset.open(workspace), FeatureRepo.open(workspace)
         history = read_history(dataset, repo, profile)

@@ -12,8 +12,9 @@ Shapes: `S` users of a slice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -25,8 +26,9 @@ from qianmian.releases.manifest import MetricRow
 from training.actions import act_again, items_by_user
 from training.beyond_accuracy import Catalogue, ListProfile
 from training.history import History
-from training.lists import ListWriter
+from training.lists import Listed, ListWriter
 from training.metrics import (
+    Bools,
     Floats,
     Resampled,
     average_precision_at,
@@ -37,10 +39,10 @@ from training.metrics import (
 from training.slices import ALL, COLD_ITEM_USERS, KS, places_of, relevant_in, slices_of
 from training.subjects import Subject
 from training.systems import TWO_STAGE, System
+from training.workers import by_all_cores, in_parts
 
 Key = tuple[str, str, int]  # system, slice, k
 _RECALL, _NDCG, _MRR, _MAP = range(4)
-_MEASURES: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,40 +109,27 @@ def evaluate(
     """Score every system's list for every subject; optionally write every list as Parquet."""
     subjects = list(subjects) if catalogue.again else list(map(_without_owned, subjects))
     subjects = [subject for subject in subjects if len(subject.relevant)]
-    cold = catalogue.owners < COLD_ITEM_USERS
-    wanted = [relevant_in(subject, cold) for subject in subjects]
+    asked = _Asked.of(subjects, catalogue, listing=lists is not None)
     writer = ListWriter(lists, item_ids) if lists else None
     scores: dict[Key, Floats] = {}
     members: dict[str, list[int]] = {}
     profiles: dict[tuple[str, int], ListProfile] = {}
     for name, system in systems.items():
         progress(f"evaluating {name} on {len(subjects):,} users")
-        gathered: dict[tuple[str, int], list[tuple[float, float, float, float]]] = {}
+        gathered: dict[str, list[Floats]] = {}
         members.clear()  # the same for every system
         profiles |= {(name, k): ListProfile(catalogue, k) for k in KS}
-        for i, (subject, relevant) in enumerate(zip(subjects, wanted, strict=True)):
-            ranking = system(subject)
-            if not catalogue.again:
-                ranking = ranking.without(subject.owned)
-            places = places_of(subject, ranking, cold)
-            for label, kept, held in slices_of(subject, places, relevant):
-                hits = np.isin(ranking.items[kept], held)
+        for i, judged in enumerate(_each(system, subjects, asked)):
+            for label in slices_of(subjects[i], judged.scores):
                 members.setdefault(label, []).append(i)
-                for k in KS:
-                    gathered.setdefault((label, k), []).append(
-                        (
-                            recall_at(hits, len(held), k),
-                            ndcg_at(hits, len(held), k),
-                            reciprocal_rank_at(hits, k),
-                            average_precision_at(hits, len(held), k),
-                        )
-                    )
+                gathered.setdefault(label, []).append(judged.scores.get(label, judged.scores[ALL]))
             for k in KS:
-                profiles[name, k].add(ranking.items[places[ALL]])
-            if writer:
-                writer.add(name, subject, ranking, places)
-        for (label, k), values in sorted(gathered.items(), key=_order):
-            scores[name, label, k] = np.array(values).reshape(-1, _MEASURES)
+                profiles[name, k].add(judged.first)
+            if writer and judged.listed:
+                writer.add(name, subjects[i].user_id, judged.listed)
+        for label in sorted(gathered, key=_order):
+            of_users = np.stack(gathered[label])
+            scores |= {(name, label, k): of_users[:, at] for at, k in enumerate(KS)}
     if writer:
         writer.close()
     return Evaluation(
@@ -148,6 +137,74 @@ def evaluate(
         scores=scores,
         members={label: np.array(rows) for label, rows in members.items()},
         profiles=profiles,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is asked of every system alike."""
+
+    relevant: list[dict[str, Int32]]  # of each subject, by slice of items
+    cold: Bools  # [n]
+    again: bool
+    listing: bool
+
+    @classmethod
+    def of(cls, subjects: list[Subject], catalogue: Catalogue, *, listing: bool) -> _Asked:
+        cold = catalogue.owners < COLD_ITEM_USERS
+        relevant = [relevant_in(subject, cold) for subject in subjects]
+        return cls(relevant, cold, catalogue.again, listing)
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """One system's list for one subject."""
+
+    first: Int32  # items of its first places
+    scores: dict[str, Floats]  # slice of items -> [K, 4]
+    listed: Listed | None
+
+
+def _each(system: System, subjects: list[Subject], asked: _Asked) -> Iterator[_Judged]:
+    """The system's lists, judged by all cores, in the order of the subjects."""
+
+    def judged(some: range) -> list[_Judged]:
+        return [_judged(system, subjects[i], asked, asked.relevant[i]) for i in some]
+
+    return chain.from_iterable(by_all_cores(judged, in_parts(len(subjects), _AT_ONCE)))
+
+
+_AT_ONCE: Final = 32
+
+
+def _judged(
+    system: System, subject: Subject, asked: _Asked, relevant: Mapping[str, Int32]
+) -> _Judged:
+    ranking = system(subject)
+    if not asked.again:
+        ranking = ranking.without(subject.owned)
+    places = places_of(subject, ranking, asked.cold)
+    scores = {
+        label: _scores(np.isin(ranking.items[places[label]], wanted), len(wanted))
+        for label, wanted in relevant.items()
+        if len(wanted)
+    }
+    listed = Listed.of(ranking, places) if asked.listing else None
+    return _Judged(ranking.items[places[ALL]], scores, listed)
+
+
+def _scores(hits: Bools, relevant: int) -> Floats:
+    """Recall, NDCG, reciprocal rank and average precision at each K, [K, 4]."""
+    return np.array(
+        [
+            (
+                recall_at(hits, relevant, k),
+                ndcg_at(hits, relevant, k),
+                reciprocal_rank_at(hits, k),
+                average_precision_at(hits, relevant, k),
+            )
+            for k in KS
+        ]
     )
 
 
@@ -174,7 +231,6 @@ def catalogue_of(history: History, ranked: Int32) -> Catalogue:
 _FIRST: Final = {"all": 0, "repeat": 1, "new": 2}
 
 
-def _order(entry: tuple[tuple[str, int], object]) -> tuple[int, str, int]:
+def _order(label: str) -> tuple[int, str]:
     """The slices that everybody reads first, then the others by name."""
-    (label, k), _ = entry
-    return _FIRST.get(label, len(_FIRST)), label, k
+    return _FIRST.get(label, len(_FIRST)), label

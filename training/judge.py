@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from qianmian.contracts.events import EventType
 from qianmian.data.store import Dataset
@@ -22,6 +21,7 @@ from qianmian.retrieval.sources import SourceQuotas
 from qianmian.workspace import Workspace
 from training.evaluate import catalogue_of, evaluate
 from training.history import History
+from training.machine import for_training
 from training.reliability import calibration_rows, days_after
 from training.subjects import refuse_a_known_future, subjects_of
 from training.systems import baselines, models, ranked_items
@@ -88,7 +88,7 @@ def judge(
         )
     if dataset.spec.split.by == "column":
         progress("the data set's own split: what it marks `valid` was trained on")
-    with threadpool_limits(1, user_api="blas"):
+    with for_training():
         found = measure(
             bundle,
             history,

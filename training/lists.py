@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -11,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from qianmian.contracts import columns as c
+from qianmian.features.item_table import Float64, Int32
 from qianmian.retrieval.sources import top_k
 from training.slices import Ranking
-from training.subjects import Subject
 
 DEPTH: Final = 100  # ranks written for every user, whatever the slice
 _BUFFERED: Final = 500  # lists held before they are written
@@ -29,43 +30,47 @@ _SCHEMA = pa.schema(
 )
 
 
-class ListWriter:
-    """Writes (system, user_id, item_id, rank, score).
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What is written of one list, in the order of its ranks."""
 
-    For each user the first DEPTH ranks and, with their true ranks, whatever else the first places
-    of the other slices need.
-    """
+    items: Int32  # [W] item indices
+    ranks: Int32  # [W] from 1
+    scores: Float64  # [W]
+
+    @classmethod
+    def of(cls, ranking: Ranking, places: dict[str, npt.NDArray[np.intp]]) -> Listed:
+        """The first DEPTH ranks and, with their true ranks, what else the slices' places need."""
+        scores = np.asarray(ranking.scores, dtype=np.float64)
+        chosen = np.unique(np.concatenate([top_k(scores, DEPTH), *places.values()]))
+        ranks = np.empty(len(chosen), dtype=np.int32)
+        ascending = np.sort(-scores)
+        for i, place in enumerate(chosen):
+            better = np.searchsorted(ascending, -scores[place], side="left")
+            ranks[i] = better + 1 + np.count_nonzero(scores[:place] == scores[place])
+        order = np.argsort(ranks)
+        return cls(ranking.items[chosen[order]], ranks[order], scores[chosen[order]])
+
+
+class ListWriter:
+    """Writes (system, user_id, item_id, rank, score)."""
 
     def __init__(self, path: Path, item_ids: npt.NDArray[np.object_]) -> None:
         self._ids = item_ids
         self._writer = pq.ParquetWriter(path, _SCHEMA, compression="zstd")
         self._rows: list[pa.Table] = []
 
-    def add(
-        self,
-        system: str,
-        subject: Subject,
-        ranking: Ranking,
-        places: dict[str, npt.NDArray[np.intp]],
-    ) -> None:
-        """One list, with the places that each slice needs of it."""
-        scores = np.asarray(ranking.scores, dtype=np.float64)
-        chosen = np.unique(np.concatenate([top_k(scores, DEPTH), *places.values()]))
-        rank = np.empty(len(chosen), dtype=np.int32)
-        ascending = np.sort(-scores)
-        for i, place in enumerate(chosen):
-            better = np.searchsorted(ascending, -scores[place], side="left")
-            rank[i] = better + 1 + np.count_nonzero(scores[:place] == scores[place])
-        order = np.argsort(rank)
-        size = len(chosen)
+    def add(self, system: str, user_id: str, listed: Listed) -> None:
+        """One list of a user."""
+        size = len(listed.items)
         self._rows.append(
             pa.table(
                 {
                     "system": [system] * size,
-                    c.USER_ID: [subject.user_id] * size,
-                    c.ITEM_ID: self._ids[ranking.items[chosen[order]]].tolist(),
-                    "rank": rank[order],
-                    "score": scores[chosen[order]],
+                    c.USER_ID: [user_id] * size,
+                    c.ITEM_ID: self._ids[listed.items].tolist(),
+                    "rank": listed.ranks,
+                    "score": listed.scores,
                 },
                 schema=_SCHEMA,
             )

@@ -19,7 +19,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
 
 from qianmian.contracts import columns as c
 from qianmian.contracts import features as f
@@ -48,6 +47,7 @@ from training.checkpoint import Checkpoint
 from training.export import export_ranker, export_user_tower, prove_parity, user_tower_module
 from training.history import History
 from training.judge import Judgement, measure
+from training.machine import for_training
 from training.profile import TrainingProfile
 from training.proposals import Examples
 from training.quiet import quiet_libraries
@@ -66,15 +66,12 @@ def train(
 
     With a `checkpoint` a run that was killed goes on where it was.
 
-    NumPy's matrix products are small here and take turns with torch: one BLAS thread is several
-    times faster than two that wait for each other.
-
     Raises:
         TrainingError: the data is too short or too poor for what the profile asks.
         FeatureStoreError: the features were not built.
     """
     dataset, repo = Dataset.open(workspace), FeatureRepo.open(workspace)
-    with threadpool_limits(1, user_api="blas"), quiet_libraries():
+    with for_training(), quiet_libraries():
         return _train(workspace, dataset, repo, profile, progress, checkpoint)
 
 

@@ -12,11 +12,9 @@ Shapes: `R` kept candidates of all groups, `G` groups (a user at a moment, or a 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import chain, islice
+from itertools import chain
 from typing import Final
 
 import numpy as np
@@ -29,6 +27,7 @@ from qianmian.features.user_state import SECONDS_PER_DAY, UserState
 from qianmian.retrieval.sources import Pool, SourceQuotas, propose_scored
 from training.actions import items_by_user
 from training.history import History
+from training.workers import by_all_cores, in_parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,10 +161,13 @@ def _groups(
     labels: list[dict[int, Int32]],
     quotas: SourceQuotas,
 ) -> Iterator[_Group]:
-    """Candidates are described by all cores (numpy lets go of the interpreter), given in order."""
+    """Every user's candidates, described by all cores, in the order of the users."""
     nothing = np.zeros(0, dtype=np.int32)
 
-    def described(batch: list[tuple[int, UserState, Float32]]) -> list[_Group]:
+    everybody = list(users)
+
+    def described(some: range) -> list[_Group]:
+        batch = everybody[some.start : some.stop]
         scores_UP = pool.scores(np.stack([vector for _, _, vector in batch]))
         found = []
         for (code, state, _), scores_P in zip(batch, scores_UP, strict=True):
@@ -181,15 +183,11 @@ def _groups(
             found.append(group)
         return found
 
-    waiting = iter(users)
-    batches = iter(lambda: list(islice(waiting, _USERS_AT_ONCE)), [])
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        while some := list(islice(batches, _BATCHES_KEPT)):
-            yield from chain.from_iterable(threads.map(described, some))
+    parts = in_parts(len(everybody), _USERS_AT_ONCE)
+    return chain.from_iterable(by_all_cores(described, parts))
 
 
 _USERS_AT_ONCE: Final = 32  # the item vectors are read once for all of them
-_BATCHES_KEPT: Final = 8  # described and waiting in memory
 
 
 def _subsample(

@@ -9,6 +9,7 @@ Shapes: `R` candidates of all users.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from itertools import chain
 from typing import Final
 
 import numpy as np
@@ -25,6 +26,7 @@ from qianmian.releases.manifest import CalibrationRow
 from qianmian.retrieval.sources import SourceQuotas
 from training.history import History
 from training.subjects import segments_of
+from training.workers import by_all_cores, in_parts
 
 OVERALL: Final = "all"
 BINS: Final = 20
@@ -52,20 +54,31 @@ def calibration_rows(
     followed = _followed(history, dataset, bundle.actions, end)
     users = history.known_users(history.cut)
     pool = bundle.pool(ranked)
-    predicted: list[Float32] = []
-    labels: list[npt.NDArray[np.bool_]] = []
-    members: dict[str, list[int]] = {}
+    states = list(history.states(f.RANKER_SERVICE, users, history.cut))
     nothing = np.zeros(0, dtype=np.int32)
-    for i, state in enumerate(history.states(f.RANKER_SERVICE, users, history.cut)):
-        vector = bundle.user_vector(state, history.cut)
-        candidates = bundle.propose(state, vector, pool, quotas)
-        predicted.append(bundle.expect(state, candidates, history.cut))
-        marks = [np.isin(candidates.items, acted.get(state.user_id, nothing)) for acted in followed]
-        labels.append(np.stack(marks, axis=1))
+
+    def expected(some: range) -> list[tuple[Float32, npt.NDArray[np.bool_]]]:
+        found = []
+        for state in (states[i] for i in some):
+            vector = bundle.user_vector(state, history.cut)
+            candidates = bundle.propose(state, vector, pool, quotas)
+            had = [acted.get(state.user_id, nothing) for acted in followed]
+            marks = [np.isin(candidates.items, items) for items in had]
+            found.append((bundle.expect(state, candidates, history.cut), np.stack(marks, axis=1)))
+        return found
+
+    parts = in_parts(len(states), _AT_ONCE)
+    found = list(chain.from_iterable(by_all_cores(expected, parts)))
+    members: dict[str, list[int]] = {}
+    for i, state in enumerate(states):
         for segment in (OVERALL, *segments_of(state)):
             members.setdefault(segment, []).append(i)
+    predicted, labels = [p for p, _ in found], [marks for _, marks in found]
     rows = _rows(bundle.actions, predicted, labels, members)
     return [row for row in rows if row.action not in without]
+
+
+_AT_ONCE: Final = 32
 
 
 def days_after(history: History, dataset: Dataset) -> float:

@@ -13,7 +13,7 @@ Shapes: `R` ranked items of a user, `n` catalogue items.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -82,15 +82,14 @@ def relevant_in(subject: Subject, cold: Bools) -> dict[str, Int32]:
     }
 
 
-def slices_of(
-    subject: Subject, places: dict[str, npt.NDArray[np.intp]], relevant: dict[str, Int32]
-) -> Iterator[tuple[str, npt.NDArray[np.intp], Int32]]:
-    """(slice, places of the list, relevant items) for every slice that the user takes part in."""
-    for label, wanted in relevant.items():
-        if len(wanted):
-            yield label, places[label], wanted
-    for label in (*subject.segments, KNOWN_USER if len(subject.owned) else COLD_USER):
-        yield label, places[ALL], relevant[ALL]
+def slices_of(subject: Subject, of_items: Iterable[str]) -> Iterator[str]:
+    """Every slice that a user takes part in, given those of items.
+
+    The others judge the list as `all` does.
+    """
+    yield from of_items
+    yield from subject.segments
+    yield KNOWN_USER if len(subject.owned) else COLD_USER
 
 
 def _member(items: Int32, chosen: Int32) -> Bools:

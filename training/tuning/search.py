@@ -24,7 +24,6 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
 
 from qianmian.data.store import Dataset
 from qianmian.errors import TrainingError
@@ -34,6 +33,7 @@ from qianmian.workspace import Workspace
 from training import teacher
 from training.checkpoint import Checkpoint
 from training.lesson import with_target_on_page
+from training.machine import for_training
 from training.metrics import Bools, Floats, Interval, Resampled
 from training.pipeline import seed_everything
 from training.profile import RankerProfile, TrainingProfile
@@ -104,7 +104,7 @@ def search(
     library()
     dataset, repo = Dataset.open(workspace), FeatureRepo.open(workspace)
     checkpoint = Checkpoint(folder)
-    with threadpool_limits(1, user_api="blas"), quiet_libraries():
+    with for_training(), quiet_libraries():
         seed_everything(profile.seed)
         if profile.ranker.teacher.trees:
             teacher.library()  # what is missing is told before the towers learn
