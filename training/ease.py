@@ -31,6 +31,7 @@ from training.actions import Actions
 from training.baselines import recent_users
 from training.held_out import HeldOut
 from training.user_items import had_by_users
+from training.workers import by_all_cores, in_parts
 
 #: Users whose matrix is decomposed, at most: about a gigabyte is taken meanwhile.
 MOST_USERS: Final = 5_000
@@ -43,6 +44,7 @@ DEFAULT: Final = (100.0, POPULARITY_WEIGHT)
 Floating = npt.NDArray[np.floating]
 
 _BLOCK = 2048  # items at a time
+_AT_ONCE = 16  # users asked of
 
 
 class Tuned(NamedTuple):
@@ -67,12 +69,16 @@ class WithPopularity:
 class Ease:
     """Scores of every item for the users it was learned from."""
 
-    def __init__(self, had: Had, regularization: float, taken_n: Float32) -> None:
-        """`taken_n` is the diagonal of `Xᵀ M X`."""
+    def __init__(
+        self, had: Had, regularization: float, taken_n: Float32, asked: Sequence[int] | None = None
+    ) -> None:
+        """`taken_n` is the diagonal of `Xᵀ M X`; what is not `asked` of has no scores."""
         self.regularization = regularization
         self._had = had
         of_values = 1.0 / (had.values + regularization)
-        self._inverse_UU = _product(had.vectors * of_values, had.vectors.T).astype(np.float32)
+        rows = had.rows[had.rows >= 0] if asked is None else _known(had.rows[list(asked)])
+        inverse_RU = _product(had.vectors[rows] * of_values, had.vectors.T).astype(np.float32)
+        self._inverse = dict(zip(rows.tolist(), inverse_RU, strict=True))
         self._over_p = regularization / np.maximum(1.0 - taken_n, np.finfo(np.float32).eps)
 
     def scores(self, user: int) -> Float32:
@@ -81,7 +87,7 @@ class Ease:
         row = had.rows[user] if user >= 0 else -1
         if row < 0:
             return np.zeros(had.items, dtype=np.float32)
-        scores: Float32 = -(had.by_item @ self._inverse_UU[row]) * self._over_p
+        scores: Float32 = -(had.by_item @ self._inverse[row]) * self._over_p
         a, b = had.by_user.indptr[row : row + 2]
         scores[had.by_user.indices[a:b]] += had.by_user.data[a:b]
         return scores
@@ -105,11 +111,16 @@ class Had:
         self.values = np.maximum(values.numpy(), 0.0)
         self.vectors = vectors.numpy()  # [U, U], a column each
 
-    def learned(self, regularizations: Sequence[float]) -> Iterator[Ease]:
-        """EASE at each regularization, one after the other: each holds a matrix of its own."""
+    def learned(
+        self, regularizations: Sequence[float], asked: Sequence[int] | None = None
+    ) -> Iterator[Ease]:
+        """EASE at each regularization, for all users or those `asked` of.
+
+        One after the other: each holds a row [U] for each of its users.
+        """
         taken_Ln = self._taken(1.0 / (self.values + np.array(regularizations)[:, None]))
         pairs = zip(regularizations, taken_Ln, strict=True)
-        return (Ease(self, regularization, taken_n) for regularization, taken_n in pairs)
+        return (Ease(self, regularization, taken_n, asked) for regularization, taken_n in pairs)
 
     def _taken(self, inverses_LU: npt.NDArray[np.float64]) -> Float32:
         """Diagonals of `Xᵀ M X`, float32 [L, n]. An item of one user needs no product."""
@@ -123,7 +134,7 @@ class Had:
         taken[:, single] = of_user[:, columns.indices[first_row]] * columns.data[first_row] ** 2
         for first in range(0, len(shared), _BLOCK):
             items = shared[first : first + _BLOCK]
-            taken[:, items] = inverses @ _product(vectors.T, columns[:, items].toarray()) ** 2
+            taken[:, items] = inverses @ ((self.by_item[items] @ vectors) ** 2).T
         return taken
 
 
@@ -145,20 +156,23 @@ def _chosen(held_out: HeldOut, targets: Actions) -> tuple[Choice, Choice]:
     if not held_out.asked:
         return DEFAULT, DEFAULT
     popular = _popular(targets, held_out.had.shape[1], held_out.moment)
-    ndcg: dict[Choice, npt.NDArray[np.float64]] = {}
-    for model in Had(held_out.had).learned(REGULARIZATIONS):
-        spoken = [model.scores(user) for user in held_out.asked]
-        for weight in POPULARITY_WEIGHTS:
-            prior = np.float32(weight) * popular
-            found = [
-                held_out.ndcg(user, scores + prior)
-                for user, scores in zip(held_out.asked, spoken, strict=True)
-            ]
-            ndcg[model.regularization, weight] = np.sum(found, axis=0)
+    models = list(Had(held_out.had).learned(REGULARIZATIONS, held_out.asked))
+    choices = [(model, weight) for model in models for weight in POPULARITY_WEIGHTS]
+
+    def found(some: range) -> npt.NDArray[np.float64]:
+        """NDCG of some users by every choice, of everything and of what is new, [C, 2]."""
+        ndcg = np.zeros((len(choices), 2))
+        for user in held_out.asked[some.start : some.stop]:
+            spoken = {model: model.scores(user) for model in models}
+            for at, (model, weight) in enumerate(choices):
+                ndcg[at] += held_out.ndcg(user, spoken[model] + np.float32(weight) * popular)
+        return ndcg
+
+    ndcg_C2 = np.sum(list(by_all_cores(found, in_parts(len(held_out.asked), _AT_ONCE))), axis=0)
 
     def best(of: int) -> Choice:
-        choice = max(ndcg, key=lambda c: ndcg[c][of])
-        return choice if ndcg[choice][of] > 0.0 else DEFAULT
+        model, weight = choices[int(np.argmax(ndcg_C2[:, of]))]
+        return (model.regularization, weight) if ndcg_C2[:, of].max() > 0.0 else DEFAULT
 
     return best(0), best(1)
 
@@ -166,6 +180,10 @@ def _chosen(held_out: HeldOut, targets: Actions) -> tuple[Choice, Choice]:
 def _popular(targets: Actions, items: int, moment: float) -> Float32:
     """log1p of the distinct users of each item in the four weeks before a moment, float32 [n]."""
     return np.log1p(recent_users(targets, items, moment)).astype(np.float32)
+
+
+def _known(rows: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    return np.unique(rows[rows >= 0])
 
 
 def _product(a: Floating, b: Floating) -> Floating:

@@ -68,6 +68,7 @@ class History:
             )
         self._first_event = _first_times(user_codes, at, len(self.user_ids))
         self._dataset = dataset
+        self._items: dict[float, ItemTable] = {}  # of the moment asked for last
         self._has_impressions = bool((types == EventType.IMPRESSION.value).any())
 
     @property
@@ -116,7 +117,15 @@ class History:
             yield UserState.read(str(user_id), row, self.catalogue, tags)
 
     def items(self, moment: float) -> ItemTable:
-        """The catalogue with the statistics as they were at a moment, by point-in-time join."""
+        """The catalogue with the statistics as they were at a moment, by point-in-time join.
+
+        Kept until another moment is asked for: a week is read and proposed for at one.
+        """
+        if moment not in self._items:
+            self._items = {moment: self._items_at(moment)}
+        return self._items[moment]
+
+    def _items_at(self, moment: float) -> ItemTable:
         before = self.targets.between(-np.inf, moment)
         seen = self.catalogue.item_ids[distinct(before.items)]
         rows = self.repo.historical(

@@ -17,6 +17,7 @@ import scipy.sparse as sp
 
 from qianmian.features.item_table import Float32, Int32
 from qianmian.retrieval.neighbours import Neighbours
+from training.workers import by_all_cores, in_parts
 
 NEIGHBOURS: Final = 100
 MIN_USERS: Final = 2
@@ -37,18 +38,21 @@ def fit_item_knn(had_Un: sp.csr_array) -> Neighbours:
         return Neighbours.none(items)
     had_UK = had_Un.tocsc()[:, known]
     norms = np.sqrt(had_UK.multiply(had_UK).sum(axis=0))
-    users, parts = had_UK.tocsr(), []
-    for first in range(0, len(known), _BLOCK):
-        common = (had_UK[:, first : first + _BLOCK].T @ users).tocsr()  # [block, K]
+    users, columns = had_UK.tocsr(), had_UK.T.tocsr()
+
+    def nearest(some: range) -> sp.csr_array:
+        common = (columns[some.start : some.stop] @ users).tocsr()  # [block, K]
         rows = []
-        for row, (a, b) in enumerate(itertools.pairwise(common.indptr)):
+        for row, (a, b) in zip(some, itertools.pairwise(common.indptr), strict=True):
             places = common.indices[a:b]
-            cosines = common.data[a:b] / (norms[first + row] * norms[places] + _SHRINKAGE)
+            cosines = common.data[a:b] / (norms[row] * norms[places] + _SHRINKAGE)
             if len(places) > NEIGHBOURS:
                 best = np.argpartition(cosines, len(places) - NEIGHBOURS)[-NEIGHBOURS:]
                 places, cosines = places[best], cosines[best]
             rows.append((places, cosines))
-        parts.append(_block(rows, len(known)))
+        return _block(rows, len(known))
+
+    parts = list(by_all_cores(nearest, in_parts(len(known), _BLOCK)))
     spoken = sp.vstack(parts).T.tocsr()  # [K, K] from what a user has to what it speaks for
     starts = np.zeros(items + 1, dtype=np.int64)
     starts[known + 1] = np.diff(spoken.indptr)

@@ -9,7 +9,7 @@ Shapes: `R` candidates of all users.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from itertools import chain
+from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -20,13 +20,13 @@ from qianmian.contracts import features as f
 from qianmian.contracts.events import EventType
 from qianmian.data.store import Dataset
 from qianmian.features.item_table import Float32, Int32
-from qianmian.features.user_state import SECONDS_PER_DAY
+from qianmian.features.user_state import SECONDS_PER_DAY, UserState
 from qianmian.releases.bundle import Bundle
 from qianmian.releases.manifest import CalibrationRow
 from qianmian.retrieval.sources import SourceQuotas
 from training.history import History
 from training.subjects import segments_of
-from training.workers import by_all_cores, in_parts
+from training.workers import by_all_cores
 
 OVERALL: Final = "all"
 BINS: Final = 20
@@ -54,31 +54,30 @@ def calibration_rows(
     followed = _followed(history, dataset, bundle.actions, end)
     users = history.known_users(history.cut)
     pool = bundle.pool(ranked)
-    states = list(history.states(f.RANKER_SERVICE, users, history.cut))
     nothing = np.zeros(0, dtype=np.int32)
 
-    def expected(some: range) -> list[tuple[Float32, npt.NDArray[np.bool_]]]:
-        found = []
-        for state in (states[i] for i in some):
-            vector = bundle.user_vector(state, history.cut)
-            candidates = bundle.propose(state, vector, pool, quotas)
-            had = [acted.get(state.user_id, nothing) for acted in followed]
-            marks = [np.isin(candidates.items, items) for items in had]
-            found.append((bundle.expect(state, candidates, history.cut), np.stack(marks, axis=1)))
-        return found
+    def expected(state: UserState) -> tuple[Float32, npt.NDArray[np.bool_]]:
+        vector = bundle.user_vector(state, history.cut)
+        candidates = bundle.propose(state, vector, pool, quotas)
+        had = [acted.get(state.user_id, nothing) for acted in followed]
+        marks = [np.isin(candidates.items, items) for items in had]
+        return bundle.expect(state, candidates, history.cut), np.stack(marks, axis=1)
 
-    parts = in_parts(len(states), _AT_ONCE)
-    found = list(chain.from_iterable(by_all_cores(expected, parts)))
+    predicted: list[Float32] = []
+    labels: list[npt.NDArray[np.bool_]] = []
     members: dict[str, list[int]] = {}
-    for i, state in enumerate(states):
-        for segment in (OVERALL, *segments_of(state)):
-            members.setdefault(segment, []).append(i)
-    predicted, labels = [p for p, _ in found], [marks for _, marks in found]
+    coming = history.states(f.RANKER_SERVICE, users, history.cut)
+    while states := list(islice(coming, _AT_ONCE)):
+        for state, (scores, marks) in zip(states, by_all_cores(expected, states), strict=True):
+            for segment in (OVERALL, *segments_of(state)):
+                members.setdefault(segment, []).append(len(predicted))
+            predicted.append(scores)
+            labels.append(marks)
     rows = _rows(bundle.actions, predicted, labels, members)
     return [row for row in rows if row.action not in without]
 
 
-_AT_ONCE: Final = 32
+_AT_ONCE: Final = 4096  # users whose states are held
 
 
 def days_after(history: History, dataset: Dataset) -> float:

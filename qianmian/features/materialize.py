@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from qianmian.contracts import features as f
-from qianmian.features.online import OnlineReader
+from qianmian.features.online import OnlineReader, OnlineWriter
 from qianmian.features.schema import TIMELESS_VIEWS, FeatureSchema, join_key
 from qianmian.features.snapshot_files import newest, snapshot_path
 from qianmian.features.snapshots import next_part
@@ -87,7 +87,7 @@ def materialize(
                 _empty(store, view)
             held.pop(view, None)
             _write_held(workspace, held)  # a killed run leaves the view marked as not held
-            write_rows(store, view, rows, progress)
+            write_rows(store, schema, view, rows, progress)
             held[view] = wanted
             _write_held(workspace, held)
         report.append(Materialized(view, moment, wanted.rows, written=not there))
@@ -95,12 +95,20 @@ def materialize(
 
 
 def write_rows(
-    store: FeatureStore, view: str, rows: pa.Table, progress: Progress | None = None
+    store: FeatureStore,
+    schema: FeatureSchema,
+    view: str,
+    rows: pa.Table,
+    progress: Progress | None = None,
 ) -> None:
-    """Write rows of a view to the online store, in batches of one transaction each."""
+    """Write rows of a view to the online store, in batches of one transaction each.
+
+    Raises `OnlineStoreError` when a Redis cannot be written.
+    """
+    writer, key = OnlineWriter(store, schema.views), join_key(view)
     size = max(1, BATCH_VALUES // max(1, rows.num_columns))
     for start in range(0, len(rows), size):
-        store.write_to_online_store(view, rows.slice(start, size).to_pandas())
+        writer.write(view, key, rows.slice(start, size))
         if progress is not None:
             progress(view, min(start + size, len(rows)), len(rows))
 

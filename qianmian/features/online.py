@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -129,8 +130,10 @@ def _value_of() -> Callable[[DataType, Any], Any]:
     import_feast()
     from feast.protos.feast.types import Value_pb2 as v  # noqa: PLC0415  # after the above
 
+    text = lru_cache(4096)(lambda value: v.Value(string_val=value))  # brands come again and again
+    nothing = v.Value()
     make: dict[DataType, Callable[[Any], Any]] = {
-        DataType.STRING: lambda value: v.Value(string_val=value),
+        DataType.STRING: text,
         DataType.FLOAT32: lambda value: v.Value(float_val=value),
         DataType.FLOAT64: lambda value: v.Value(double_val=value),
         DataType.STRINGS: lambda value: v.Value(string_list_val=v.StringList(val=value)),
@@ -138,7 +141,7 @@ def _value_of() -> Callable[[DataType, Any], Any]:
         DataType.FLOAT32S: lambda value: v.Value(float_list_val=v.FloatList(val=value)),
         DataType.FLOAT64S: lambda value: v.Value(double_list_val=v.DoubleList(val=value)),
     }
-    return lambda kind, value: v.Value() if value is None else make[kind](value)
+    return lambda kind, value: nothing if value is None else make[kind](value)
 
 
 def entity_key_of(key: str) -> Callable[[str], Any]:
