@@ -66,6 +66,15 @@ give one: make env TORCH=path/to/torch.whl" "${uv_install[@]}" --torch-backend c
     fi
 }
 
+# Compile what the first commands import, on a core that idles meanwhile; PyTorch's thousands of
+# modules first. It goes on behind this script, and nothing waits for it.
+compile_behind() {
+    local packages
+    packages=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+    nohup nice -n 19 "$venv/bin/python" -m compileall -q "$packages"/{torch,torchrec,ray} \
+        "$packages" >/dev/null 2>&1 </dev/null &
+}
+
 pin() { sed -n "s/^$1==\([^ ;]*\).*/\1/p" "$lock"; }
 
 [[ -f $lock ]] || die "no lock $lock; there are: $(cd requirements && echo *.txt)"
@@ -104,5 +113,6 @@ step "$(grep -c '^[a-z].*==' "$lock") packages of $lock" "is the package registr
     "$venv/bin/uv" pip install --python "$venv/bin/python" --no-deps -r "$lock"
 step "qianmian itself, editable" "see the log" \
     "$venv/bin/uv" pip install --python "$venv/bin/python" --no-deps --no-build-isolation -e .
+[[ -n ${UV_COMPILE_BYTECODE:-} ]] || compile_behind
 printf '%s' "$fingerprint" >"$stamp"
 say "ready: $venv/bin/qianmian --help"
