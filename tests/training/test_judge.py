@@ -293,3 +293,20 @@ def test_where_nothing_is_repeated_sources_propose_what_the_user_does_not_have(p
     assert not np.isin(subject.owned, once.items).any()
     of_trending = int((once.source == proposed(again=True).source.max()).sum())
     assert len(once) >= quotas.two_tower + of_trending
+
+
+def test_one_core_and_two_find_the_same(parts, monkeypatch):
+    from qianmian.retrieval.sources import SourceQuotas
+    from training import workers
+    from training.judge import measure
+
+    dataset, _, history, _, bundle = parts
+    monkeypatch.setattr(workers, "_WORTH_A_FORK", 1)
+    found = []
+    for cores in (1, 2):
+        monkeypatch.setattr(workers, "cores", lambda cores=cores: cores)
+        found.append(measure(bundle, history, dataset, quotas=SourceQuotas(), horizon_days=7.0))
+    one, two = found
+    assert one.metrics == two.metrics
+    assert one.calibration == two.calibration
+    assert one.calibration

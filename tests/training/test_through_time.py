@@ -1,5 +1,6 @@
 """What is learned and proposed at which moment."""
 
+import dataclasses
 import shutil
 from types import SimpleNamespace
 
@@ -12,7 +13,7 @@ from qianmian.errors import TrainingError
 from qianmian.features.encoding import USER_ROW
 from qianmian.workspace import Workspace
 from tests.conftest import SMALL
-from training import through_time
+from training import through_time, workers
 from training.exposures import Exposures
 from training.profile import RankerProfile, TrainingProfile
 from training.quiet import quiet_libraries
@@ -172,3 +173,28 @@ def test_of_one_moment_every_candidate_may_be_kept(parts) -> None:
     assert len(kept.weights) < len(whole.weights)
     assert kept.weights.sum() == pytest.approx(len(whole.weights))
     assert kept.labels.sum() == whole.labels.sum()
+
+
+def test_one_core_and_two_propose_the_same(parts, monkeypatch) -> None:
+    dataset, repo, *_ = parts
+    profile = TrainingProfile.model_validate(SMALL)
+    with quiet_libraries():
+        run = prepare(read_history(dataset, repo, profile), profile, lambda _: None)
+    moment = ranker_moments(run.history, profile)[-1]
+    monkeypatch.setattr(workers, "_WORTH_A_FORK", 1)
+    made = []
+    for cores in (1, 2):
+        monkeypatch.setattr(workers, "cores", lambda cores=cores: cores)
+        run.rng = np.random.default_rng(5)
+        made.append(proposals(run, moment))
+    for field in dataclasses.fields(made[0]):
+        np.testing.assert_array_equal(*(getattr(one, field.name) for one in made))
+
+
+def test_a_catalogue_is_of_the_moment_that_is_asked_for(parts) -> None:
+    _, _, history, *_ = parts
+    first, last = float(history.targets.at.min()) + WEEK, history.cut
+    earlier, later = history.items(first), history.items(last)
+    assert history.items(last) is later
+    before = history.items(first)
+    assert before.acted_on.sum() == earlier.acted_on.sum() < later.acted_on.sum()
