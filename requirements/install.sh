@@ -66,13 +66,17 @@ give one: make env TORCH=path/to/torch.whl" "${uv_install[@]}" --torch-backend c
     fi
 }
 
-# Compile what the first commands import, on a core that idles meanwhile; PyTorch's thousands of
-# modules first. It goes on behind this script, and nothing waits for it.
+# Compile what the first commands need, on a core that idles meanwhile: PyTorch's thousands of
+# modules, the re-ranker's loops, the rest. It goes on behind this script, and nothing waits for it.
 compile_behind() {
     local packages
     packages=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-    nohup nice -n 19 "$venv/bin/python" -m compileall -q "$packages"/{torch,torchrec,ray} \
-        "$packages" >/dev/null 2>&1 </dev/null &
+    # shellcheck disable=SC2016 # the inner shell's variables
+    nohup nice -n 19 bash -c '
+        "$1" -m compileall -q "$2"/torch "$2"/torchrec
+        "$1" -m serving.feed.rerank.warm
+        "$1" -m compileall -q "$2"/ray "$2"
+    ' behind "$venv/bin/python" "$packages" >/dev/null 2>&1 </dev/null &
 }
 
 pin() { sed -n "s/^$1==\([^ ;]*\).*/\1/p" "$lock"; }

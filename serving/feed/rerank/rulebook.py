@@ -84,7 +84,8 @@ class RuleBook:
         self._bound: dict[tuple[int, int], tuple[Rules, BlockRules, Bound]] = {}
         self._by_hash = np.argsort(hashes, kind="stable").astype(np.int32)
         self._hashes = hashes[self._by_hash]
-        self.vectors = vectors
+        self.vectors = vectors.view()
+        self.vectors.setflags(write=False)  # one type, whether read from a file or made
         self.scale = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
 
     def bound(self, page: Rules, block: BlockRules) -> Bound:

@@ -2,14 +2,20 @@
 
 The compiled code lies on disk, so only the very first start of a version compiles; later ones read
 it back in half a second. What a function is compiled for depends on the types of its arrays, so
-the arrays of the release itself are used.
+the arrays of the release itself are used. A made-up release has the same:
+
+    python -m serving.feed.rerank.warm
+
+compiles before there is one.
 """
 
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 
-from qianmian.features.item_table import Int32
+from qianmian.contracts import columns as c
+from qianmian.features.item_table import Int32, ItemTable
 from qianmian.venues.rules import BlockRules, Diversity, Exploration, Rules
 from serving.feed.rerank.arrays import Mask
 from serving.feed.rerank.layout import Vacancy, lay_out
@@ -39,3 +45,14 @@ def warm(book: RuleBook) -> None:
         return np.ones(len(asked), dtype=np.bool_)
 
     lay_out([vacancy], book, everywhere, all_of)
+
+
+def made_up() -> RuleBook:
+    """The rules of a release of two items."""
+    profile = pd.DataFrame({c.ITEM_ID: ["a", "b"], "brand": ["x", "y"]})
+    table = ItemTable.from_profile(profile, ["brand"])
+    return RuleBook(table, np.eye(2, dtype=np.float32), np.arange(2, dtype=np.uint32))
+
+
+if __name__ == "__main__":
+    warm(made_up())
