@@ -1,4 +1,4 @@
-"""ReLU and dropout in one step, several times faster on a CPU than one after the other.
+"""ReLU and dropout in one step, which takes less than half the time of the two on a CPU.
 
 PyTorch draws a float for every unit on one core. Here 16 random bits decide on a unit, drawn four
 units at a time; and what came out as 0 was either hidden or below 0, so the way back needs no mask.
@@ -55,7 +55,8 @@ class _Hidden(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (y,) = ctx.saved_tensors
-        return torch.where(y > 0, gradient, 0.0).mul_(ctx.scale), None
+        passed: Tensor = torch.ops.aten.threshold_backward(gradient, y, 0.0)  # as ReLU's own
+        return passed.mul_(ctx.scale), None
 
 
 def _drawn(units: int) -> Tensor:

@@ -48,6 +48,7 @@ def test_a_data_set_that_is_not_there_is_told_in_a_line(name, tmp_path):
 @pytest.mark.parametrize(
     ("name", "option"),
     [
+        ("dropout", "--rounds"),
         ("ingestion", "--rounds"),
         ("ranker_graph", "--rounds"),
         ("rerank", "--rounds"),
