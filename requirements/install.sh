@@ -5,7 +5,8 @@
 #
 # Settings by environment: VENV (default .venv), PYTHON (default: the first of python3.11, python3,
 # python3.12, python3.13 that is new enough), TORCH (a requirement, wheel or URL of a torch to use
-# instead of the CPU build that is looked for). Does nothing when the stamp in the venv matches.
+# instead of the CPU build that is looked for), UV_COMPILE_BYTECODE (compile while installing, not
+# behind this script). Does nothing when the stamp in the venv matches.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
