@@ -1,14 +1,20 @@
-"""Read the log from a cursor of one's own, no further than another group has come.
+"""Read the log from a place of one's own, no further than another group has come.
 
 What that group has not committed is left for later: billing does not charge what nobody judged yet.
+
+A place is opaque text like a cursor, and names its log, too: whoever keeps it beside what it has
+counted so far may meet another log after a move, and begins that one where it begins.
 """
 
 from __future__ import annotations
 
 from itertools import takewhile
+from typing import Final
 
 from qianmian.events.event import StoredEvent
-from qianmian.events.store import EventStore
+from qianmian.events.store import BEGINNING, EventStore
+
+_SEPARATOR: Final = ":"
 
 
 class Follower:
@@ -20,16 +26,37 @@ class Follower:
         self._group = group
         self._behind = behind
         self._page = page
-        self._known = False
+        self._name: str | None = None  # of the log, once this group is known to it
 
     def read(self, after: str) -> tuple[list[StoredEvent], str]:
-        """Return the next page behind a cursor, and the cursor behind that page.
+        """Return the next page behind a place, and the place behind that page.
+
+        `BEGINNING` stands before the first event, and so does a place in another log. Without
+        events the place given is returned.
 
         Raises:
             EventStoreError: the log does not answer.
         """
-        if not self._known:  # from now on nothing is archived before we read it
-            self.commit(after)
+        name, start = self._begin(after)
+        events, cursor = self._after(start)
+        return (events, f"{name}{_SEPARATOR}{cursor}") if events else (events, after)
+
+    def commit(self, place: str) -> None:
+        """Tell the log how far this group has come, so that what it has not read stays."""
+        self._log.commit(self._group, place.rpartition(_SEPARATOR)[2])
+
+    def _begin(self, after: str) -> tuple[str, str]:
+        """Return the log's name and the cursor of a place in it."""
+        first, name = self._name is None, self._name or self._log.name()
+        of, _, cursor = after.rpartition(_SEPARATOR)
+        if of not in (name, ""):  # places did not always name their log
+            cursor = BEGINNING
+        if first:  # from now on nothing is archived before we read it
+            self._log.commit(self._group, cursor)
+            self._name = name
+        return name, cursor
+
+    def _after(self, after: str) -> tuple[list[StoredEvent], str]:
         if self._behind is None:
             return self._log.read(after, self._page)
         checkpoint = self._log.committed(self._behind)
@@ -40,11 +67,6 @@ class Follower:
         if len(done) == len(page):
             return page, cursor
         return done, checkpoint if done else after
-
-    def commit(self, cursor: str) -> None:
-        """Remember how far this group has come."""
-        self._log.commit(self._group, cursor)
-        self._known = True
 
 
 def before(log: EventStore, page: list[StoredEvent], checkpoint: str) -> list[StoredEvent]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from secrets import token_hex
 from typing import Any, Final
 
 import redis
@@ -83,6 +84,7 @@ class RedisEventStore:
         self._bodies = link.key("bodies")
         self._ids = link.key("ids")
         self._counter = link.key("places")
+        self._name = link.key("name")
         self._append = link.script(_APPEND)
         self._erase = link.script(_ERASE)
         self._forget = link.script(_FORGET)
@@ -113,6 +115,12 @@ class RedisEventStore:
         with self._link.using() as client:
             entries = client.xrevrange(self._log, count=limit)[::-1]
             return self._events(client, entries), _cursor(entries[-1][0]) if entries else BEGINNING
+
+    def name(self) -> str:
+        with self._link.using() as client:
+            client.set(self._name, token_hex(8), nx=True)
+            name: bytes = client.get(self._name)
+        return name.decode()
 
     def size(self) -> int:
         with self._link.using() as client:

@@ -8,7 +8,11 @@ from typing import Final
 from qianmian.events import known_ids
 from qianmian.events.sqlite_file import Upgrade, run_script
 
-VERSION: Final = 2
+VERSION: Final = 3
+_NAMED: Final = """
+CREATE TABLE log (name TEXT NOT NULL);
+INSERT INTO log VALUES (lower(hex(randomblob(8))))
+"""
 SCHEMA: Final = f"""
 CREATE TABLE events (
     place INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -18,7 +22,8 @@ CREATE TABLE events (
     received_at REAL
 );
 CREATE TABLE consumers (consumers TEXT PRIMARY KEY, place INTEGER NOT NULL) WITHOUT ROWID;
-{known_ids.SCHEMA}
+{known_ids.SCHEMA};
+{_NAMED}
 """
 
 
@@ -34,4 +39,9 @@ def _seal_all(connection: sqlite3.Connection) -> None:
     run_script(connection, "DROP TABLE ids; DROP INDEX events_by_subject")
 
 
-UPGRADES: Final[dict[int, Upgrade]] = {1: _seal_all}
+def _name(connection: sqlite3.Connection) -> None:
+    """From 2: a log had no name."""
+    run_script(connection, _NAMED)
+
+
+UPGRADES: Final[dict[int, Upgrade]] = {1: _seal_all, 2: _name}

@@ -93,6 +93,11 @@ class SqliteEventStore:
         events = [StoredEvent.from_json(body) for _, body in reversed(rows)]
         return events, str(rows[0][0]) if rows else BEGINNING
 
+    def name(self) -> str:
+        with self._file.reading() as connection:
+            (name,) = connection.execute("SELECT name FROM log").fetchone()
+        return str(name)
+
     def size(self) -> int:
         with self._file.reading() as connection:
             (count,) = connection.execute("SELECT count(*) FROM events").fetchone()

@@ -40,6 +40,12 @@ class EventStore(Protocol):
     def newest(self, limit: int) -> tuple[list[StoredEvent], str]:
         """Return the last `limit` events in the log's order, and the cursor behind them."""
 
+    def name(self) -> str:
+        """Return what tells this log from every other: drawn when it was made, kept while it is.
+
+        Who keeps a cursor elsewhere keeps the name beside it: cursors of two logs look alike.
+        """
+
     def size(self) -> int:
         """Return how many events are stored."""
 

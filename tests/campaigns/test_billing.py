@@ -11,6 +11,7 @@ from qianmian.campaigns.pacing import Pace
 from qianmian.campaigns.schema import CampaignFile
 from qianmian.campaigns.sqlite_ledger import SqliteLedger
 from qianmian.events.event import StoredEvent
+from qianmian.events.sqlite_store import SqliteEventStore
 from tests.events import made
 
 NOW = 1_700_000_000.0
@@ -63,6 +64,16 @@ def event(number, lease, event_type="click", **fields) -> StoredEvent:
 
 def spent(ledger) -> int:
     return ledger.balances(NOW)["bread"].spent
+
+
+def test_another_log_is_charged_from_its_beginning(log, ledger, lease, tmp_path) -> None:
+    log.append([event(1, lease), event(2, lease), event(3, lease)])
+    billing(log, ledger, tmp_path).flush(NOW)
+    moved = SqliteEventStore(tmp_path / "moved.db")
+    moved.append([event(3, lease), event(4, lease)])
+    billing(moved, ledger, tmp_path).flush(NOW)
+    assert spent(ledger) == 4 * 400_000
+    moved.close()
 
 
 def test_the_log_is_charged_once_by_whoever_reads_it(log, ledger, lease, tmp_path) -> None:

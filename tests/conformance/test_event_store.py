@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from qianmian.events import known_ids
 from qianmian.events.engine import Engine
 from qianmian.events.event import StoredEvent
+from qianmian.events.sqlite_store import SqliteEventStore
 from qianmian.events.store import BEGINNING, EventStore
 from tests.events.made import NOW, event
 
@@ -52,6 +54,17 @@ def test_an_event_comes_back_as_it_was(store: EventStore) -> None:
     odd = event(3, subject="\u0000 千面 \U0001f600", session_id="a\nb")
     assert store.append([full, bare, odd]) == [True, True, True]
     assert store.read(BEGINNING, 10)[0] == [full, bare, odd]
+
+
+def test_a_log_has_a_name_that_no_other_has(
+    store: EventStore, open_again: Callable[[], Engine], tmp_path: Path
+) -> None:
+    name = store.name()
+    store.append([event(1)])
+    assert open_again().events.name() == store.name() == name
+    other = SqliteEventStore(tmp_path / "other.db")
+    assert other.name() not in ("", name)
+    other.close()
 
 
 def test_the_same_id_counts_once(store: EventStore, open_again: Callable[[], Engine]) -> None:

@@ -221,6 +221,7 @@ def test_a_file_of_the_former_layout_goes_on(
     assert store.read(BEGINNING, 99)[0] == events[3:]
     assert store.append([*events, event(10, "u0")]) == [False] * 10 + [True]
     assert (store.committed("stream"), store.lag("stream")) == ("5", 6)
+    name = store.name()
     assert [one.event_id for one in store.of_subjects(["u1"])] == ["e3", "e5", "e7", "e9"]
     assert store.erase(["u1"]) == 4
     assert store.trim("11") == 4
@@ -228,6 +229,7 @@ def test_a_file_of_the_former_layout_goes_on(
     store.close()
     store = SqliteEventStore(path)
     assert store.append([event(n, "u0") for n in range(11)]) == [True] * 4 + [False] * 7
+    assert store.name() == name
     store.close()
 
 

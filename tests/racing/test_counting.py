@@ -8,6 +8,7 @@ import pytest
 from qianmian.contracts import topics
 from qianmian.events.event import StoredEvent
 from qianmian.events.sqlite_changes import SqliteChanges
+from qianmian.events.sqlite_store import SqliteEventStore
 from qianmian.racing.counting import RaceCounting, read_states
 from qianmian.racing.schema import RaceFile
 from qianmian.racing.state import ArmSums, RaceState
@@ -86,6 +87,17 @@ def test_an_event_counts_once_whoever_dies_when(log, changes) -> None:
     held = states(changes)["sale|order"]
     assert held.of("main").trials == 2
     assert held.version == 2
+
+
+def test_another_log_is_counted_from_its_beginning(log, changes, tmp_path) -> None:
+    log.append([event(n) for n in range(3)])
+    counting(log, changes).flush(NOW)
+    moved = SqliteEventStore(tmp_path / "moved.db")
+    moved.append([event(n) for n in range(10, 12)])
+    counting(moved, changes).flush(NOW)
+    assert states(changes)["sale|order"].of("main").trials == 5
+    assert moved.lag("racing") == 0
+    moved.close()
 
 
 def test_what_was_seen_fades(log, changes) -> None:
