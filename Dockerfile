@@ -13,7 +13,7 @@ RUN VENV=/opt/qianmian UV_COMPILE_BYTECODE=1 requirements/install.sh serve \
 
 FROM python:3.11-slim
 RUN useradd --create-home --uid 10001 qianmian \
-    && install -d -o qianmian -g qianmian /var/lib/qianmian
+    && install -d -o qianmian -g qianmian /var/lib/qianmian /var/cache/qianmian
 WORKDIR /app
 COPY --from=build /opt/qianmian /opt/qianmian
 COPY --from=build /app /app
@@ -25,8 +25,12 @@ RUN sed -i 's/^  host: 127\.0\.0\.1\b/  host: 0.0.0.0/' configs/serving/serve.ya
 ENV PATH=/opt/qianmian/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
+    NUMBA_CACHE_DIR=/var/cache/qianmian \
     QIANMIAN_HOME=/var/lib/qianmian
 USER qianmian
+# re-ranking's loops, for the processor of this machine: on another kind a container's first start
+# compiles them again
+RUN python -m serving.feed.rerank.warm
 VOLUME /var/lib/qianmian
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=90s --retries=3 \
