@@ -62,6 +62,11 @@ class Workspace:
         return self.path / "training"
 
     @property
+    def checkpoints(self) -> Path:
+        """What killed trainings and searches go on from."""
+        return self.training / "checkpoints"
+
+    @property
     def releases(self) -> Path:
         """Published releases and their aliases."""
         return self.path / "releases"

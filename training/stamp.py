@@ -22,23 +22,33 @@ _LIBRARIES: Final = ("implicit", "lightgbm", "numpy", "scipy", "torch", "torchre
 
 
 def fingerprint(workspace: Workspace, profile: TrainingProfile, schema: dict[str, str]) -> str:
-    """Hash of all that decides what training gives: data, features, profile, code, libraries.
+    """Hash of all that decides what training gives: features, profile, code, libraries, `of_data`.
 
-    The data by their content: an erasure takes rows out of what was imported. The features by what
-    they were built from: events that were archived since are in the data, and not yet in them.
+    The features by what they were built from: events that were archived since are in the data, and
+    not yet in them.
     """
-    tables = sorted(workspace.data.glob("*.parquet"))
-    parts = [
-        (workspace.data / c.IMPORT_FILE).read_text(encoding="utf-8"),
-        (workspace.data / c.DATASET_FILE).read_text(encoding="utf-8"),
+    return _hash(
+        of_data(workspace),
         json.dumps(schema, sort_keys=True),
         snapshots.built_from(workspace),
-        Dataset.open(workspace).since_import(),
         profile.model_dump_json(),
         source_hash(),
-        *(f"{table.name} {describe(table).sha256}" for table in tables),
         *(f"{name} {_version(name)}" for name in _LIBRARIES),
-    ]
+    )
+
+
+def of_data(workspace: Workspace) -> str:
+    """Hash of the data, by their content: an erasure takes rows out of what was imported."""
+    tables = sorted(workspace.data.glob("*.parquet"))
+    return _hash(
+        (workspace.data / c.IMPORT_FILE).read_text(encoding="utf-8"),
+        (workspace.data / c.DATASET_FILE).read_text(encoding="utf-8"),
+        Dataset.open(workspace).since_import(),
+        *(f"{table.name} {describe(table).sha256}" for table in tables),
+    )
+
+
+def _hash(*parts: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

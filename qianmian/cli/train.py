@@ -45,7 +45,8 @@ def train(
     if release:
         typer.echo(f"already there: release {release} was trained from the same inputs")
     else:
-        checkpoint = Checkpoint(workspace.training / "checkpoints" / mark[:16])
+        data = stamp.of_data(workspace)[:16]
+        checkpoint = Checkpoint.on(data, mark[:16], root=workspace.checkpoints)
         if force:
             checkpoint.clear()
         release = pipeline.train(workspace, chosen, timed(), checkpoint)

@@ -64,9 +64,16 @@ def tune(
     from training.tuning.search import search
 
     mark = stamp.fingerprint(workspace, base, current_schema(workspace))
-    folder = workspace.training / "checkpoints" / f"tune-{mark[:16]}-{stamp.short(names)}"
+    data, name = stamp.of_data(workspace)[:16], f"tune-{mark[:16]}-{stamp.short(names)}"
+    checkpoint = Checkpoint.on(data, name, root=workspace.checkpoints)
     found = search(
-        workspace, base, names, minutes=minutes, fewest=trials, folder=folder, progress=timed()
+        workspace,
+        base,
+        names,
+        minutes=minutes,
+        fewest=trials,
+        folder=checkpoint.folder,
+        progress=timed(),
     )
     for line in _told(found, profile):
         typer.echo(line)
@@ -77,7 +84,7 @@ def tune(
         typer.echo(f"written: {save_profile(base.model_copy(update=made))}")
     elif write is not None:
         typer.echo(f"the profile {write} was not written: there is no lead that was confirmed")
-    Checkpoint(folder).clear()
+    checkpoint.clear()
 
 
 def _refuse(name: str, profiles: Path) -> None:

@@ -98,7 +98,7 @@ class Stores:
             Store("online_features", self._online_features),
             Store("feature_snapshots", _files_below(here.features)),
             Store("data_set", _files_below(here.data)),
-            Store("training", _files_below(here.training)),
+            Store("training", self._training),
             Store("releases", self._releases),
             Store("decision_log", self._decision_log),
             Store("import_notes", self._import_notes),
@@ -128,6 +128,15 @@ class Stores:
         with writing(Archive(self._workspace.archive)) as archive:
             tell(archive.erase(people.subjects))
             tell(archive.redact({c.VISITOR_ID: people.visitors, c.SHARED_BY: people.users}))
+
+    def _training(self, people: People, tell: Tell) -> None:
+        """Remove what runs that were killed, or are under way, would go on from, whole.
+
+        It tells of people without naming them, and nobody goes on from it once they are gone.
+        """
+        for path in _of_checkpoints(self._workspace.checkpoints):
+            path.unlink(missing_ok=True)
+        _files_below(self._workspace.training)(people, tell)
 
     def _releases(self, people: People, tell: Tell) -> None:
         tell(erase_users(self._workspace.releases, people.subjects, self._mac))
@@ -177,6 +186,11 @@ class Stores:
             tell(changes.purge(topic, people.subjects))
         bought = keys_of(people.subjects, changes.get(topics.BOUGHT))
         tell(changes.purge(topics.BOUGHT, bought))
+
+
+def _of_checkpoints(folder: Path) -> list[Path]:
+    """Weights and examples; a search's journal tells of knobs alone."""
+    return [path for kind in ("*.npz", "*.pt") for path in sorted(folder.rglob(kind))]
 
 
 def _files_below(folder: Path) -> Callable[[People, Tell], None]:

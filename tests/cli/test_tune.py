@@ -42,7 +42,7 @@ def test_a_better_profile_is_written(small_shop: Workspace, home: Path) -> None:
     tuned, slow = load_profile("tuned"), load_profile("slow")
     assert tuned.ranker.lr > slow.ranker.lr
     assert tuned.two_tower == slow.two_tower
-    assert not [*(small_shop.training / "checkpoints").glob("tune-*")], "it is finished"
+    assert not [*small_shop.checkpoints.rglob("tune-*")], "it is finished"
 
 
 def test_mistakes_are_told_before_anything_is_learned(small_shop: Workspace, home: Path) -> None:

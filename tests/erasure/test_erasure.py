@@ -224,6 +224,19 @@ def test_no_release_in_the_making_nor_a_broken_one_keeps_a_name(shop: Shop) -> N
     assert (releases / "20240102T000000-other" / "encoder.json").read_text() == torn["other"]
 
 
+@embedded
+def test_nothing_of_somebody_stays_in_what_a_killed_training_left(shop: Shop) -> None:
+    run = shop.workspace.checkpoints / "data" / "tune-run"
+    run.mkdir(parents=True)
+    for name in ("state.pt", ".state.pt", "examples-7.npz", ".examples-7.npz", "trials.log"):
+        (run / name).write_bytes(b"\1")
+    erasures = shop.erasures()
+    erasures.request(USER)
+    assert erasures.run()
+    erasures.receipts.close()
+    assert [path.name for path in run.iterdir()] == ["trials.log"]
+
+
 def test_what_comes_late_is_dropped_until_allowed_again(shop: Shop) -> None:
     erasures = shop.erasures()
     erasures.request(USER)
