@@ -6,16 +6,20 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
 from qianmian.cli.main import app
+from qianmian.errors import TrainingError
 from qianmian.releases.store import ReleaseStore
 from qianmian.workspace import Workspace
 from tests.conftest import SMALL
+from tests.training.made_ranker import proposed
 from training import pipeline
 from training import profile as profiles
+from training.checkpoint import Checkpoint
 
 
 @pytest.fixture
@@ -51,3 +55,23 @@ def test_a_release_without_proof_is_an_error_and_not_remembered(shop, monkeypatc
     again = train(shop)
     assert "already there" in again.output
     assert len(ran) == 2
+
+
+def test_a_killed_run_is_taken_up_on_the_same_data_alone(shop, monkeypatch) -> None:
+    found = []
+
+    def killed(*given: object) -> str:
+        checkpoint = given[-1]
+        assert isinstance(checkpoint, Checkpoint)
+        found.append(sorted(path.name for path in shop.checkpoints.rglob("*.npz")))
+        checkpoint.keep_examples(float(len(found)), proposed(np.random.default_rng(1), groups=2))
+        raise TrainingError("killed")
+
+    monkeypatch.setattr(pipeline, "train", killed)
+    for _ in range(2):
+        assert "killed" in train(shop).output
+    note = shop.data / "dataset.yaml"
+    note.write_text(note.read_text() + "# another split\n")
+    train(shop)
+    assert found == [[], ["examples-1.npz"], []]
+    assert [path.name for path in shop.checkpoints.rglob("*.npz")] == ["examples-3.npz"]
