@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = PROJECT_ROOT / "configs"
 FEATURE_REPO = PROJECT_ROOT / "feature_repo"
 DEFAULT_DATASET = "complete-journey"
+
+#: The journal of a search among its checkpoints; it tells of knobs, and of nobody.
+TRIALS_FILE: Final = "trials.log"
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,14 +21,18 @@ from training.revision import source_hash
 _LIBRARIES: Final = ("implicit", "lightgbm", "numpy", "scipy", "torch", "torchrec")
 
 
-def fingerprint(workspace: Workspace, profile: TrainingProfile, schema: dict[str, str]) -> str:
-    """Hash of all that decides what training gives: features, profile, code, libraries, `of_data`.
+def fingerprint(
+    workspace: Workspace, profile: TrainingProfile, schema: dict[str, str], data: str
+) -> str:
+    """Hash of all that decides what training gives: features, profile, code, libraries, data.
+
+    The data by the hash that `of_data` gives.
 
     The features by what they were built from: events that were archived since are in the data, and
     not yet in them.
     """
     return _hash(
-        of_data(workspace),
+        data,
         json.dumps(schema, sort_keys=True),
         snapshots.built_from(workspace),
         profile.model_dump_json(),

@@ -39,17 +39,16 @@ def train(
     chosen = load_profile(profile)
     typer.echo(f"profile {chosen.name}: {chosen.description}", err=True)
     schema = current_schema(workspace)
-    mark = stamp.fingerprint(workspace, chosen, schema)
+    data = stamp.of_data(workspace)
+    mark = stamp.fingerprint(workspace, chosen, schema, data)
     store = ReleaseStore(workspace.releases)
     release = None if force else stamp.trained(workspace, mark)
     if release:
         typer.echo(f"already there: release {release} was trained from the same inputs")
     else:
-        data = stamp.of_data(workspace)[:16]
-        checkpoint = Checkpoint.on(data, mark[:16], root=workspace.checkpoints)
-        if force:
-            checkpoint.clear()
-        release = pipeline.train(workspace, chosen, timed(), checkpoint)
+        kept = Checkpoint.on(data[:16], mark[:16], root=workspace.checkpoints, anew=force)
+        with kept as checkpoint:
+            release = pipeline.train(workspace, chosen, timed(), checkpoint)
         typer.echo(f"published release {release} (profile {chosen.name})")
         if not store.get(release).parity.passed:
             raise ReleaseError(

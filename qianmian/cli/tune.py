@@ -15,6 +15,7 @@ from qianmian.cli.state import CliState
 from qianmian.errors import FieldError
 
 if TYPE_CHECKING:
+    from training.profile import TrainingProfile
     from training.tuning.search import Found
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
@@ -49,7 +50,7 @@ def tune(
     of both profiles. A search that was killed goes on where it was when the same command is given
     again.
     """
-    from training.profile import PROFILES, load_profile, save_profile
+    from training.profile import PROFILES, load_profile
     from training.tuning.knobs import chosen
 
     base = load_profile(profile)
@@ -63,18 +64,27 @@ def tune(
     from training.checkpoint import Checkpoint
     from training.tuning.search import search
 
-    mark = stamp.fingerprint(workspace, base, current_schema(workspace))
-    data, name = stamp.of_data(workspace)[:16], f"tune-{mark[:16]}-{stamp.short(names)}"
-    checkpoint = Checkpoint.on(data, name, root=workspace.checkpoints)
-    found = search(
-        workspace,
-        base,
-        names,
-        minutes=minutes,
-        fewest=trials,
-        folder=checkpoint.folder,
-        progress=timed(),
-    )
+    data = stamp.of_data(workspace)
+    mark = stamp.fingerprint(workspace, base, current_schema(workspace), data)
+    name = f"tune-{mark[:16]}-{stamp.short(names)}"
+    with Checkpoint.on(data[:16], name, root=workspace.checkpoints) as checkpoint:
+        found = search(
+            workspace,
+            base,
+            names,
+            minutes=minutes,
+            fewest=trials,
+            checkpoint=checkpoint,
+            progress=timed(),
+        )
+        _tell(found, base, profile, write)
+        checkpoint.clear()
+
+
+def _tell(found: Found, base: TrainingProfile, profile: str, write: str | None) -> None:
+    """Say what was found, and write the profile where a lead was confirmed."""
+    from training.profile import save_profile
+
     for line in _told(found, profile):
         typer.echo(line)
     if write is not None and found.confirmed:
@@ -84,7 +94,6 @@ def tune(
         typer.echo(f"written: {save_profile(base.model_copy(update=made))}")
     elif write is not None:
         typer.echo(f"the profile {write} was not written: there is no lead that was confirmed")
-    checkpoint.clear()
 
 
 def _refuse(name: str, profiles: Path) -> None:

@@ -31,7 +31,7 @@ from qianmian.identity.untold import forms
 from qianmian.releases.erase import erase_users
 from qianmian.stream.process import is_running
 from qianmian.stream.subjects import ASKED, FORGOT
-from qianmian.workspace import Workspace
+from qianmian.workspace import TRIALS_FILE, Workspace
 
 #: Told of the rows that went, piece by piece.
 Tell = Callable[[int], None]
@@ -134,8 +134,9 @@ class Stores:
 
         It tells of people without naming them, and nobody goes on from it once they are gone.
         """
-        for path in _of_checkpoints(self._workspace.checkpoints):
-            path.unlink(missing_ok=True)
+        for path in sorted(self._workspace.checkpoints.rglob("*")):
+            if path.is_file() and not path.name.startswith(TRIALS_FILE):
+                path.unlink(missing_ok=True)
         _files_below(self._workspace.training)(people, tell)
 
     def _releases(self, people: People, tell: Tell) -> None:
@@ -186,11 +187,6 @@ class Stores:
             tell(changes.purge(topic, people.subjects))
         bought = keys_of(people.subjects, changes.get(topics.BOUGHT))
         tell(changes.purge(topics.BOUGHT, bought))
-
-
-def _of_checkpoints(folder: Path) -> list[Path]:
-    """Weights and examples; a search's journal tells of knobs alone."""
-    return [path for kind in ("*.npz", "*.pt") for path in sorted(folder.rglob(kind))]
 
 
 def _files_below(folder: Path) -> Callable[[People, Tell], None]:

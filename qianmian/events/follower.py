@@ -1,9 +1,10 @@
-"""Read the log from a place of one's own, no further than another group has come.
+"""Read the log from a cursor of one's own, no further than another group has come.
 
 What that group has not committed is left for later: billing does not charge what nobody judged yet.
 
-A place is opaque text like a cursor, and names its log, too: whoever keeps it beside what it has
-counted so far may meet another log after a move, and begins that one where it begins.
+The cursor names its log, too: whoever keeps it beside what it has counted may meet another log in
+the place of that one, and goes on where its group had come in it, at the beginning of a new one. A
+log that was copied has the same name: an older copy must be put back together with the counts.
 """
 
 from __future__ import annotations
@@ -24,42 +25,43 @@ class Follower:
         """`behind` names the group that goes ahead; None reads to the end of the log."""
         self._log = log
         self._group = group
-        self._behind = behind
+        self._ahead = behind
         self._page = page
-        self._name: str | None = None  # of the log, once this group is known to it
+        self._name = ""  # of the log in which this group is known
 
     def read(self, after: str) -> tuple[list[StoredEvent], str]:
-        """Return the next page behind a place, and the place behind that page.
+        """Return the next page behind a cursor, and the cursor behind that page.
 
-        `BEGINNING` stands before the first event, and so does a place in another log. Without
-        events the place given is returned.
+        Without events the cursor given is returned.
 
         Raises:
             EventStoreError: the log does not answer.
         """
-        name, start = self._begin(after)
-        events, cursor = self._after(start)
-        return (events, f"{name}{_SEPARATOR}{cursor}") if events else (events, after)
-
-    def commit(self, place: str) -> None:
-        """Tell the log how far this group has come, so that what it has not read stays."""
-        self._log.commit(self._group, place.rpartition(_SEPARATOR)[2])
-
-    def _begin(self, after: str) -> tuple[str, str]:
-        """Return the log's name and the cursor of a place in it."""
-        first, name = self._name is None, self._name or self._log.name()
-        of, _, cursor = after.rpartition(_SEPARATOR)
-        if of not in (name, ""):  # places did not always name their log
-            cursor = BEGINNING
-        if first:  # from now on nothing is archived before we read it
-            self._log.commit(self._group, cursor)
+        name = self._log.name()
+        start = self._start(name, after)
+        if name != self._name:  # from now on nothing is archived before we read it
+            self._log.commit(self._group, start)
             self._name = name
-        return name, cursor
+        events, end = self._behind(start)
+        return (events, f"{name}{_SEPARATOR}{end}") if events else (events, after)
 
-    def _after(self, after: str) -> tuple[list[StoredEvent], str]:
-        if self._behind is None:
+    def commit(self, cursor: str) -> None:
+        """Tell the log how far this group has come."""
+        self._log.commit(self._group, cursor.rpartition(_SEPARATOR)[2])
+
+    def _start(self, name: str, after: str) -> str:
+        """Return the log's own cursor of a cursor."""
+        of, _, start = after.rpartition(_SEPARATOR)
+        if of == name or after == BEGINNING:
+            return start
+        if not of and self._group in self._log.groups():  # cursors did not always name their log
+            return start
+        return self._log.committed(self._group)
+
+    def _behind(self, after: str) -> tuple[list[StoredEvent], str]:
+        if self._ahead is None:
             return self._log.read(after, self._page)
-        checkpoint = self._log.committed(self._behind)
+        checkpoint = self._log.committed(self._ahead)
         if after == checkpoint:
             return [], after
         page, cursor = self._log.read(after, self._page)

@@ -84,7 +84,7 @@ class RedisEventStore:
         self._bodies = link.key("bodies")
         self._ids = link.key("ids")
         self._counter = link.key("places")
-        self._name = link.key("name")
+        self._name_key = link.key("name")
         self._append = link.script(_APPEND)
         self._erase = link.script(_ERASE)
         self._forget = link.script(_FORGET)
@@ -118,9 +118,11 @@ class RedisEventStore:
 
     def name(self) -> str:
         with self._link.using() as client:
-            client.set(self._name, token_hex(8), nx=True)
-            name: bytes = client.get(self._name)
-        return name.decode()
+            name: bytes | None = client.get(self._name_key)
+            if name is None:
+                client.set(self._name_key, token_hex(8), nx=True)
+                name = client.get(self._name_key)
+        return (name or b"").decode()
 
     def size(self) -> int:
         with self._link.using() as client:

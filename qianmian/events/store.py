@@ -41,9 +41,9 @@ class EventStore(Protocol):
         """Return the last `limit` events in the log's order, and the cursor behind them."""
 
     def name(self) -> str:
-        """Return what tells this log from every other: drawn when it was made, kept while it is.
+        """Return what tells this log from every other but its copies, drawn when it was made.
 
-        Who keeps a cursor elsewhere keeps the name beside it: cursors of two logs look alike.
+        Cursors of two logs look alike: `qianmian.events.follower` keeps the name with them.
         """
 
     def size(self) -> int:

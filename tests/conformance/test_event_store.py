@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from qianmian.events import known_ids
-from qianmian.events.engine import Engine
+from qianmian.events.engine import Engine, EngineSettings, open_engine
 from qianmian.events.event import StoredEvent
-from qianmian.events.sqlite_store import SqliteEventStore
 from qianmian.events.store import BEGINNING, EventStore
+from qianmian.workspace import Workspace
 from tests.events.made import NOW, event
 
 
@@ -57,13 +57,16 @@ def test_an_event_comes_back_as_it_was(store: EventStore) -> None:
 
 
 def test_a_log_has_a_name_that_no_other_has(
-    store: EventStore, open_again: Callable[[], Engine], tmp_path: Path
+    store: EventStore,
+    open_again: Callable[[], Engine],
+    settings_of_engine: EngineSettings,
+    tmp_path: Path,
 ) -> None:
     name = store.name()
     store.append([event(1)])
     assert open_again().events.name() == store.name() == name
-    other = SqliteEventStore(tmp_path / "other.db")
-    assert other.name() not in ("", name)
+    other = open_engine(settings_of_engine, Workspace(tmp_path, "another-shop"))
+    assert other.events.name() not in ("", name)
     other.close()
 
 

@@ -37,7 +37,7 @@ from qianmian.identity.merging import Merger
 from qianmian.stream.assembly import assemble
 from qianmian.stream.process import alone
 from qianmian.stream.settings import StreamSettings
-from qianmian.workspace import Workspace
+from qianmian.workspace import TRIALS_FILE, Workspace
 from tests.decisions.test_segments import a_frame, a_writer
 from tests.features.conftest import DECLARATION, TRAIN_END, import_shop, shop_tables
 from tests.features.small import event, frame
@@ -228,13 +228,13 @@ def test_no_release_in_the_making_nor_a_broken_one_keeps_a_name(shop: Shop) -> N
 def test_nothing_of_somebody_stays_in_what_a_killed_training_left(shop: Shop) -> None:
     run = shop.workspace.checkpoints / "data" / "tune-run"
     run.mkdir(parents=True)
-    for name in ("state.pt", ".state.pt", "examples-7.npz", ".examples-7.npz", "trials.log"):
+    for name in ("state.pt", ".state.pt", "examples-7.npz", "a.new", TRIALS_FILE):
         (run / name).write_bytes(b"\1")
     erasures = shop.erasures()
     erasures.request(USER)
     assert erasures.run()
     erasures.receipts.close()
-    assert [path.name for path in run.iterdir()] == ["trials.log"]
+    assert [path.name for path in run.iterdir()] == [TRIALS_FILE]
 
 
 def test_what_comes_late_is_dropped_until_allowed_again(shop: Shop) -> None:

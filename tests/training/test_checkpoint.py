@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from qianmian.errors import TrainingError
+from qianmian.folder_lock import hold
 from tests.training.made_ranker import proposed
+from training import checkpoint as checkpoint_module
 from training.checkpoint import Checkpoint
 from training.two_tower import TwoTowerTrainer
 
@@ -62,13 +64,13 @@ def test_without_some_of_them_it_starts_anew(tmp_path: Path, towers: Towers) -> 
     assert restored(Checkpoint(tmp_path / "run"), towers) is None
 
 
-def test_examples_that_go_while_it_goes_on_are_told(tmp_path: Path, towers: Towers) -> None:
-    saved(tmp_path / "run", towers, (7.0,))
+def test_an_erasure_does_not_disturb_a_run_that_goes_on(tmp_path: Path, towers: Towers) -> None:
+    saved(tmp_path / "run", towers, (7.0, 14.0))
     checkpoint = Checkpoint(tmp_path / "run")
     restored(checkpoint, towers)
-    (tmp_path / "run" / "examples-7.npz").unlink()
-    with pytest.raises(TrainingError, match="start again"):
-        checkpoint.examples(7.0)
+    for path in (tmp_path / "run").iterdir():
+        path.unlink()
+    assert [len(checkpoint.examples(at)) for at in (7.0, 14.0)] == [1, 1]
 
 
 def test_a_file_that_is_taken_away_while_it_is_written_is_written_again(
@@ -89,11 +91,50 @@ def test_a_file_that_is_taken_away_while_it_is_written_is_written_again(
     assert restored(Checkpoint(tmp_path / "run"), towers) == 7.0
 
 
-def test_what_lies_there_of_other_data_goes(tmp_path: Path, towers: Towers) -> None:
+@pytest.fixture
+def root(tmp_path: Path, towers: Towers) -> Path:
     root = tmp_path / "checkpoints"
     for data, name in (("before", "quick"), ("now", "quick"), ("now", "full")):
         saved(root / data / name, towers, (7.0,))
-    checkpoint = Checkpoint.on("now", "quick", root=root)
-    assert restored(checkpoint, towers) == 7.0
-    assert sorted(path.name for path in root.iterdir()) == ["now"]
-    assert sorted(path.name for path in (root / "now").iterdir()) == ["full", "quick"]
+    return root
+
+
+def runs(root: Path) -> list[str]:
+    return sorted(f"{path.parent.parent.name}/{path.parent.name}" for path in root.rglob("*.pt"))
+
+
+def test_what_lies_there_of_other_data_goes(root: Path, towers: Towers) -> None:
+    (root / "former-layout").mkdir()
+    (root / "former-layout" / "state.pt").touch()
+    with Checkpoint.on("now", "quick", root=root) as checkpoint:
+        assert restored(checkpoint, towers) == 7.0
+    assert runs(root) == ["now/full", "now/quick"]
+    assert [path.name for path in root.iterdir()] == ["now"]
+
+
+def test_what_another_run_works_in_stays(root: Path) -> None:
+    with Checkpoint.on("before", "quick", root=root) as mine:  # clears `now`, which nobody holds
+        with Checkpoint.on("now", "quick", root=root) as yours:
+            assert mine.folder.is_dir()
+            assert yours.folder.is_dir()
+        assert runs(root) == ["before/quick"]
+
+
+def test_two_processes_are_not_at_the_same(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint_module, "_PATIENCE", 0.0)
+    with Checkpoint.on("now", "quick", root=root):
+        again = Checkpoint.on("now", "quick", root=root)
+        with pytest.raises(TrainingError, match="another process"), again:
+            pass
+        with Checkpoint.on("now", "full", root=root):
+            pass
+    with Checkpoint.on("now", "quick", root=root):
+        pass
+
+
+def test_a_run_that_is_to_start_anew_finds_nothing(root: Path, towers: Towers) -> None:
+    with Checkpoint.on("now", "quick", root=root, anew=True) as checkpoint:
+        assert restored(checkpoint, towers) is None
+        with pytest.raises(BlockingIOError):  # still held
+            hold(checkpoint.folder, wait=False)
+    assert runs(root) == ["now/full"]

@@ -25,26 +25,26 @@ def shop(small_shop: Workspace, tmp_path: Path) -> Workspace:
 
 
 def test_an_erasure_makes_it_another_run(shop: Workspace) -> None:
-    before = stamp.fingerprint(shop, PROFILE, {})
-    assert stamp.fingerprint(shop, PROFILE, {}) == before
+    before = stamp.fingerprint(shop, PROFILE, {}, stamp.of_data(shop))
+    assert stamp.fingerprint(shop, PROFILE, {}, stamp.of_data(shop)) == before
     path = shop.data / "events.parquet"
     events = pd.read_parquet(path)
     events[events["user_id"] != events["user_id"].iloc[0]].to_parquet(path)
-    assert stamp.fingerprint(shop, PROFILE, {}) != before
+    assert stamp.fingerprint(shop, PROFILE, {}, stamp.of_data(shop)) != before
 
 
 def test_features_built_from_other_events_make_it_another_run(shop: Workspace) -> None:
-    before = stamp.fingerprint(shop, PROFILE, {})
+    before = stamp.fingerprint(shop, PROFILE, {}, stamp.of_data(shop))
     path = shop.features / snapshots.STAMP_FILE
     built = json.loads(path.read_text())
     path.write_text(json.dumps({**built, "fingerprint": "of events that were archived since"}))
-    assert stamp.fingerprint(shop, PROFILE, {}) != before
+    assert stamp.fingerprint(shop, PROFILE, {}, stamp.of_data(shop)) != before
 
 
 def test_other_libraries_make_it_another_run(shop: Workspace, monkeypatch) -> None:
-    before = stamp.fingerprint(shop, PROFILE, {})
+    before = stamp.fingerprint(shop, PROFILE, {}, stamp.of_data(shop))
     monkeypatch.setattr(stamp, "version", lambda library: f"{library} of tomorrow")
-    assert stamp.fingerprint(shop, PROFILE, {}) != before
+    assert stamp.fingerprint(shop, PROFILE, {}, stamp.of_data(shop)) != before
 
 
 @pytest.mark.parametrize("folder", ["models", "training", "qianmian/contracts", "qianmian/data"])

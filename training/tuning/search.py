@@ -29,7 +29,7 @@ from qianmian.data.store import Dataset
 from qianmian.errors import TrainingError
 from qianmian.features.store import FeatureRepo
 from qianmian.features.user_state import SECONDS_PER_DAY
-from qianmian.workspace import Workspace
+from qianmian.workspace import TRIALS_FILE, Workspace
 from training import teacher
 from training.checkpoint import Checkpoint
 from training.lesson import with_target_on_page
@@ -46,7 +46,6 @@ from training.tuning.judged import Judged, K, judged
 from training.tuning.knobs import KNOBS, Drawn, as_drawn, own, turned
 
 OptunaTrial: TypeAlias = Any
-_JOURNAL: Final = "trials.log"
 _OWN, _NDCG = "own", "ndcg"  # what a trial says of itself
 _ENDING: Final = 3  # trainings that must fit: a trial and the proof
 _HOPELESS: Final = 5  # failures in a row
@@ -80,7 +79,7 @@ def search(
     *,
     minutes: float,
     fewest: int = 2,
-    folder: Path,
+    checkpoint: Checkpoint,
     progress: Progress,
 ) -> Found:
     """Search some knobs of a profile's ranker for so many minutes, proof included.
@@ -94,7 +93,7 @@ def search(
         names: the knobs (`training.tuning.knobs.chosen`).
         minutes: for trials and proof.
         fewest: trials however long they take; the first is the profile as it is.
-        folder: what a killed search goes on from; the caller's to remove.
+        checkpoint: what a killed search goes on from; the caller's to clear.
         progress: is told each step.
 
     Raises:
@@ -103,7 +102,6 @@ def search(
     """
     library()
     dataset, repo = Dataset.open(workspace), FeatureRepo.open(workspace)
-    checkpoint = Checkpoint(folder)
     with for_training(), quiet_libraries():
         seed_everything(profile.seed)
         if profile.ranker.teacher.trees:
@@ -118,7 +116,7 @@ def search(
         progress(f"a trial learns from {learn} of the ranker's {len(moments)} moments")
         examples = with_target_on_page(fit_two_tower(run, checkpoint), task.target)
         trials = Trials(examples, task, profile, tuple(names), progress)
-        return trials.run(folder / _JOURNAL, seconds=60.0 * minutes, fewest=fewest)
+        return trials.run(checkpoint.folder / TRIALS_FILE, seconds=60.0 * minutes, fewest=fewest)
 
 
 def library() -> Any:
