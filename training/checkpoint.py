@@ -147,7 +147,7 @@ _POLL: Final = 0.25
 def _clear_others(root: Path, data: str) -> None:
     """Remove what lies there of other data and is not held."""
     for other in root.iterdir():
-        if other.name == data:
+        if other.name == data or not other.is_dir():
             continue
         for run in (path for path in other.iterdir() if path.is_dir()):
             with suppress(BlockingIOError), holding(run, wait=False):

@@ -26,10 +26,8 @@ def fingerprint(
 ) -> str:
     """Hash of all that decides what training gives: features, profile, code, libraries, data.
 
-    The data by the hash that `of_data` gives.
-
-    The features by what they were built from: events that were archived since are in the data, and
-    not yet in them.
+    The data by the hash that `of_data` gives. The features by what they were built from: events
+    that were archived since are in the data, and not yet in them.
     """
     return _hash(
         data,

@@ -106,10 +106,11 @@ def runs(root: Path) -> list[str]:
 def test_what_lies_there_of_other_data_goes(root: Path, towers: Towers) -> None:
     (root / "former-layout").mkdir()
     (root / "former-layout" / "state.pt").touch()
+    (root / "a-file-of-somebody").touch()
     with Checkpoint.on("now", "quick", root=root) as checkpoint:
         assert restored(checkpoint, towers) == 7.0
     assert runs(root) == ["now/full", "now/quick"]
-    assert [path.name for path in root.iterdir()] == ["now"]
+    assert sorted(path.name for path in root.iterdir()) == ["a-file-of-somebody", "now"]
 
 
 def test_what_another_run_works_in_stays(root: Path) -> None:
