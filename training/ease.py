@@ -25,7 +25,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 import torch
 
-from qianmian.features.item_table import Float32
+from qianmian.features.item_table import Float32, Int32
 from qianmian.retrieval.neighbours import POPULARITY_WEIGHT
 from training.actions import Actions
 from training.baselines import recent_users
@@ -138,9 +138,15 @@ class Had:
         return taken
 
 
-def tuned(targets: Actions, *, users: int, items: int, cut: float) -> Tuned:
-    """Learn from the target actions before `cut` (epoch seconds); its last weeks choose how."""
-    chosen = _chosen(HeldOut.of(targets, users=users, items=items, cut=cut), targets)
+def tuned(
+    targets: Actions, *, users: int, items: int, cut: float, ranked: Int32 | None = None
+) -> Tuned:
+    """Learn from the target actions before `cut` (epoch seconds).
+
+    Its last weeks choose how, by lists of the `ranked` items.
+    """
+    held_out = HeldOut.of(targets, users=users, items=items, cut=cut, ranked=ranked)
+    chosen = _chosen(held_out, targets)
     had = Had(had_by_users(targets, users=users, items=items, moment=cut))
     learned = had.learned([regularization for regularization, _ in chosen])
     popular = _popular(targets, items, cut)

@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from qianmian.features.item_table import Int32
 from qianmian.releases.manifest import MetricRow
-from training.actions import act_again, items_by_user
+from training.actions import items_by_user
 from training.beyond_accuracy import Catalogue, ListProfile
 from training.history import History
 from training.lists import Listed, ListWriter
@@ -224,7 +224,7 @@ def catalogue_of(history: History, ranked: Int32) -> Catalogue:
         owners=np.bincount(pairs, minlength=n),
         users=len(owned),
         attributes=np.stack(codes, axis=1) if codes else empty,
-        again=act_again(history.targets),
+        again=history.again,
     )
 
 

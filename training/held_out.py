@@ -1,7 +1,7 @@
 """The last weeks before the cut, which choose what a model leaves open.
 
 Rivals are tuned as a team would tune them, and so are item factors: on the past, by the lists of a
-sample of users.
+sample of users, of the items that will be ranked.
 
 Shapes: `U` users, `n` items of the catalogue.
 """
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse as sp
 
 from qianmian.features.item_table import Float32, Int32
@@ -35,28 +34,45 @@ class HeldOut:
     had: sp.csr_array  # [U, n] of all users at the moment, as `had_by_users` tells it
     asked: list[int]  # user codes, at most ASKED
     again: bool  # whether users act on an item again
-    _relevant: dict[int, Int32]
+    ranked: Int32  # items that lists are made of
+    _relevant: dict[int, Int32]  # of those
 
     @classmethod
-    def of(cls, targets: Actions, *, users: int, items: int, cut: float) -> HeldOut:
-        """The target actions of the DAYS before `cut` (epoch seconds)."""
+    def of(
+        cls,
+        targets: Actions,
+        *,
+        users: int,
+        items: int,
+        cut: float,
+        ranked: Int32 | None = None,
+    ) -> HeldOut:
+        """The target actions of the DAYS before `cut` (epoch seconds).
+
+        Only the `ranked` items count where they are given, as those of a venue's pool.
+        """
         moment = cut - DAYS * SECONDS_PER_DAY
-        relevant = items_by_user(targets.between(moment, cut))
+        ranked = np.arange(items, dtype=np.int32) if ranked is None else ranked
+        acted = items_by_user(targets.between(moment, cut))
+        of_ranked = {user: np.intersect1d(found, ranked) for user, found in acted.items()}
+        relevant = {user: found for user, found in of_ranked.items() if len(found)}
         return cls(
             moment=moment,
             had=had_by_users(targets, users=users, items=items, moment=moment),
             asked=np.random.default_rng(0).permutation(sorted(relevant))[:ASKED].tolist(),
             again=act_again(targets),
+            ranked=ranked,
             _relevant=relevant,
         )
 
     def ndcg(self, user: int, scores_n: Float32) -> tuple[float, float]:
-        """NDCG@20 of a list: of everything, and of what is new to the user.
+        """NDCG@20 of the list of what is ranked: of everything, and of what is new to the user.
 
         Where users do not act on an item again both are of what is new.
         """
         relevant, owned = self._relevant[user], self._owned(user)
-        first = top_k(scores_n, _K + len(owned))  # holds _K new ones, if there are
+        best = top_k(scores_n[self.ranked], _K + len(owned))  # holds _K new ones, if there are
+        first = self.ranked[best]
         new = _ndcg(first[np.isin(first, owned, invert=True)], np.setdiff1d(relevant, owned))
         return _ndcg(first, relevant) if self.again else new, new
 
@@ -66,7 +82,7 @@ class HeldOut:
         return owned
 
 
-def _ndcg(ranked: npt.NDArray[np.intp], relevant: Int32) -> float:
+def _ndcg(ranked: Int32, relevant: Int32) -> float:
     if not len(relevant):
         return 0.0
     return ndcg_at(np.isin(ranked[:_K], relevant), len(relevant), _K)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +27,7 @@ from qianmian.errors import TrainingError
 from qianmian.features.item_table import Int32, ItemTable
 from qianmian.features.store import FeatureRepo
 from qianmian.features.user_state import UserState
-from training.actions import Actions, distinct
+from training.actions import Actions, act_again, distinct
 from training.exposures import SECONDS_PER_HOUR, Exposures
 
 
@@ -75,6 +76,11 @@ class History:
     def targets(self) -> Actions:
         """All target actions."""
         return self.actions[self.target]
+
+    @cached_property
+    def again(self) -> bool:
+        """Whether users act on an item again; where not, nobody is proposed what they had."""
+        return act_again(self.targets)
 
     @property
     def predicted(self) -> tuple[EventType, ...]:

@@ -25,7 +25,7 @@ from qianmian.retrieval.neighbours import Neighbours
 from qianmian.retrieval.scale import ScoreScale
 from qianmian.retrieval.sources import Pool, SourceQuotas
 from training.draw import draw
-from training.proposals import Examples, examples_at
+from training.proposals import Examples, closed_to, examples_at
 from training.run import Run, codes_at
 
 
@@ -81,6 +81,7 @@ def launches(
             ScoreScale.of(vectors, items.acted_on),
             launched,
         ),
+        closed=closed_to([states[row] for row in visitors], again=run.history.again),
         features=features,
         labels=labels,
         quotas=taken,

@@ -12,7 +12,7 @@ Shapes: `R` kept candidates of all groups, `G` groups (a user at a moment, or a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Final
@@ -98,11 +98,17 @@ def labels_after(history: History, moment: float, horizon_days: float) -> list[d
     ]
 
 
+def closed_to(states: Sequence[UserState], *, again: bool) -> list[Int32] | None:
+    """What users are not proposed: what they had, where nobody acts on an item `again`."""
+    return None if again else [state.ledger.items for state in states]
+
+
 def examples_at(
     users: Iterable[tuple[int, UserState, Float32]],
     *,
     moment: float,
     pool: Pool,
+    closed: Sequence[Int32] | None,
     features: RankingFeatures,
     labels: list[dict[int, Int32]],
     quotas: SourceQuotas,
@@ -111,9 +117,10 @@ def examples_at(
 ) -> Examples:
     """Propose, describe, label and subsample for every (user code, state, vector) of a moment.
 
-    So many `negatives` of each user are kept, all where that is None.
+    What is `closed` to a user, as `closed_to` tells, is not proposed. So many `negatives` of each
+    user are kept, all where that is None.
     """
-    described = _groups(users, moment, pool, features, labels, quotas)
+    described = _groups(users, moment, pool, closed, features, labels, quotas)
     groups = [g if negatives is None else g.sampled(negatives, rng) for g in described]
     sizes = [len(group.weights) for group in groups]
     return Examples(
@@ -157,6 +164,7 @@ def _groups(
     users: Iterable[tuple[int, UserState, Float32]],
     moment: float,
     pool: Pool,
+    closed: Sequence[Int32] | None,
     features: RankingFeatures,
     labels: list[dict[int, Int32]],
     quotas: SourceQuotas,
@@ -170,8 +178,9 @@ def _groups(
         batch = everybody[some.start : some.stop]
         scores_UP = pool.scores(np.stack([vector for _, _, vector in batch]))
         found = []
-        for (code, state, _), scores_P in zip(batch, scores_UP, strict=True):
-            candidates = propose_scored(state, scores_P, pool, quotas)
+        for at, (code, state, _) in zip(some, batch, strict=True):
+            allowed = None if closed is None else pool.without(closed[at])
+            candidates = propose_scored(state, scores_UP[at - some.start], pool, quotas, allowed)
             marks = [np.isin(candidates.items, acted.get(code, nothing)) for acted in labels]
             group = _Group(
                 features.compute(state, candidates, moment),

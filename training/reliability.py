@@ -58,7 +58,8 @@ def calibration_rows(
 
     def expected(state: UserState) -> tuple[Float32, npt.NDArray[np.bool_]]:
         vector = bundle.user_vector(state, history.cut)
-        candidates = bundle.propose(state, vector, pool, quotas)
+        allowed = None if history.again else pool.without(state.ledger.items)
+        candidates = bundle.propose(state, vector, pool, quotas, allowed)
         had = [acted.get(state.user_id, nothing) for acted in followed]
         marks = [np.isin(candidates.items, items) for items in had]
         return bundle.expect(state, candidates, history.cut), np.stack(marks, axis=1)

@@ -18,7 +18,7 @@ from qianmian.features.item_table import Int32
 from qianmian.releases.bundle import Bundle
 from qianmian.retrieval.neighbours import popularity_prior
 from qianmian.retrieval.sources import Candidates, SourceQuotas
-from training.actions import act_again, distinct
+from training.actions import distinct
 from training.baselines import PersonalFrequency, counts, popularity
 from training.ease import MOST_USERS, tuned
 from training.history import History
@@ -72,7 +72,11 @@ def _ease(history: History, bundle: Bundle, ranked: Int32) -> dict[str, System]:
         kept, prior = bundle.neighbours, popularity_prior(bundle.items)
         return {EASE: lambda s: Ranking(ranked, (kept.scores(s.state.ledger) + prior)[ranked])}
     of_all, of_new = tuned(
-        history.targets, users=users, items=len(history.catalogue), cut=history.cut
+        history.targets,
+        users=users,
+        items=len(history.catalogue),
+        cut=history.cut,
+        ranked=ranked,
     )
     return {
         EASE: lambda s: Ranking(ranked, of_all.scores(s.code)[ranked]),
@@ -88,13 +92,10 @@ def proposing(
     Where users do not act on an item again, each source fills its quota with what the user did not
     have, as for a venue that says `bought_within_days`.
     """
-    cut, pool, again = history.cut, bundle.pool(ranked), act_again(history.targets)
+    cut, pool = history.cut, bundle.pool(ranked)
 
     def proposed(subject: Subject) -> Candidates:
-        allowed = None
-        if not again:
-            allowed = pool.member.copy()
-            allowed[subject.owned] = False
+        allowed = None if history.again else pool.without(subject.owned)
         vector = bundle.user_vector(subject.state, cut)
         return bundle.propose(subject.state, vector, pool, quotas, allowed)
 

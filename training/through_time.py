@@ -32,7 +32,7 @@ from training.history import History, weekly
 from training.launches import launches
 from training.neighbours import fit_neighbours
 from training.profile import TrainingProfile
-from training.proposals import Examples, examples_at, labels_after
+from training.proposals import Examples, closed_to, examples_at, labels_after
 from training.run import Run, codes_at
 from training.shown import shown_examples
 from training.strangers import then_strangers
@@ -191,6 +191,7 @@ def proposals(run: Run, moment: float) -> Examples:
             ScoreScale.of(vectors, items.acted_on),
             seen_items(history, moment),
         ),
+        closed=closed_to(states, again=history.again),
         features=features,
         labels=labels,
         quotas=profile.quotas,

@@ -13,6 +13,7 @@ import itertools
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from qianmian.features.item_table import Float32, Int32
 from qianmian.releases.bundle import Bundle
@@ -28,6 +29,7 @@ from training.systems import System, proposing
 from training.user_items import decayed_counts
 
 IALS: Final = "ials"
+IALS_NEW: Final = "ials_new"
 LAMBDARANK: Final = "lambdarank"
 
 #: Numbers of factors and regularizations of iALS to choose from.
@@ -36,37 +38,46 @@ REGULARIZATIONS: Final = (0.1, 10.0, 100.0)
 _ITERATIONS: Final = 15
 
 
-def ials(history: History, ranked: Int32, *, seed: int) -> System:
+def ials(history: History, ranked: Int32, *, seed: int) -> dict[str, System]:
     """Implicit-feedback ALS (Hu, Koren and Volinsky, 2008) on decayed counts of target actions.
 
-    The last weeks choose factors and regularization. Users without a target action get popularity.
+    The last weeks choose factors and regularization: those that rank all items best, and those that
+    rank best what is new to a user. Users without a target action get popularity.
     """
     targets, users, n = history.targets, len(history.user_ids), len(history.catalogue)
-    held_out = HeldOut.of(targets, users=users, items=n, cut=history.cut)
-    choices = list(itertools.product(WIDTHS, REGULARIZATIONS))
+    held_out = HeldOut.of(targets, users=users, items=n, cut=history.cut, ranked=ranked)
+    popular = popularity(targets, n, history.cut)[ranked]
+    known = np.bincount(targets.users, minlength=users) > 0
 
-    def learned(moment: float, choice: tuple[int, float]) -> tuple[Float32, Float32]:
+    def learned(moment: float, choice: Choice) -> tuple[Float32, Float32]:
         counted = decayed_counts(targets, users=users, items=n, moment=moment)
         width, regularization = choice
         return factorized(
             counted, width=width, regularization=regularization, iterations=_ITERATIONS, seed=seed
         )
 
-    def judged(choice: tuple[int, float]) -> float:
+    def judged(choice: Choice) -> npt.NDArray[np.float64]:
         of_users, of_items = learned(held_out.moment, choice)
-        return sum(held_out.ndcg(user, of_items @ of_users[user])[0] for user in held_out.asked)
+        found = [held_out.ndcg(user, of_items @ of_users[user]) for user in held_out.asked]
+        return np.sum(found, axis=0) if found else np.zeros(2)
 
-    chosen = max(choices, key=judged)
-    of_users, of_items = learned(history.cut, chosen)
-    popular = popularity(targets, n, history.cut)
-    known = np.bincount(targets.users, minlength=users) > 0
+    def system(choice: Choice) -> System:
+        of_users, of_items = learned(history.cut, choice)
 
-    def scored(subject: Subject) -> Ranking:
-        if subject.code < 0 or not known[subject.code]:
-            return Ranking(ranked, popular[ranked])
-        return Ranking(ranked, of_items[ranked] @ of_users[subject.code])
+        def scored(subject: Subject) -> Ranking:
+            if subject.code < 0 or not known[subject.code]:
+                return Ranking(ranked, popular)
+            return Ranking(ranked, of_items[ranked] @ of_users[subject.code])
 
-    return scored
+        return scored
+
+    choices: list[Choice] = list(itertools.product(WIDTHS, REGULARIZATIONS))
+    ndcg_C2 = np.stack([judged(choice) for choice in choices])
+    of_all, of_new = (choices[best] for best in ndcg_C2.argmax(axis=0).tolist())
+    return {IALS: system(of_all), IALS_NEW: system(of_new)}
+
+
+Choice = tuple[int, float]  # number of factors, regularization
 
 
 def lambdarank(

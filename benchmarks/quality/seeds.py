@@ -142,7 +142,7 @@ def _systems(
     """Baselines, peers and models; `two_stage` last."""
     history, seed, quotas = learned.run.history, learned.run.profile.seed, SourceQuotas()
     found = baselines(history, bundle, ranked)
-    found[peers.IALS] = peers.ials(history, ranked, seed=seed)
+    found |= peers.ials(history, ranked, seed=seed)
     if with_sequence:
         found[sequence.SASREC] = sequence.sasrec(history, subjects, ranked, seed=seed)
     found[peers.LAMBDARANK] = peers.lambdarank(

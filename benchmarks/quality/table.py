@@ -24,6 +24,7 @@ NAMES: Final = {
     "ease": "EASE",
     "ease_new": "EASE, tuned for what is new",
     "ials": "iALS",
+    "ials_new": "iALS, tuned for what is new",
     "sasrec": "SASRec",
     "lambdarank": "LightGBM lambdarank",
     "two_tower": "two-tower",

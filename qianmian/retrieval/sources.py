@@ -146,6 +146,12 @@ class Pool:
         """Two-tower scores of items of the pool for users [..., D], float32 [..., P]."""
         return self.scale.scores(users, self.vectors[places])
 
+    def without(self, items: Int32) -> Mask:
+        """Items of the pool but for these, bool [n] over the catalogue."""
+        left = self.member.copy()
+        left[items] = False
+        return left
+
     def reordered(self, table: ItemTable) -> Pool:
         """The same items in the order of the statistics that the table holds now."""
         return replace(

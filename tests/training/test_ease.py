@@ -62,6 +62,25 @@ def test_the_last_weeks_choose_the_regularization(again) -> None:
     assert best == [user % groups for user in range(users)]
 
 
+def test_what_is_not_ranked_has_no_say_in_what_is_chosen() -> None:
+    """A pool holds what is taken anew; outside of it everybody takes the same again."""
+    rng = np.random.default_rng(5)
+    users, groups, width = 120, 4, 15
+    pool = np.arange(groups * width, dtype=np.int32)
+    rows = []
+    for user in range(users):
+        own = width * (user % groups) + rng.permutation(width)
+        others = len(pool) + rng.permutation(4 * width)[:20]
+        rows += [(user, int(item), CUT - 60 * DAY) for item in (*own[:5], *others)]
+        rows += [(user, int(item), CUT - 5 * DAY) for item in (*own[5:9], *others)]
+    items = len(pool) + 4 * width
+    whole, inside = (
+        tuned(actions(rows), users=users, items=items, cut=CUT, ranked=ranked).of_all
+        for ranked in (None, pool)
+    )
+    assert whole.ease.regularization < inside.ease.regularization
+
+
 def test_quiet_last_weeks_choose_nothing() -> None:
     found = tuned(actions([(0, 1, 5 * DAY), (1, 1, 6 * DAY)]), users=3, items=4, cut=CUT)
     assert {found.of_all.ease.regularization, found.of_new.ease.regularization} == {DEFAULT[0]}

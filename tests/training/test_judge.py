@@ -285,7 +285,7 @@ def test_where_nothing_is_repeated_sources_propose_what_the_user_does_not_have(p
     subject = max(subjects_of(history, dataset), key=lambda one: len(one.owned))
 
     def proposed(*, again):
-        monkeypatch.setattr("training.systems.act_again", lambda _: again)
+        monkeypatch.setattr(history, "again", again)
         return proposing(history, bundle, ranked_items(history), quotas)(subject)
 
     assert np.isin(subject.owned, proposed(again=True).items).any()

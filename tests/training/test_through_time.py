@@ -14,6 +14,7 @@ from qianmian.features.encoding import USER_ROW
 from qianmian.workspace import Workspace
 from tests.conftest import SMALL
 from training import through_time, workers
+from training.actions import items_by_user
 from training.exposures import Exposures
 from training.profile import RankerProfile, TrainingProfile
 from training.quiet import quiet_libraries
@@ -173,6 +174,29 @@ def test_of_one_moment_every_candidate_may_be_kept(parts) -> None:
     assert len(kept.weights) < len(whole.weights)
     assert kept.weights.sum() == pytest.approx(len(whole.weights))
     assert kept.labels.sum() == whole.labels.sum()
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_what_a_user_had_is_proposed_only_where_users_act_again(parts, again) -> None:
+    """Launched items too: whoever had one cannot come to it any more."""
+    dataset, repo, *_ = parts
+    profile = TrainingProfile.model_validate(SMALL)
+    launching = {"launched_items": 1.0, "launch_users": 1.0, "negatives": 1000}
+    ranker = profile.ranker.model_copy(update=launching)
+    profile = profile.model_copy(update={"ranker": ranker})
+    with quiet_libraries():
+        run = prepare(read_history(dataset, repo, profile), profile, lambda _: None)
+    run.history.again = again
+    moment = ranker_moments(run.history, profile)[-1]
+    had = items_by_user(run.history.targets.between(-np.inf, moment))
+    users, made = run.history.known_users(moment).tolist(), proposals(run, moment)
+    for launched in (False, True):
+        groups = np.flatnonzero(made.launched == launched)[: len(users)]
+        sees = [
+            np.isin(made.items[made.starts[group] : made.starts[group + 1]] - 1, had.get(user, []))
+            for user, group in zip(users, groups.tolist(), strict=True)
+        ]
+        assert np.concatenate(sees).any() == again
 
 
 def test_one_core_and_two_propose_the_same(parts, monkeypatch) -> None:

@@ -10,7 +10,7 @@ from training.proposals import Examples
 
 
 def test_ials_gives_popularity_to_whom_it_has_learned_nothing_of(small_shop):
-    from benchmarks.quality.peers import ials
+    from benchmarks.quality.peers import IALS, IALS_NEW, ials
     from qianmian.data.store import Dataset
     from qianmian.features.store import FeatureRepo
     from training.baselines import popularity
@@ -22,11 +22,12 @@ def test_ials_gives_popularity_to_whom_it_has_learned_nothing_of(small_shop):
     cut = dataset.spec.split.train_end.timestamp()
     history = History(dataset, repo, moments=(cut,), cut=cut)
     ranked = ranked_items(history)
-    system = ials(history, ranked, seed=3)
+    systems = ials(history, ranked, seed=3)
     subject = next(subjects_of(history, dataset))
     popular = popularity(history.targets, len(history.catalogue), cut)[ranked]
-    assert np.array_equal(system(replace(subject, code=-1)).scores, popular)
-    assert not np.allclose(system(subject).scores, popular)
+    for name in (IALS, IALS_NEW):
+        assert np.array_equal(systems[name](replace(subject, code=-1)).scores, popular)
+        assert not np.allclose(systems[name](subject).scores, popular)
 
 
 @pytest.mark.filterwarnings("ignore:Usage of np.ndarray subset")
