@@ -26,7 +26,7 @@ from benchmarks import command
 from models.ranker import Ranker
 from qianmian.data.store import Dataset
 from qianmian.features.encoding import Inputs
-from qianmian.features.memory import MEMORY_LENGTH
+from qianmian.features.memory import MEMORY_LENGTH, TYPES, Memory
 from qianmian.features.ranking_features import IS_REPEAT, feature_names
 from qianmian.features.store import FeatureRepo
 from qianmian.releases.bundle import PROBABILITIES_OUTPUT, RANKER_FILE
@@ -96,6 +96,7 @@ class _Shop:
             repeat=self.names.index(IS_REPEAT),
             interest=knobs.interest,
             codes=torch.from_numpy(self.codes),
+            types=TYPES,
             trees=taught(self._wanted(rng), 0, knobs.teacher, rng, command.say).trees,
         ).eval()
         examples = self._examples(CANDIDATES, rng)
@@ -128,8 +129,11 @@ class _Shop:
             positions=np.zeros(candidates, dtype=np.int32),
             shown=np.zeros(1, dtype=np.bool_),
             launched=np.zeros(1, dtype=np.bool_),
-            remembered=items[None, candidates:],
-            days=rng.random((1, MEMORY_LENGTH), dtype=np.float32) * 5,
+            memory=Memory(
+                items=items[None, candidates:],
+                days=rng.random((1, MEMORY_LENGTH), dtype=np.float32) * 5,
+                types=rng.integers(1, TYPES, (1, MEMORY_LENGTH), dtype=np.int32),
+            ),
         )
 
 

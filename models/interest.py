@@ -2,9 +2,9 @@
 
 After the deep interest network (Zhou et al., 2018): a candidate asks the items that the user
 acted on last, and what it finds in them depends on the candidate. Two answers are kept: their mean
-by a softmax, and how much there is that goes with the candidate, which a softmax cannot tell. How
-long ago the last action was weighs in both. Items are known here by their attributes alone, so one
-that nobody acted on yet asks like any other, and no user is learned by heart.
+by a softmax, and how much there is that goes with the candidate, which a softmax cannot tell. What
+the last action was and how long ago weighs in both. Items are known here by their attributes alone,
+so one that nobody acted on yet asks like any other, and no user is learned by heart.
 
 An item that the user did the target action on before is left to the features of its own past: there
 attention only learns by heart who bought what. One that was clicked alone may meet itself in the
@@ -36,13 +36,17 @@ class Context(NamedTuple):
     items: Tensor  # int64 [B, N], the candidates
     remembered: Tensor  # int64 [B, M], the items that a user acted on last
     days: Tensor  # float [B, M], log1p of days since the last action on each
+    types: Tensor  # int64 [B, M], number of the type of that action, 0 padding
 
 
 class Interest(nn.Module):
     """Standardized features and a context to what is added to a candidate's logit, [B, N]."""
 
-    def __init__(self, *, features: int, codes: Tensor, width: int) -> None:
-        """`codes` is int32 [n + 1, K]: attribute codes by item number, 0 unknown and padding."""
+    def __init__(self, *, features: int, codes: Tensor, types: int, width: int) -> None:
+        """`codes` is int32 [n + 1, K]: attribute codes by item number, 0 unknown and padding.
+
+        There are so many numbers of `types`, padding's 0 among them.
+        """
         super().__init__()
         self.codes: Tensor
         self.register_buffer("codes", codes)
@@ -51,6 +55,9 @@ class Interest(nn.Module):
         for table in tables:
             nn.init.normal_(table.weight, std=0.1)
         self.attributes = nn.ModuleList(tables)
+        self.types, self.weights = nn.Embedding(types, width), nn.Embedding(types, 2)
+        nn.init.zeros_(self.types.weight)
+        nn.init.zeros_(self.weights.weight)
         self.query = nn.Linear(width, width)
         self.key = nn.Linear(width, width)
         self.gap = nn.Sequential(nn.Linear(1, _GAP_WIDTH), nn.ReLU(), nn.Linear(_GAP_WIDTH, 2))
@@ -65,9 +72,10 @@ class Interest(nn.Module):
     def forward(self, x_BNF: Tensor, context: Context) -> Tensor:
         there_BM1 = (context.remembered > 0).unsqueeze(-1)
         asking_BND = self.dropout(self.tokens(context.items))
-        past_BMD = self.tokens(context.remembered) * there_BM1
-        gap_BM2 = self.gap(context.days.unsqueeze(-1)).masked_fill(~there_BM1, _NEVER)
-        within_B1M, much_B1M = gap_BM2.unsqueeze(1).unbind(dim=-1)
+        past_BMD = (self.tokens(context.remembered) + self.types(context.types)) * there_BM1
+        weight_BM2 = self.gap(context.days.unsqueeze(-1)) + self.weights(context.types)
+        weight_BM2 = weight_BM2.masked_fill(~there_BM1, _NEVER)
+        within_B1M, much_B1M = weight_BM2.unsqueeze(1).unbind(dim=-1)
         query_BND = self.query(asking_BND) * self.temperature
         alike_BNM = query_BND @ self.key(past_BMD).transpose(1, 2)
         found_BND = (alike_BNM + within_B1M).softmax(dim=-1) @ past_BMD

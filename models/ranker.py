@@ -170,15 +170,16 @@ class Ranker(nn.Module):
         repeat: int = 0,
         interest: int = 0,
         codes: Tensor | None = None,
+        types: int = 1,
         trees: Trees | None = None,
     ) -> None:
         """`leaning` heads start in the order of the `target` action and learn what differs.
 
         With `target_on_page` there is a head behind those of the actions: the target on a page.
         With an `interest` above 0, its width, members attend to what users remember, by the
-        attribute `codes` of the items, int32 [n + 1, K]; `repeat` is the index of the feature that
-        is above 0 for items the user did the target action on before. A part of the target's logit
-        is that of `trees`.
+        attribute `codes` of the items, int32 [n + 1, K], and the number of the `types` of actions;
+        `repeat` is the index of the feature that is above 0 for items the user did the target
+        action on before. A part of the target's logit is that of `trees`.
         """
         super().__init__()
         heads = actions + target_on_page
@@ -189,7 +190,7 @@ class Ranker(nn.Module):
         def asks() -> Interest | None:
             if not self.attends or codes is None:
                 return None
-            return Interest(features=features, codes=codes, width=interest)
+            return Interest(features=features, codes=codes, types=types, width=interest)
 
         networks = nn.ModuleList(
             Member(

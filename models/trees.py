@@ -26,8 +26,11 @@ Beside = Callable[[Tensor], Tensor]  # what a network says to what it and trees 
 class Booster(Protocol):
     """What is asked of a trained LightGBM model."""
 
-    predict: Callable[..., Any]
-    dump_model: Callable[..., dict[str, Any]]
+    @property
+    def predict(self) -> Callable[..., Any]: ...
+
+    @property
+    def dump_model(self) -> Callable[..., dict[str, Any]]: ...
 
 
 class Trees(nn.Module):

@@ -15,10 +15,9 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import fields
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import numpy as np
 import torch
@@ -96,7 +95,7 @@ class Checkpoint:
 
     def keep_examples(self, moment: float, examples: Examples) -> None:
         """Write the examples that were made at a moment."""
-        arrays = {field.name: getattr(examples, field.name) for field in fields(Examples)}
+        arrays: dict[str, Any] = examples.as_arrays()
         self._put(self._examples(moment).name, lambda path: np.savez(path, **arrays))
         self._made.append(moment)
 
@@ -120,7 +119,7 @@ class Checkpoint:
 
     def _read(self, moment: float) -> Examples:
         with np.load(self._examples(moment)) as arrays:
-            return Examples(**arrays)
+            return Examples.of_arrays(arrays)
 
     def _examples(self, moment: float) -> Path:
         return self.folder / f"examples-{moment:.0f}.npz"

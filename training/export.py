@@ -24,7 +24,6 @@ from models.ranker import Ranker
 from models.two_tower import TwoTower, UserTower, attribute_table, history_tokens
 from qianmian.features import encoding as e
 from qianmian.features.encoding import Inputs
-from qianmian.features.memory import MEMORY_DAYS, MEMORY_ITEMS
 from qianmian.releases.bundle import (
     CANDIDATES_INPUT,
     FEATURES_INPUT,
@@ -164,8 +163,7 @@ def ranker_inputs(
     return {
         **features,
         CANDIDATES_INPUT: sized(examples.items.astype(np.int64), users, candidates),
-        MEMORY_ITEMS: sized(examples.remembered.astype(np.int64), users),
-        MEMORY_DAYS: sized(examples.days, users),
+        **{name: sized(side, users) for name, side in examples.memory.inputs().items()},
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +10,9 @@ import numpy as np
 
 from qianmian.contracts.events import EventType
 from qianmian.data.store import Dataset
-from qianmian.errors import ReleaseError, TrainingError
+from qianmian.errors import FieldError, ReleaseError, TrainingError, suggest
 from qianmian.features import snapshots
+from qianmian.features.attributes import Kind
 from qianmian.features.store import FeatureRepo
 from qianmian.releases.bundle import Bundle
 from qianmian.releases.manifest import CalibrationRow, MetricRow
@@ -23,7 +24,7 @@ from training.evaluate import catalogue_of, evaluate
 from training.history import History
 from training.machine import for_training
 from training.reliability import calibration_rows, days_after
-from training.subjects import refuse_a_known_future, subjects_of
+from training.subjects import SEGMENT_TAGS, refuse_a_known_future, subjects_of
 from training.systems import baselines, models, ranked_items
 
 _BOOTSTRAP_SEED = 17  # the same intervals each time
@@ -41,17 +42,20 @@ def judge(
     workspace: Workspace,
     release: str,
     *,
+    by: Sequence[str] = (),
     lists: Path | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Judgement:
-    """Judge a release and its baselines.
+    """Judge a release and its baselines, by segments of the user tags `by`, too.
 
     Raises:
+        FieldError: one of them is no categorical tag of the data set.
         ReleaseError: the release does not verify, has seen data beyond the split, or knows other
             items than the data set; or the features of the split are not built.
         TrainingError: nothing came after the split, or a test event precedes a training event.
     """
     dataset, repo = Dataset.open(workspace), FeatureRepo.open(workspace)
+    tags = _segmenting(by, repo.schema.tag_kinds)
     store = ReleaseStore(workspace.releases)
     manifest = store.get(release)
     store.verify(manifest.id, current_schema(workspace))
@@ -96,6 +100,7 @@ def judge(
             quotas=manifest.quotas,
             horizon_days=manifest.horizon_days,
             page_actions=manifest.page_actions,
+            tags=tags,
             lists=lists,
             progress=progress,
         )
@@ -108,6 +113,16 @@ def judge(
     return found
 
 
+def _segmenting(by: Sequence[str], kinds: Mapping[str, str]) -> tuple[str, ...]:
+    """The tags that make segments: the usual ones and those asked for."""
+    known = sorted(tag for tag, kind in kinds.items() if kind == Kind.CATEGORICAL.value)
+    for tag in by:
+        if tag not in known:
+            expected = f"a categorical user tag of the data set ({', '.join(known)})"
+            raise FieldError("--by", tag, expected + suggest(tag, known))
+    return tuple(dict.fromkeys((*SEGMENT_TAGS, *by)))
+
+
 def measure(
     bundle: Bundle,
     history: History,
@@ -116,6 +131,7 @@ def measure(
     quotas: SourceQuotas,
     horizon_days: float | None,
     page_actions: Collection[EventType] = (),
+    tags: Sequence[str] = SEGMENT_TAGS,
     lists: Path | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Judgement:
@@ -124,7 +140,7 @@ def measure(
     Raises `TrainingError` when a test event precedes a training event.
     """
     refuse_a_known_future(dataset)
-    subjects = list(subjects_of(history, dataset))
+    subjects = list(subjects_of(history, dataset, tags=tags))
     if not subjects:
         return Judgement([], [])
     ranked = ranked_items(history)
@@ -151,6 +167,7 @@ def measure(
             ranked,
             quotas=quotas,
             horizon_days=horizon_days,
+            tags=tags,
             without={action for action in page_actions if action != history.target},
         )
     return Judgement(evaluation.rows(np.random.default_rng(_BOOTSTRAP_SEED)), calibration)

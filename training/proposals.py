@@ -12,10 +12,10 @@ Shapes: `R` kept candidates of all groups, `G` groups (a user at a moment, or a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from itertools import chain
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -43,8 +43,7 @@ class Examples:
     positions: Int32  # [R] place on the page, from 1; 0 for what was proposed and not shown
     shown: npt.NDArray[np.bool_]  # [G] whether the group is a logged page
     launched: npt.NDArray[np.bool_]  # [G] whether its items were met without their past
-    remembered: Int32  # [G, M] item numbers that the user acted on last, newest first, 0 padding
-    days: Float32  # [G, M] log1p of days since the last action on each
+    memory: Memory  # [G, M] what the user of each group remembered
 
     @classmethod
     def join(cls, parts: Iterable[Examples]) -> Examples:
@@ -61,9 +60,21 @@ class Examples:
             positions=np.concatenate([p.positions for p in parts]),
             shown=np.concatenate([p.shown for p in parts]),
             launched=np.concatenate([p.launched for p in parts]),
-            remembered=np.concatenate([p.remembered for p in parts]),
-            days=np.concatenate([p.days for p in parts]),
+            memory=Memory.join(p.memory for p in parts),
         )
+
+    def as_arrays(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Everything by name, as a file of arrays holds it."""
+        own = {field.name: getattr(self, field.name) for field in fields(self)}
+        memory: Memory = own.pop("memory")
+        return own | {f"memory_{name}": side for name, side in memory._asdict().items()}
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Examples:
+        """What `as_arrays` gave."""
+        memory = Memory(*(arrays[f"memory_{name}"] for name in Memory._fields))
+        own = {field.name: arrays[field.name] for field in fields(cls) if field.name != "memory"}
+        return cls(**own, memory=memory)
 
     def first(self, groups: int) -> Examples:
         """The first groups, at most so many."""
@@ -83,8 +94,7 @@ class Examples:
             positions=self.positions[rows],
             shown=self.shown[chosen],
             launched=self.launched[chosen],
-            remembered=self.remembered[chosen],
-            days=self.days[chosen],
+            memory=self.memory.take(chosen),
         )
 
 
@@ -133,8 +143,7 @@ def examples_at(
         positions=np.zeros(sum(sizes), dtype=np.int32),
         shown=np.zeros(len(groups), dtype=np.bool_),
         launched=np.zeros(len(groups), dtype=np.bool_),
-        remembered=np.stack([group.memory.items for group in groups]),
-        days=np.stack([group.memory.days for group in groups]),
+        memory=Memory.stack(group.memory for group in groups),
     )
 
 

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from models.ranker import Member, Ranker
 from qianmian.features.item_table import ItemTable
+from qianmian.features.memory import TYPES
 from qianmian.features.ranking_features import IS_REPEAT, feature_names
 from qianmian.features.user_state import SECONDS_PER_DAY
 from training.calibrate import held_to, settle
@@ -185,6 +186,7 @@ def _fit(
         repeat=task.repeat,
         interest=profile.interest,
         codes=None if task.codes is None else torch.from_numpy(task.codes),
+        types=TYPES,
         trees=told.trees,
     )
     ranker.standardize.fit(torch.from_numpy(examples.features))

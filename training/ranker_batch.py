@@ -38,6 +38,7 @@ class Batch:
         """Take these groups."""
         rows, inside = _rows(examples, groups)
         weights = np.where(inside, examples.weights[rows], 0.0).astype(np.float32)
+        memory = examples.memory.take(groups)
         positions = np.where(inside, examples.positions[rows], 0).astype(np.int64)
         return cls(
             rows=rows,
@@ -49,9 +50,8 @@ class Batch:
             launched=examples.launched[groups],
             inside=inside,
             context=Context(
-                items=torch.from_numpy(np.where(inside, examples.items[rows], 0).astype(np.int64)),
-                remembered=torch.from_numpy(examples.remembered[groups].astype(np.int64)),
-                days=torch.from_numpy(examples.days[groups]),
+                torch.from_numpy(np.where(inside, examples.items[rows], 0).astype(np.int64)),
+                *(torch.from_numpy(side) for side in memory.inputs().values()),
             ),
         )
 

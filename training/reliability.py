@@ -25,7 +25,7 @@ from qianmian.releases.bundle import Bundle
 from qianmian.releases.manifest import CalibrationRow
 from qianmian.retrieval.sources import SourceQuotas
 from training.history import History
-from training.subjects import segments_of
+from training.subjects import SEGMENT_TAGS, segments_of
 from training.workers import by_all_cores
 
 OVERALL: Final = "all"
@@ -40,9 +40,10 @@ def calibration_rows(
     *,
     quotas: SourceQuotas,
     horizon_days: float,
+    tags: Sequence[str] = SEGMENT_TAGS,
     without: Collection[EventType] = (),
 ) -> list[CalibrationRow]:
-    """Rows for each action over all users and over each segment.
+    """Rows for each action over all users and over each segment by the tags.
 
     None where the data ends before the horizon does, and none for actions that are known of pages
     alone: what was not shown says nothing of them. What is held against the events are the actions
@@ -70,7 +71,7 @@ def calibration_rows(
     coming = history.states(f.RANKER_SERVICE, users, history.cut)
     while states := list(islice(coming, _AT_ONCE)):
         for state, (scores, marks) in zip(states, by_all_cores(expected, states), strict=True):
-            for segment in (OVERALL, *segments_of(state)):
+            for segment in (OVERALL, *segments_of(state, tags)):
                 members.setdefault(segment, []).append(len(predicted))
             predicted.append(scores)
             labels.append(marks)

@@ -37,7 +37,6 @@ def shown_examples(
     bounds = np.append(starts, len(exposures))
     rows = np.concatenate(list(_pages(exposures, bounds, users, pool, features, profile)))
     weight = np.minimum(1.0 / exposures.propensity, profile.impressions.max_weight)
-    memories = [Memory.of(users[str(exposures.users[s])][0], exposures.at[s]) for s in starts]
     return Examples(
         features=rows,
         items=exposures.items + 1,
@@ -48,8 +47,9 @@ def shown_examples(
         positions=exposures.position,
         shown=np.ones(len(starts), dtype=np.bool_),
         launched=np.zeros(len(starts), dtype=np.bool_),
-        remembered=np.stack([memory.items for memory in memories]),
-        days=np.stack([memory.days for memory in memories]),
+        memory=Memory.stack(
+            Memory.of(users[str(exposures.users[s])][0], exposures.at[s]) for s in starts
+        ),
     )
 
 

@@ -8,7 +8,7 @@ Shapes: `U` users.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,7 +23,7 @@ from qianmian.features.user_state import UserState, is_missing
 from training.actions import Actions, items_by_user
 from training.history import History
 
-#: User tags by whose values the metrics are given apart, where the data has them.
+#: User tags by whose values everything is measured apart; an evaluation may be asked for more.
 SEGMENT_TAGS: Final = ("activity_level", "life_cycle")
 
 
@@ -36,16 +36,12 @@ class Subject:
     relevant: Int32  # distinct items acted on after the cut, ascending
     owned: Int32  # distinct items acted on before the cut, ascending
     state: UserState
-
-    @property
-    def segments(self) -> tuple[str, ...]:
-        """Names of the segments that the user belongs to."""
-        return segments_of(self.state)
+    segments: tuple[str, ...] = ()  # as `segments_of` names them
 
 
-def segments_of(state: UserState) -> tuple[str, ...]:
-    """Names of a user's segments: `activity_level=high`."""
-    values = ((tag, state.tags.get(tag)) for tag in SEGMENT_TAGS)
+def segments_of(state: UserState, tags: Sequence[str]) -> tuple[str, ...]:
+    """Names of a user's segments by these tags: `activity_level=high`."""
+    values = ((tag, state.tags.get(tag)) for tag in tags)
     return tuple(f"{tag}={value}" for tag, value in values if not is_missing(value))
 
 
@@ -74,8 +70,16 @@ def refuse_a_known_future(dataset: Dataset) -> None:
         )
 
 
-def subjects_of(history: History, dataset: Dataset, pool: Int32 | None = None) -> Iterator[Subject]:
-    """Users with a target action after the cut; with a `pool`, one on an item of it."""
+def subjects_of(
+    history: History,
+    dataset: Dataset,
+    pool: Int32 | None = None,
+    tags: Sequence[str] = SEGMENT_TAGS,
+) -> Iterator[Subject]:
+    """Users with a target action after the cut; with a `pool`, one on an item of it.
+
+    Their segments are those of the `tags`.
+    """
     relevant = held_out_items(history, dataset)
     if pool is not None:
         kept = {user: np.intersect1d(items, pool) for user, items in relevant.items()}
@@ -88,10 +92,12 @@ def subjects_of(history: History, dataset: Dataset, pool: Int32 | None = None) -
         known.tolist(), history.states(f.RANKER_SERVICE, known, history.cut), strict=True
     ):
         items = relevant.pop(state.user_id)
-        yield Subject(code, state.user_id, items, before.get(code, nothing), state)
+        owned, segments = before.get(code, nothing), segments_of(state, tags)
+        yield Subject(code, state.user_id, items, owned, state, segments)
     cold = np.array(sorted(relevant), dtype=object)
     for state in history.states_of(f.RANKER_SERVICE, cold, history.cut):
-        yield Subject(-1, state.user_id, relevant[state.user_id], nothing, state)
+        items, segments = relevant[state.user_id], segments_of(state, tags)
+        yield Subject(-1, state.user_id, items, nothing, state, segments)
 
 
 def held_out_items(history: History, dataset: Dataset) -> dict[str, Int32]:

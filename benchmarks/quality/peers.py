@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from models.trees import Booster
 from qianmian.features.item_table import Float32, Int32
 from qianmian.releases.bundle import Bundle
 from qianmian.retrieval.sources import SourceQuotas
@@ -31,6 +32,7 @@ from training.user_items import decayed_counts
 IALS: Final = "ials"
 IALS_NEW: Final = "ials_new"
 LAMBDARANK: Final = "lambdarank"
+TREES: Final = "trees"  # no rival: those of the two-stage model without its network
 
 #: Numbers of factors and regularizations of iALS to choose from.
 WIDTHS: Final = (32, 128)
@@ -101,12 +103,19 @@ def lambdarank(
         params={"max_bin": 127},
     )
     model = lgb.train({**_LAMBDARANK, "seed": seed}, data, _TREES)
+    return by_trees(model, history, bundle, ranked, quotas)
+
+
+def by_trees(
+    model: Booster, history: History, bundle: Bundle, ranked: Int32, quotas: SourceQuotas
+) -> System:
+    """What trees alone rank of the candidates, by the ranking features."""
     proposed, cut = proposing(history, bundle, ranked, quotas), history.cut
 
     def scored(subject: Subject) -> Ranking:
         candidates = proposed(subject)
         rows = bundle.describe(subject.state, candidates, cut)
-        scores = model.predict(rows, num_threads=1)
+        scores = model.predict(rows, raw_score=True, num_threads=1)
         return Ranking(candidates.items, np.asarray(scores))
 
     return scored

@@ -139,7 +139,7 @@ def _systems(
     ranked: np.ndarray,
     with_sequence: bool,
 ) -> dict[str, System]:
-    """Baselines, peers and models; `two_stage` last."""
+    """Baselines, peers, models and the parts of them; `two_stage` last."""
     history, seed, quotas = learned.run.history, learned.run.profile.seed, SourceQuotas()
     found = baselines(history, bundle, ranked)
     found |= peers.ials(history, ranked, seed=seed)
@@ -148,6 +148,8 @@ def _systems(
     found[peers.LAMBDARANK] = peers.lambdarank(
         learned.examples, history, bundle, ranked, quotas, seed=seed
     )
+    if (trees := learned.ranker.model.trees) is not None:
+        found[peers.TREES] = peers.by_trees(trees.booster, history, bundle, ranked, quotas)
     return {**found, **models(history, bundle, ranked, quotas)}
 
 

@@ -27,7 +27,8 @@ NAMES: Final = {
     "ials_new": "iALS, tuned for what is new",
     "sasrec": "SASRec",
     "lambdarank": "LightGBM lambdarank",
-    "two_tower": "two-tower",
+    "two_tower": "two-tower alone",
+    "trees": "its trees alone",
     OURS: "**two-stage**",
 }
 _SLICES: Final = ("all", "repeat", "new", "cold_item", "known_user", "cold_user")

@@ -25,6 +25,10 @@ def evaluate(
     lists: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write every ranked list as Parquet.")
     ] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TAG", help="Judge the values of a user tag apart; may be repeated."),
+    ] = None,
 ) -> None:
     """Measure a release against its baselines: repeats, new items, cold users and segments apart.
 
@@ -42,7 +46,13 @@ def evaluate(
             raise FieldError(name, str(path), "a file in a folder that exists")
     from training.judge import judge
 
-    found = judge(workspace, release, lists=lists, progress=lambda text: typer.echo(text, err=True))
+    found = judge(
+        workspace,
+        release,
+        by=by or (),
+        lists=lists,
+        progress=lambda text: typer.echo(text, err=True),
+    )
     for path, rows in ((json, found.metrics), (calibration, found.calibration)):
         if path:
             records = [row.model_dump(mode="json") for row in rows]

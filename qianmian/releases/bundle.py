@@ -20,7 +20,7 @@ from qianmian.contracts.events import EventType
 from qianmian.errors import FieldError
 from qianmian.features.encoding import Inputs, UserEncoder
 from qianmian.features.item_table import Float32, Int32, ItemTable
-from qianmian.features.memory import MEMORY_DAYS, MEMORY_ITEMS, Memory
+from qianmian.features.memory import Memory
 from qianmian.features.ranking_features import RankingFeatures
 from qianmian.features.user_state import UserState
 from qianmian.releases.manifest import MANIFEST_FILE, Manifest
@@ -188,10 +188,8 @@ class Bundle:
         """
         given: Inputs = {FEATURES_INPUT: self.describe(user, candidates, now)[None]}
         if self.attends:
-            memory = Memory.of(user, now)
             given[CANDIDATES_INPUT] = (candidates.items.astype(np.int64) + 1)[None]
-            given[MEMORY_ITEMS] = memory.items.astype(np.int64)[None]
-            given[MEMORY_DAYS] = memory.days[None]
+            given |= Memory.stack([Memory.of(user, now)]).inputs()
         return self.score(given, output)
 
     def score(self, given: Inputs, output: str) -> Float32:

@@ -7,7 +7,7 @@ import json
 
 from qianmian.contracts import features as f
 from qianmian.features.encoding import DENSE_FEATURES, ITEM_DENSE_FEATURES
-from qianmian.features.memory import MEMORY_DAYS, MEMORY_ITEMS, MEMORY_LENGTH
+from qianmian.features.memory import MEMORY_LENGTH, TYPES, Memory
 from qianmian.features.ranking_features import REVISION, feature_names
 from qianmian.features.schema import FeatureSchema
 from qianmian.workspace import Workspace
@@ -34,7 +34,7 @@ def release_schema(schema: FeatureSchema) -> dict[str, str]:
         f.RANKER_SERVICE: (
             feature_names(schema.affinity_columns),
             REVISION,
-            (MEMORY_ITEMS, MEMORY_DAYS, MEMORY_LENGTH),
+            (Memory._fields, MEMORY_LENGTH, TYPES),
         ),
     }
     meant = (schema.target, schema.mean_price_quartiles, schema.discount_share_terciles)

@@ -138,12 +138,26 @@ def test_evaluate_refuses_a_folder_before_it_works(tmp_path, option):
 def test_evaluate_writes_metrics_calibration_and_lists(small_shop, tmp_path):
     metrics, calibration, lists = (tmp_path / name for name in ("m.json", "c.json", "l.parquet"))
     files = ("--json", metrics, "--calibration", calibration, "--lists", lists)
-    done = run(small_shop.root, "evaluate", *map(str, files), dataset="small-shop")
+    asked = (*map(str, files), "--by", "age")
+    done = run(small_shop.root, "evaluate", *asked, dataset="small-shop")
     assert done.exit_code == 0, done.output
-    assert {row["system"] for row in json.loads(metrics.read_text())} >= {"two_stage", "ease"}
+    rows = json.loads(metrics.read_text())
+    assert {row["system"] for row in rows} >= {"two_stage", "ease"}
+    segments = {row["slice"].partition("=")[0] for row in rows if "=" in row["slice"]}
+    assert segments == {"activity_level", "life_cycle", "age"}
     assert "calibration is not measured" in done.stderr, "its test period is too short"
     assert json.loads(calibration.read_text()) == []
     assert set(pq.read_schema(lists).names) == {"system", "user_id", "item_id", "rank", "score"}
+
+
+@pytest.mark.parametrize("tag", ["agee", "points"])  # a typo, and a number
+def test_evaluate_names_a_tag_that_makes_no_segments(small_shop, tag):
+    refused = run(small_shop.root, "evaluate", "--by", tag, dataset="small-shop")
+    assert refused.exit_code == 2
+    assert (
+        f"--by={tag!r}: expected a categorical user tag of the data set (activity" in refused.output
+    )
+    assert ("did you mean 'age'" in refused.output) == (tag == "agee")
 
 
 @pytest.mark.parametrize("known", [[], [{"id": "anna", "events": 3}]])

@@ -6,7 +6,7 @@ import torch
 from models.interest import Context, Interest
 from models.ranker import Ranker
 
-USERS, CANDIDATES, MEMORY, ITEMS, FEATURES, REPEAT = 3, 4, 6, 20, 5, 2
+USERS, CANDIDATES, MEMORY, ITEMS, FEATURES, REPEAT, TYPES = 3, 4, 6, 20, 5, 2, 4
 
 
 def codes():
@@ -20,13 +20,16 @@ def context(*, remembered=4):
     torch.manual_seed(2)
     items = torch.randint(1, ITEMS + 1, (USERS, MEMORY))
     items[:, remembered:] = 0
-    return Context(torch.randint(1, ITEMS + 1, (USERS, CANDIDATES)), items, torch.rand(3, MEMORY))
+    types = torch.randint(1, TYPES, (USERS, MEMORY)) * (items > 0)
+    candidates = torch.randint(1, ITEMS + 1, (USERS, CANDIDATES))
+    return Context(candidates, items, torch.rand(USERS, MEMORY), types)
 
 
 def interest():
     torch.manual_seed(3)
-    module = Interest(features=FEATURES, codes=codes(), width=8)
+    module = Interest(features=FEATURES, codes=codes(), types=TYPES, width=8)
     module.out.head.weight.data.normal_()
+    module.types.weight.data.normal_()
     return module.eval()
 
 
@@ -40,6 +43,7 @@ def ranker():
         repeat=REPEAT,
         interest=8,
         codes=codes(),
+        types=TYPES,
     )
     model.members[0].interest.out.head.weight.data.normal_()
     return model.eval()
@@ -51,25 +55,31 @@ def features():
 
 
 def test_it_says_nothing_before_it_has_learned():
-    said = Interest(features=FEATURES, codes=codes(), width=8).eval()(features(), context())
+    fresh = Interest(features=FEATURES, codes=codes(), types=TYPES, width=8).eval()
+    said = fresh(features(), context())
     assert torch.equal(said, torch.zeros(USERS, CANDIDATES))
 
 
-def test_padding_says_nothing_whatever_its_days_are():
+def test_padding_says_nothing_whatever_its_days_and_types_are():
     asked = context()
-    later = asked._replace(days=torch.where(asked.remembered > 0, asked.days, asked.days + 9.0))
+    there = asked.remembered > 0
+    later = asked._replace(
+        days=torch.where(there, asked.days, asked.days + 9.0),
+        types=torch.where(there, asked.types, 1),
+    )
     assert torch.allclose(interest()(features(), asked), interest()(features(), later), atol=1e-6)
-    shorter = Context(asked.items, asked.remembered[:, :4], asked.days[:, :4])
+    shorter = Context(asked.items, *(side[:, :4] for side in asked[1:]))
     assert torch.allclose(interest()(features(), asked), interest()(features(), shorter), atol=1e-6)
 
 
-def test_the_order_of_what_is_remembered_does_not_matter_but_when_it_was():
+def test_the_order_of_what_is_remembered_does_not_matter_but_when_it_was_and_what():
     asked, turned = context(), [3, 1, 0, 2, 4, 5]
-    same = asked._replace(remembered=asked.remembered[:, turned], days=asked.days[:, turned])
-    other = asked._replace(days=asked.days + 2.0)
+    same = Context(asked.items, *(side[:, turned] for side in asked[1:]))
     said = interest()(features(), asked)
     assert torch.allclose(said, interest()(features(), same), atol=1e-6)
-    assert not torch.allclose(said, interest()(features(), other), atol=1e-3)
+    for changed in ({"days": asked.days + 2.0}, {"types": asked.types % (TYPES - 1) + 1}):
+        other = asked._replace(**changed)
+        assert not torch.allclose(said, interest()(features(), other), atol=1e-3)
 
 
 def test_items_of_the_same_attributes_are_told_alike():

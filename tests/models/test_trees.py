@@ -9,8 +9,9 @@ import torch
 
 from models.ranker import Ranker
 from models.trees import OPERATOR, Trees
+from qianmian.features.memory import TYPES
 from qianmian.releases.bundle import FEATURES_INPUT, HORIZON_OUTPUT, RANKER_FILE
-from tests.training.made import made
+from tests.training.made import made, remembering
 from training.export import (
     RANKER_OUTPUTS,
     TOLERANCE,
@@ -140,6 +141,7 @@ def test_the_graph_holds_trees_attention_pages_and_members_at_once(tmp_path):
         interest=4,
         repeat=1,
         codes=codes,
+        types=TYPES,
     )
     with torch.no_grad():
         for member in model.members:
@@ -151,8 +153,7 @@ def test_the_graph_holds_trees_attention_pages_and_members_at_once(tmp_path):
         np.zeros((40, 2), dtype=np.float32),
         size=10,
         items=rng.integers(1, 10, 40).astype(np.int32),
-        remembered=rng.integers(0, 10, (4, 5), np.int32),
-        days=rng.random((4, 5)).astype(np.float32),
+        memory=remembering(rng.integers(0, 10, (4, 5)), days=rng.random((4, 5))),
     )
     with quiet_libraries():
         export_ranker(model, examples, tmp_path)

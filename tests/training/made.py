@@ -2,9 +2,20 @@
 
 import numpy as np
 
+from qianmian.features.memory import HAD, Memory
 from training.proposals import Examples
 
 MEMORY = 5
+
+
+def remembering(items, *, days=0.0, types=HAD):
+    """Memories of these item numbers [G, M], 0 for padding."""
+    there = items > 0
+    return Memory(
+        items=items.astype(np.int32),
+        days=np.where(there, days, 0.0).astype(np.float32),
+        types=np.where(there, types, 0).astype(np.int32),
+    )
 
 
 def made(features, labels, *, size, **said):
@@ -19,7 +30,6 @@ def made(features, labels, *, size, **said):
         "positions": np.zeros(rows, dtype=np.int32),
         "shown": np.zeros(groups, dtype=bool),
         "launched": np.zeros(groups, dtype=bool),
-        "remembered": np.zeros((groups, MEMORY), dtype=np.int32),
-        "days": np.zeros((groups, MEMORY), dtype=np.float32),
+        "memory": remembering(np.zeros((groups, MEMORY), dtype=np.int32)),
     }
     return Examples(features=features, labels=labels, **{**empty, **said})

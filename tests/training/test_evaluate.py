@@ -8,7 +8,7 @@ import pytest
 from training.beyond_accuracy import Catalogue
 from training.evaluate import evaluate
 from training.slices import COLD_ITEM_USERS, Ranking
-from training.subjects import Subject
+from training.subjects import SEGMENT_TAGS, Subject, segments_of
 
 ITEMS = 8
 #: Items 5, 6 and 7 are cold.
@@ -19,8 +19,9 @@ UNKNOWN = -1  # an item that nobody knew before the cut
 def subject(name: str, relevant: list[int], owned: list[int], **tags: str) -> Subject:
     code = 0 if owned else -1
     state = SimpleNamespace(tags=tags)
+    segments = segments_of(state, SEGMENT_TAGS)
     wanted, had = (np.array(sorted(i), dtype=np.int32) for i in (relevant, owned))
-    return Subject(code, name, wanted, had, state)
+    return Subject(code, name, wanted, had, state, segments)
 
 
 SUBJECTS = [

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from models.ranker import Ranker
+from qianmian.features.memory import TYPES
 from qianmian.releases.bundle import HORIZON_OUTPUT, PROBABILITIES_OUTPUT, RANKER_FILE
-from tests.training.made import made
+from tests.training.made import made, remembering
 from training.export import (
     RANKER_OUTPUTS,
     TOLERANCE,
@@ -29,8 +30,11 @@ def asked(rng, *, items=9, groups=4):
         np.zeros((rows, 2), dtype=np.float32),
         size=5,
         items=rng.integers(1, items + 1, rows).astype(np.int32),
-        remembered=np.sort(rng.integers(0, items + 1, (groups, 5), np.int32))[:, ::-1].copy(),
-        days=rng.random((groups, 5)).astype(np.float32),
+        memory=remembering(
+            np.sort(rng.integers(0, items + 1, (groups, 5)))[:, ::-1],
+            days=rng.random((groups, 5)),
+            types=rng.integers(1, TYPES, (groups, 5)),
+        ),
     )
 
 
@@ -97,6 +101,7 @@ def test_a_graph_that_attends_names_what_it_reads_and_computes_what_torch_comput
         members=2,
         interest=4,
         codes=torch.from_numpy(codes),
+        types=TYPES,
     ).eval()
     with torch.no_grad():
         for member in ranker.members:
@@ -104,7 +109,7 @@ def test_a_graph_that_attends_names_what_it_reads_and_computes_what_torch_comput
     examples = asked(rng)
     session = graph(ranker, tmp_path, examples)
     names = [node.name for node in session.get_inputs()]
-    assert names == ["features", "candidate_items", "memory_items", "memory_days"]
+    assert names == ["features", "candidate_items", "memory_items", "memory_days", "memory_types"]
     for users, items in ((1, 1), (1, 37), (6, 20)):
         inputs = ranker_inputs(ranker, examples, users, items)
         with torch.no_grad():

@@ -108,7 +108,7 @@ def test_online_and_offline_features_rank_alike(parts):
 
 
 def test_the_graph_asks_the_memory_about_what_is_new_alone(parts):
-    from qianmian.features.memory import MEMORY_DAYS, MEMORY_ITEMS, Memory
+    from qianmian.features.memory import MEMORY_ITEMS, Memory
     from qianmian.features.ranking_features import IS_REPEAT
     from qianmian.releases.bundle import CANDIDATES_INPUT, FEATURES_INPUT, HORIZON_OUTPUT
     from qianmian.retrieval.sources import SourceQuotas
@@ -118,16 +118,16 @@ def test_the_graph_asks_the_memory_about_what_is_new_alone(parts):
     for state in history.states(f.RANKER_SERVICE, users, now):
         vector = bundle.user_vector(state, now)
         candidates = bundle.propose(state, vector, bundle.pool(), SourceQuotas())
-        rows, memory = bundle.describe(state, candidates, now), Memory.of(state, now)
+        rows = bundle.describe(state, candidates, now)
+        memory = Memory.stack([Memory.of(state, now)])
         given = {
             FEATURES_INPUT: rows[None],
             CANDIDATES_INPUT: (candidates.items.astype(np.int64) + 1)[None],
-            MEMORY_ITEMS: memory.items.astype(np.int64)[None],
-            MEMORY_DAYS: memory.days[None],
+            **memory.inputs(),
         }
         said = bundle.ranker.run([HORIZON_OUTPUT], given)[0][0]
         np.testing.assert_array_equal(said, bundle.expect(state, candidates, now))
-        nothing = {**given, MEMORY_ITEMS: np.zeros((1, len(memory.items)), np.int64)}
+        nothing = {**given, MEMORY_ITEMS: np.zeros_like(given[MEMORY_ITEMS])}
         changed = (bundle.ranker.run([HORIZON_OUTPUT], nothing)[0][0] != said).any(axis=1)
         new = rows[:, bundle.features.names.index(IS_REPEAT)] <= 0
         assert changed[new].any()

@@ -7,7 +7,10 @@ import pytest
 import torch
 
 import training.ranker
+from qianmian.contracts.events import EVENT_CODE, EventType
 from qianmian.errors import TrainingError
+from qianmian.features.memory import HAD
+from tests.training.made import remembering
 from tests.training.made_ranker import DAY, PAGE, WIDTH, chances, fit, proposed, sigmoid, trained
 from training import calibrate
 from training.proposals import Examples
@@ -71,9 +74,8 @@ def followers(rng, *, groups=400, kinds=6):
     same = items == np.repeat(favourite, PAGE)
     labels = np.zeros_like(examples.labels)
     labels[:, 1] = rng.random(rows) < np.where(same, 0.7, 0.05)
-    remembered = np.zeros_like(examples.remembered)
-    remembered[:, :3] = favourite[:, None]
-    made_of = {"features": features, "labels": labels, "items": items, "remembered": remembered}
+    memory = remembering(np.repeat(favourite[:, None], 3, axis=1))
+    made_of = {"features": features, "labels": labels, "items": items, "memory": memory}
     return replace(examples, **made_of), same
 
 
@@ -90,6 +92,26 @@ def test_a_memory_tells_what_no_feature_tells():
         guessed = blind.probabilities(batch.features)[1].numpy()[..., 1]
     assert found[same].mean() > 3 * found[~same].mean()
     assert guessed[same].mean() == pytest.approx(guessed[~same].mean(), rel=0.1)
+
+
+def test_what_was_done_to_what_is_remembered_counts():
+    """Users want more of what they clicked, not of what they have; both are as old."""
+    rng, kinds = np.random.default_rng(12), 6
+    examples, _ = followers(rng, groups=1200)
+    groups = len(examples.starts) - 1
+    clicked, had = (rng.integers(1, kinds + 1, (groups, 1)).repeat(3, axis=1) for _ in range(2))
+    types = np.repeat([EVENT_CODE[EventType.CLICK], HAD], 3)
+    memory = remembering(np.concatenate([clicked, had], axis=1), types=types)
+    of_clicked = examples.items.reshape(groups, PAGE) == clicked[:, :1]
+    of_had = (examples.items.reshape(groups, PAGE) == had[:, :1]) & ~of_clicked
+    examples.labels[:, 1] = rng.random(groups * PAGE) < np.where(of_clicked.ravel(), 0.7, 0.05)
+    examples = replace(examples, memory=memory)
+    codes = np.arange(kinds + 1, dtype=np.int32)[:, None]
+    ranker = trained(examples, codes=codes, interest=8, lr=1e-2, epochs=6).model
+    batch = next(in_order(examples.first(200)))
+    with torch.no_grad():
+        found = ranker.probabilities(batch.features, batch.context)[1].numpy()[..., 1]
+    assert found[of_clicked[:200]].mean() > 2.5 * found[of_had[:200]].mean()
 
 
 def test_a_memory_does_not_learn_what_all_users_wanted_alike():

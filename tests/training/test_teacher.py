@@ -80,7 +80,7 @@ def test_the_same_draw_tells_the_same():
 
 def attending(examples):
     examples.features[:, WIDTH - 1] = 0.0  # all are new to the user
-    examples.remembered[:] = 1
+    examples.memory.items[:] = 1
     codes = np.arange(3, dtype=np.int32)[:, None]
     return trained(examples, codes=codes, interest=8, epochs=1).model
 

@@ -78,11 +78,11 @@ def test_a_ratio_to_nothing_is_none(case):
 
 def test_it_knows_every_system_that_is_measured():
     from benchmarks.quality import report
-    from benchmarks.quality.peers import IALS, IALS_NEW, LAMBDARANK
+    from benchmarks.quality.peers import IALS, IALS_NEW, LAMBDARANK, TREES
     from benchmarks.quality.sequence import SASREC
     from training.systems import SYSTEMS
 
-    assert set(NAMES) == {*SYSTEMS, IALS, IALS_NEW, LAMBDARANK, SASREC}
+    assert set(NAMES) == {*SYSTEMS, IALS, IALS_NEW, LAMBDARANK, TREES, SASREC}
     assert report.K == K
 
 
