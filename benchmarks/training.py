@@ -3,12 +3,13 @@
     python -m benchmarks.training > training.json
 
 Progress goes to stderr, one JSON object to stdout. Needs the data set and its features (`qianmian
-data import`, `qianmian features build`) and `benchmarks/peers/install.sh`. A sample is a positive
-(user, item) pair. Both sides train on the same weeks, with the same ids, attributes, tags,
-histories and dense features, the same widths and as many pairs a step, on one machine in turns.
-Ours: TorchRec with a fused row-wise Adagrad, each user encoded once a step for all its pairs,
-in-batch and uniform negatives. Theirs: DSSM with in-batch negatives by `MatchTrainer`, once through
-its own data loader and once with batches made beforehand; `ratio` is against the faster of the two.
+data import`, `qianmian features build`); the other side's packages are installed when it first
+runs. A sample is a positive (user, item) pair. Both sides train on the same weeks, with the same
+ids, attributes, tags, histories and dense features, the same widths and as many pairs a step, on
+one machine in turns. Ours: TorchRec with a fused row-wise Adagrad, each user encoded once a step
+for all its pairs, in-batch and uniform negatives. Theirs: DSSM with in-batch negatives by
+`MatchTrainer`, once through its own data loader and once with batches made beforehand; `ratio` is
+against the faster of the two.
 """
 
 from __future__ import annotations

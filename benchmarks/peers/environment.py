@@ -1,8 +1,12 @@
-"""How a peer's script is run: the peers' own packages stand before the project's."""
+"""How a peer's script is run: the peers' own packages stand before the project's.
+
+They are installed when first needed (`benchmarks/peers/install.sh`), and anew for another list.
+"""
 
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from typing import Final
 
@@ -14,22 +18,34 @@ _SCRIPTS: Final = PROJECT_ROOT / "benchmarks" / "peers"
 LIST: Final = _SCRIPTS / "requirements.txt"
 
 
-def peers_are_there() -> None:
-    """Check that the peers' environment is the one of the list here.
+_INSTALL: Final = _SCRIPTS / "install.sh"
 
-    Raises `DataError` with the command that makes it.
+
+def have_peers() -> None:
+    """Have the peers' packages be those of the list here; what is there already stays.
+
+    Raises `DataError` where they cannot be installed.
     """
     made = PEERS / LIST.name
-    if not made.is_file() or made.read_bytes() != LIST.read_bytes():
-        found = "of another list" if made.is_file() else "missing"
-        raise DataError(f"{PEERS}: {found}; run `benchmarks/peers/install.sh`")
+    if made.is_file() and made.read_bytes() == LIST.read_bytes():
+        return
+    print(f"{PEERS.name}: installing the packages of {LIST.name}", file=sys.stderr)
+    done = subprocess.run(
+        [_INSTALL], env={**os.environ, "VENV": sys.prefix}, stdout=sys.stderr, check=False
+    )
+    if done.returncode:
+        where = _INSTALL.relative_to(PROJECT_ROOT)
+        raise DataError(
+            f"{PEERS}: `{where}` ended with {done.returncode}: expected access to a package "
+            "registry; leave the peers out where there is none"
+        )
 
 
 def peer_command(script: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
     """Command and environment of a script of this folder.
 
-    Raises `DataError` when the peers' environment was not made.
+    Raises `DataError` where their packages cannot be installed.
     """
-    peers_are_there()
+    have_peers()
     env = {**os.environ, "PYTHONPATH": str(PEERS)}
     return [sys.executable, str(_SCRIPTS / script), *arguments], env

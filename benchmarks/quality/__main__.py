@@ -9,8 +9,8 @@ Progress goes to stderr, one JSON object to stdout: `rows` as `qianmian evaluate
 campaign: those of its pool), NDCG with intervals over users and seeds. Every seed trains everything
 anew, the baselines with it. Results lie in `--home`: a stopped run goes on where it was.
 
-SASRec runs in an environment of its own, made by `benchmarks/peers/install.sh`; leave it out with
-`--no-sasrec`.
+SASRec reads packages of its own before the project's; they are installed when it first runs. Leave
+it out with `--no-sasrec`.
 """
 
 from __future__ import annotations

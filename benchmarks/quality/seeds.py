@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks.peers.environment import LIST, peers_are_there
+from benchmarks.peers.environment import LIST, have_peers
 from benchmarks.quality import peers, sequence
 from benchmarks.quality.cases import Case, Progress, pool_of
 from benchmarks.trained import trained
@@ -89,7 +89,7 @@ def _run(
         progress(f"{case.name}, seed {profile.seed} [{spent:6.1f} s] {message}")
 
     if with_sequence:
-        peers_are_there()  # what is missing is told before anything learns
+        have_peers()  # what cannot be had is told before anything learns
     dataset, repo = Dataset.open(workspace), FeatureRepo.open(workspace)
     refuse_a_known_future(dataset)
     with trained(dataset, repo, profile, told) as (learned, bundle):

@@ -41,16 +41,36 @@ def test_the_last_action_of_some_newest_sequences_judges() -> None:
     assert judged["item_id"].tolist() == [LENGTH + 2]
 
 
-def test_missing_peers_are_told_with_the_command(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(environment, "PEERS", tmp_path / "nowhere")
-    with pytest.raises(DataError, match=r"run `benchmarks/peers/install\.sh`"):
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Has the peers lie elsewhere; what is given to it is run to install them."""
+    monkeypatch.setattr(environment, "PEERS", tmp_path / "peers")
+    monkeypatch.setattr(environment, "PROJECT_ROOT", tmp_path)
+
+    def by(line: str) -> None:
+        script = tmp_path / "install.sh"
+        script.write_text(f"#!/bin/sh\nset -e\n{line}\n")
+        script.chmod(0o755)
+        monkeypatch.setattr(environment, "_INSTALL", script)
+
+    return by
+
+
+def test_peers_are_installed_once_for_each_list(install, tmp_path) -> None:
+    peers, listed = environment.PEERS, environment.LIST
+    install(f"mkdir -p {peers}; cp {listed} {peers}; echo >> {tmp_path}/times")
+    times = tmp_path / "times"
+    environment.have_peers()
+    _, told = environment.peer_command("sasrec.py")
+    assert told["PYTHONPATH"] == str(peers)
+    assert len(times.read_text()) == 1
+    (peers / listed.name).write_text("rectools==0.0\n")
+    environment.have_peers()
+    assert len(times.read_text()) == 2
+    assert (peers / listed.name).read_bytes() == listed.read_bytes()
+
+
+def test_peers_that_cannot_be_installed_are_told_with_what_is_expected(install) -> None:
+    install("exit 3")
+    with pytest.raises(DataError, match=r"`install\.sh` ended with 3: expected access"):
         environment.peer_command("sasrec.py")
-
-
-def test_peers_of_another_list_are_told_with_the_command(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(environment, "PEERS", tmp_path)
-    (tmp_path / environment.LIST.name).write_text("rectools==0.0\n")
-    with pytest.raises(DataError, match=r"of another list; run `benchmarks/peers/install\.sh`"):
-        environment.peers_are_there()
-    (tmp_path / environment.LIST.name).write_bytes(environment.LIST.read_bytes())
-    environment.peers_are_there()
