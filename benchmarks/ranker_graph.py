@@ -134,6 +134,7 @@ class _Shop:
                 days=rng.random((1, MEMORY_LENGTH), dtype=np.float32) * 5,
                 types=rng.integers(1, TYPES, (1, MEMORY_LENGTH), dtype=np.int32),
             ),
+            segments=np.full((1, 1), ""),
         )
 
 

@@ -20,6 +20,7 @@ Shapes: `R` rows, `F` features, `H` heads.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +30,7 @@ from torch import Tensor
 from models.calibration import Platt
 from models.interest import Context
 from models.ranker import Ranker
+from training.foretold import Foretold
 from training.lesson import Lesson
 from training.proposals import Examples
 from training.ranker_batch import in_order
@@ -50,16 +52,41 @@ def settle(ranker: Ranker, examples: Examples, lesson: Lesson) -> list[bool]:
     return [a or b for a, b in zip(fitted, of_others, strict=True)]
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A ranker held to what it had not learned from."""
+
+    line: Platt  # takes what the ranker says to what happened
+    fitted: list[bool]  # where there is one, [H]
+    foretold: Foretold  # what was predicted of each half behind the line of the other
+
+
 def held_to(
     ranker: Ranker, examples: Examples, lesson: Lesson, heads: npt.NDArray[np.bool_]
-) -> tuple[Platt, list[bool]]:
-    """The line that takes what a ranker says to what happened; of the heads that are asked."""
+) -> Held:
+    """Hold a ranker to what happened; of the heads that are asked, bool [H].
+
+    How chances hold is judged in two halves of the groups, each behind the line that the other half
+    gives: no line is judged by what it was fitted to.
+    """
 
     def calibrated(features: Tensor, context: Context) -> Tensor:
         logits: Tensor = ranker.calibrate(ranker(features, context))
         return logits
 
-    return line_through(calibrated, examples, lesson, heads)
+    said = _Said.of(calibrated, examples, lesson, heads)
+    sizes, predicted_RH = np.diff(examples.starts), np.zeros(said.labels.shape, dtype=np.float32)
+    half_R = np.repeat(np.random.default_rng(0).permutation(len(sizes)) % 2, sizes)
+    for half in (half_R == 0, half_R == 1):
+        other, _ = said.rows(~half).line()
+        predicted_RH[half] = said.rows(half).chances(other)
+    happened_RH, weights_RH = examples.labels > 0, said.weights.numpy()
+    foretold = Foretold()
+    bounds = zip(examples.starts[:-1].tolist(), examples.starts[1:].tolist(), strict=True)
+    for rows, segments in zip(bounds, examples.segments.tolist(), strict=True):
+        of = slice(*rows)
+        foretold.add(predicted_RH[of], happened_RH[of], segments, weights_RH[of])
+    return Held(*said.line(), foretold)
 
 
 def line_through(
@@ -79,16 +106,47 @@ def line_through(
         lesson: which groups say something of which head.
         heads: which of them are asked, bool [H], default all; the others keep what they say.
     """
-    with torch.no_grad():
-        logits_RH = torch.cat(
-            [asked(batch.features, batch.context)[batch.inside] for batch in in_order(examples)]
+    return _Said.of(asked, examples, lesson, heads).line()
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What a ranker says, and what happened; all [R, H]."""
+
+    logits: Tensor
+    labels: Tensor
+    weights: Tensor  # how much a row says of a head
+    examined: Tensor  # that its place is
+
+    @classmethod
+    @torch.no_grad()
+    def of(
+        cls,
+        asked: Callable[[Tensor, Context], Tensor],
+        examples: Examples,
+        lesson: Lesson,
+        heads: npt.NDArray[np.bool_] | None,
+    ) -> _Said:
+        parts = [asked(batch.features, batch.context)[batch.inside] for batch in in_order(examples)]
+        return cls(
+            torch.cat(parts),
+            torch.from_numpy(examples.labels),
+            torch.from_numpy(lesson.weights(examples) * (1.0 if heads is None else heads)),
+            torch.from_numpy(lesson.chances(examples)),
         )
-    weights_RH = lesson.weights(examples) * (1.0 if heads is None else heads)
-    line = Platt(actions=logits_RH.shape[1])
-    fitted = line.fit(
-        logits_RH,
-        torch.from_numpy(examples.labels),
-        torch.from_numpy(weights_RH),
-        torch.from_numpy(lesson.chances(examples)),
-    )
-    return line, fitted
+
+    def rows(self, chosen: npt.NDArray[np.bool_]) -> _Said:
+        """Those that a mask [R] chooses."""
+        mask = torch.from_numpy(chosen)
+        sides = self.logits, self.labels, self.weights, self.examined
+        return _Said(*(side[mask] for side in sides))
+
+    def line(self) -> tuple[Platt, list[bool]]:
+        """Through these rows, and where it was fitted."""
+        line = Platt(actions=self.logits.shape[1])
+        return line, line.fit(self.logits, self.labels, self.weights, self.examined)
+
+    def chances(self, line: Platt) -> npt.NDArray[np.floating]:
+        """Of an action on each row, behind a line."""
+        chances = self.examined * torch.sigmoid(line(self.logits))
+        return np.asarray(chances)

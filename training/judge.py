@@ -24,7 +24,8 @@ from training.evaluate import catalogue_of, evaluate
 from training.history import History
 from training.machine import for_training
 from training.reliability import calibration_rows, days_after
-from training.subjects import SEGMENT_TAGS, refuse_a_known_future, subjects_of
+from training.segments import SEGMENT_TAGS
+from training.subjects import refuse_a_known_future, subjects_of
 from training.systems import baselines, models, ranked_items
 
 _BOOTSTRAP_SEED = 17  # the same intervals each time

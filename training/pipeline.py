@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,7 +38,7 @@ from qianmian.releases.bundle import (
     Bundle,
 )
 from qianmian.releases.erase import keep_users
-from qianmian.releases.manifest import DataWindow, Parity, ReleaseFacts
+from qianmian.releases.manifest import CalibrationRow, DataWindow, Parity, ReleaseFacts
 from qianmian.releases.schema import release_schema
 from qianmian.releases.store import ReleaseStore
 from qianmian.retrieval.sources import SourceQuotas
@@ -201,7 +202,7 @@ def facts(
         horizon_days=run.profile.ranker.horizon_days,
         page_actions=page_actions(learned),
         calibrated=dict(zip(history.predicted, learned.ranker.calibrated, strict=True)),
-        calibration=tuple(found.calibration),
+        calibration=tuple(found.calibration or rehearsed(learned)),
         parity=parity,
     )
 
@@ -210,6 +211,11 @@ def page_actions(learned: Learned) -> tuple[EventType, ...]:
     """The actions that logged pages taught."""
     told = zip(learned.run.history.predicted, learned.ranker.by_pages, strict=True)
     return tuple(action for action, by_pages in told if by_pages)
+
+
+def rehearsed(learned: Learned) -> Iterator[CalibrationRow]:
+    """How chances held in the rehearsal: where nothing follows the split, that is what is known."""
+    return learned.ranker.rehearsed.rows(learned.run.history.predicted, "rehearsal")
 
 
 def judged(learned: Learned, bundle: Bundle, dataset: Dataset, quotas: SourceQuotas) -> Judgement:

@@ -27,6 +27,7 @@ from qianmian.features.user_state import SECONDS_PER_DAY, UserState
 from qianmian.retrieval.sources import Pool, SourceQuotas, propose_scored
 from training.actions import items_by_user
 from training.history import History
+from training.segments import segments_of
 from training.workers import by_all_cores, in_parts
 
 
@@ -44,6 +45,7 @@ class Examples:
     shown: npt.NDArray[np.bool_]  # [G] whether the group is a logged page
     launched: npt.NDArray[np.bool_]  # [G] whether its items were met without their past
     memory: Memory  # [G, M] what the user of each group remembered
+    segments: npt.NDArray[np.str_]  # [G, T] that the user of each group belonged to; "" for none
 
     @classmethod
     def join(cls, parts: Iterable[Examples]) -> Examples:
@@ -61,6 +63,7 @@ class Examples:
             shown=np.concatenate([p.shown for p in parts]),
             launched=np.concatenate([p.launched for p in parts]),
             memory=Memory.join(p.memory for p in parts),
+            segments=np.concatenate([p.segments for p in parts]),
         )
 
     def as_arrays(self) -> dict[str, npt.NDArray[np.generic]]:
@@ -95,6 +98,7 @@ class Examples:
             shown=self.shown[chosen],
             launched=self.launched[chosen],
             memory=self.memory.take(chosen),
+            segments=self.segments[chosen],
         )
 
 
@@ -144,6 +148,7 @@ def examples_at(
         shown=np.zeros(len(groups), dtype=np.bool_),
         launched=np.zeros(len(groups), dtype=np.bool_),
         memory=Memory.stack(group.memory for group in groups),
+        segments=np.array([group.segments for group in groups], dtype=np.str_),
     )
 
 
@@ -156,6 +161,7 @@ class _Group:
     labels: Float32  # [N, A]
     weights: Float32  # [N]
     memory: Memory
+    segments: tuple[str, ...]  # one for each usual tag
 
     def sampled(self, negatives: int, rng: np.random.Generator) -> _Group:
         """All positives and some negatives."""
@@ -197,6 +203,7 @@ def _groups(
                 np.stack(marks, axis=1).astype(np.float32),
                 np.ones(len(candidates), dtype=np.float32),
                 Memory.of(state, moment),
+                segments_of(state),
             )
             found.append(group)
         return found

@@ -30,6 +30,7 @@ from qianmian.features.ranking_features import IS_REPEAT, feature_names
 from qianmian.features.user_state import SECONDS_PER_DAY
 from training.calibrate import held_to, settle
 from training.finite import must_be_finite
+from training.foretold import Foretold
 from training.history import History
 from training.lesson import Lesson, with_target_on_page
 from training.profile import RankerProfile
@@ -77,6 +78,7 @@ class TrainedRanker:
     model: Ranker
     by_pages: tuple[bool, ...]
     calibrated: tuple[bool, ...]
+    rehearsed: Foretold  # how the chances of the rehearsal held, [H]; empty without one
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,20 +116,25 @@ def fit_ranker(
     lesson = Lesson.of(examples, task.target, places=profile.impressions.places)
     if len(lesson.chance):
         progress(lesson.told())
-    rehearsed, calibrated = None, [False] * len(lesson.by_pages)
+    held, calibrated = None, [False] * len(lesson.by_pages)
     if found := rehearse(examples, profile, task, rng=rng, progress=progress):
         alike = (lesson.by_pages == found.lesson.by_pages) & np.array(found.fitted)
-        rehearsed, calibrated = held_to(found.ranker, found.held_out, lesson, alike)
+        held = held_to(found.ranker, found.held_out, lesson, alike)
     ranker = _fit(examples, profile, lesson, task, rng, progress)
     fitted = settle(ranker, examples.groups(~examples.launched), lesson)
-    if rehearsed is not None:
-        ranker.calibrate.then(rehearsed, fitted)
-        calibrated = [held and own for held, own in zip(calibrated, fitted, strict=True)]
+    if held is not None:
+        ranker.calibrate.then(held.line, fitted)
+        calibrated = [both and own for both, own in zip(held.fitted, fitted, strict=True)]
     by_pages = lesson.by_pages.tolist()
     if len(by_pages) > task.actions:  # the last head is the target's on a page
         target = task.target
         by_pages[target], calibrated[target] = True, calibrated[target] and calibrated[-1]
-    return TrainedRanker(ranker, tuple(by_pages[: task.actions]), tuple(calibrated[: task.actions]))
+    return TrainedRanker(
+        model=ranker,
+        by_pages=tuple(by_pages[: task.actions]),
+        calibrated=tuple(calibrated[: task.actions]),
+        rehearsed=held.foretold if held is not None else Foretold(),
+    )
 
 
 def rehearse(

@@ -2,13 +2,11 @@
 
 Every known user counts, those who never came back too, over the candidates that serving ranks. A
 probability speaks of one horizon, so the time after the cut must be as long.
-
-Shapes: `R` candidates of all users.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from itertools import islice
 from typing import Final
 
@@ -24,12 +22,10 @@ from qianmian.features.user_state import SECONDS_PER_DAY, UserState
 from qianmian.releases.bundle import Bundle
 from qianmian.releases.manifest import CalibrationRow
 from qianmian.retrieval.sources import SourceQuotas
+from training.foretold import Foretold
 from training.history import History
-from training.subjects import SEGMENT_TAGS, segments_of
+from training.segments import SEGMENT_TAGS, segments_of
 from training.workers import by_all_cores
-
-OVERALL: Final = "all"
-BINS: Final = 20
 
 
 def calibration_rows(
@@ -65,17 +61,12 @@ def calibration_rows(
         marks = [np.isin(candidates.items, items) for items in had]
         return bundle.expect(state, candidates, history.cut), np.stack(marks, axis=1)
 
-    predicted: list[Float32] = []
-    labels: list[npt.NDArray[np.bool_]] = []
-    members: dict[str, list[int]] = {}
+    foretold = Foretold()
     coming = history.states(f.RANKER_SERVICE, users, history.cut)
     while states := list(islice(coming, _AT_ONCE)):
         for state, (scores, marks) in zip(states, by_all_cores(expected, states), strict=True):
-            for segment in (OVERALL, *segments_of(state, tags)):
-                members.setdefault(segment, []).append(len(predicted))
-            predicted.append(scores)
-            labels.append(marks)
-    rows = _rows(bundle.actions, predicted, labels, members)
+            foretold.add(scores, marks, segments_of(state, tags))
+    rows = foretold.rows(bundle.actions, "test")
     return [row for row in rows if row.action not in without]
 
 
@@ -85,54 +76,6 @@ _AT_ONCE: Final = 4096  # users whose states are held
 def days_after(history: History, dataset: Dataset) -> float:
     """Days from the cut to the end of the test; a second short of a day counts as the day."""
     return (dataset.spec.split.test_end.timestamp() + 1.0 - history.cut) / SECONDS_PER_DAY
-
-
-def expected_calibration_error(
-    predicted_R: npt.NDArray[np.floating], labels_R: npt.NDArray[np.bool_], bins: int = BINS
-) -> float:
-    """Mean distance between predicted and actual share over bins of equally many rows.
-
-    Bins of equal mass, not of equal width: rare actions would all fall into the first one (Nixon
-    et al., "Measuring calibration in deep learning", 2019). Equal predictions may fall into two
-    bins; which of them do so is drawn, so the order of the rows does not matter.
-
-    >>> expected_calibration_error(np.array([0.5, 0.5]), np.array([True, False]), bins=1)
-    0.0
-    """
-    order = np.random.default_rng(0).permutation(len(predicted_R))
-    order = order[np.argsort(predicted_R[order], kind="stable")]
-    parts = zip(
-        np.array_split(predicted_R[order], bins),
-        np.array_split(labels_R[order], bins),
-        strict=True,
-    )
-    gaps = [abs(float(p.mean()) - float(y.mean())) * len(p) for p, y in parts if len(p)]
-    return sum(gaps) / max(len(predicted_R), 1)
-
-
-def _rows(
-    actions: tuple[EventType, ...],
-    predicted: list[Float32],
-    labels: list[npt.NDArray[np.bool_]],
-    members: dict[str, list[int]],
-) -> Iterator[CalibrationRow]:
-    for segment, rows in sorted(members.items(), key=lambda entry: (entry[0] != OVERALL, entry[0])):
-        scores_RA = np.concatenate([predicted[i] for i in rows]).astype(np.float64)
-        marks_RA = np.concatenate([labels[i] for i in rows])
-        for column, action in enumerate(actions):
-            scores_R, marks_R = scores_RA[:, column], marks_RA[:, column]
-            if not len(scores_R):
-                continue
-            actual = float(marks_R.mean())
-            yield CalibrationRow(
-                action=action,
-                segment=segment,
-                candidates=len(scores_R),
-                predicted=float(scores_R.mean()),
-                actual=actual,
-                ratio=float(scores_R.mean()) / actual if actual else None,
-                ece=expected_calibration_error(scores_R, marks_R),
-            )
 
 
 def _followed(

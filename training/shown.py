@@ -22,6 +22,7 @@ from qianmian.retrieval.sources import FALLBACK, SOURCE_CODE, Candidates, Pool, 
 from training.exposures import Exposures
 from training.profile import RankerProfile
 from training.proposals import Examples
+from training.segments import segments_of
 
 
 def shown_examples(
@@ -36,6 +37,7 @@ def shown_examples(
     starts = np.flatnonzero(np.diff(exposures.page, prepend=-1))
     bounds = np.append(starts, len(exposures))
     rows = np.concatenate(list(_pages(exposures, bounds, users, pool, features, profile)))
+    states = [users[str(exposures.users[start])][0] for start in starts]
     weight = np.minimum(1.0 / exposures.propensity, profile.impressions.max_weight)
     return Examples(
         features=rows,
@@ -48,8 +50,9 @@ def shown_examples(
         shown=np.ones(len(starts), dtype=np.bool_),
         launched=np.zeros(len(starts), dtype=np.bool_),
         memory=Memory.stack(
-            Memory.of(users[str(exposures.users[s])][0], exposures.at[s]) for s in starts
+            Memory.of(state, at) for state, at in zip(states, exposures.at[starts], strict=True)
         ),
+        segments=np.array([segments_of(state) for state in states], dtype=np.str_),
     )
 
 

@@ -88,7 +88,7 @@ def slices_of(subject: Subject, of_items: Iterable[str]) -> Iterator[str]:
     The others judge the list as `all` does.
     """
     yield from of_items
-    yield from subject.segments
+    yield from filter(None, subject.segments)
     yield KNOWN_USER if len(subject.owned) else COLD_USER
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 
@@ -19,12 +18,10 @@ from qianmian.contracts import features as f
 from qianmian.data.store import Dataset
 from qianmian.errors import TrainingError
 from qianmian.features.item_table import Int32
-from qianmian.features.user_state import UserState, is_missing
+from qianmian.features.user_state import UserState
 from training.actions import Actions, items_by_user
 from training.history import History
-
-#: User tags by whose values everything is measured apart; an evaluation may be asked for more.
-SEGMENT_TAGS: Final = ("activity_level", "life_cycle")
+from training.segments import SEGMENT_TAGS, segments_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +34,6 @@ class Subject:
     owned: Int32  # distinct items acted on before the cut, ascending
     state: UserState
     segments: tuple[str, ...] = ()  # as `segments_of` names them
-
-
-def segments_of(state: UserState, tags: Sequence[str]) -> tuple[str, ...]:
-    """Names of a user's segments by these tags: `activity_level=high`."""
-    values = ((tag, state.tags.get(tag)) for tag in tags)
-    return tuple(f"{tag}={value}" for tag, value in values if not is_missing(value))
 
 
 def refuse_a_known_future(dataset: Dataset) -> None:

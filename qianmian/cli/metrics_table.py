@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from rich.table import Table
 
@@ -45,7 +46,7 @@ def print_calibration(rows: Sequence[CalibrationRow]) -> None:
     """Print what was predicted against what followed, by action and segment of users."""
     if not rows:
         return
-    table = Table(title="Probabilities on held-out time")
+    table = Table(title=_HELD_OUT[rows[0].period])
     for name in ("action", "users", "candidates", "predicted", "actual", "ratio", "ECE"):
         table.add_column(name, justify="left" if name in {"action", "users"} else "right")
     for row in rows:
@@ -59,6 +60,12 @@ def print_calibration(rows: Sequence[CalibrationRow]) -> None:
             f"{row.ece:.5f}",
         )
     console().print(table)
+
+
+_HELD_OUT: Final = {
+    "test": "Probabilities after the split",
+    "rehearsal": "Probabilities in the rehearsal, on the last time before the split",
+}
 
 
 def _ahead(row: MetricRow | None) -> str:

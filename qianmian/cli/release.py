@@ -114,7 +114,7 @@ def show(ctx: typer.Context, release: Ref = "live", as_json: AsJson = False) -> 
     console().print(table)
     if manifest.metrics:
         print_metrics(manifest.metrics)
-        print_calibration(manifest.calibration)
+    print_calibration(manifest.calibration)
 
 
 @app.command()

@@ -91,6 +91,9 @@ class MetricRow(_Frozen):
     diversity: float | None = None
 
 
+Period = Literal["test", "rehearsal"]
+
+
 class CalibrationRow(_Frozen):
     """How well one action's probability holds on held-out time, in one segment of users.
 
@@ -106,6 +109,9 @@ class CalibrationRow(_Frozen):
     actual: float
     ratio: float | None
     ece: Annotated[float, Field(ge=0)]
+    #: Which time: after the split, judged of the release; or the last before it, judged of the
+    #: rehearsal that gave the release its calibration.
+    period: Period = "test"
 
 
 class ReleaseFacts(_Frozen):
@@ -133,8 +139,9 @@ class ReleaseFacts(_Frozen):
     #: Whether each action's calibration could be held to a time that it had not learned from, on
     #: pages and within the horizon alike.
     calibrated: dict[EventType, bool] = Field(default_factory=dict)
-    #: The probabilities within the horizon against what followed after the split; empty where that
-    #: is too short, without the actions that are known of pages alone.
+    #: The probabilities within the horizon against what followed after the split, without the
+    #: actions that are known of pages alone; where that is too short, those of the rehearsal, with
+    #: them. Empty without both.
     calibration: tuple[CalibrationRow, ...] = ()
     parity: Parity
 

@@ -31,5 +31,6 @@ def made(features, labels, *, size, **said):
         "shown": np.zeros(groups, dtype=bool),
         "launched": np.zeros(groups, dtype=bool),
         "memory": remembering(np.zeros((groups, MEMORY), dtype=np.int32)),
+        "segments": np.full((groups, 1), ""),
     }
     return Examples(features=features, labels=labels, **{**empty, **said})

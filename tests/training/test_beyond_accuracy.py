@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from training.beyond_accuracy import Catalogue, ListProfile, gini
-from training.reliability import expected_calibration_error
+from training.foretold import expected_calibration_error
 
 
 def catalogue(attributes: np.ndarray) -> Catalogue:

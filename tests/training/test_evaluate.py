@@ -7,8 +7,9 @@ import pytest
 
 from training.beyond_accuracy import Catalogue
 from training.evaluate import evaluate
+from training.segments import segments_of
 from training.slices import COLD_ITEM_USERS, Ranking
-from training.subjects import SEGMENT_TAGS, Subject, segments_of
+from training.subjects import Subject
 
 ITEMS = 8
 #: Items 5, 6 and 7 are cold.
@@ -19,7 +20,7 @@ UNKNOWN = -1  # an item that nobody knew before the cut
 def subject(name: str, relevant: list[int], owned: list[int], **tags: str) -> Subject:
     code = 0 if owned else -1
     state = SimpleNamespace(tags=tags)
-    segments = segments_of(state, SEGMENT_TAGS)
+    segments = segments_of(state)
     wanted, had = (np.array(sorted(i), dtype=np.int32) for i in (relevant, owned))
     return Subject(code, name, wanted, had, state, segments)
 

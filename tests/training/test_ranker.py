@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import training.ranker
+from models.calibration import Platt
 from qianmian.contracts.events import EVENT_CODE, EventType
 from qianmian.errors import TrainingError
 from qianmian.features.memory import HAD
@@ -15,6 +16,8 @@ from tests.training.made_ranker import DAY, PAGE, WIDTH, chances, fit, proposed,
 from training import calibrate
 from training.proposals import Examples
 from training.ranker_batch import in_order
+
+ACTIONS = (EventType.CLICK, EventType.ORDER)
 
 
 def test_probabilities_hold_however_little_was_learned():
@@ -34,6 +37,60 @@ def test_a_rate_that_drifts_is_followed_by_the_rehearsal():
     assert ranker.calibrated == (False, True)
     both = np.concatenate([early.labels[:, 1], late.labels[:, 1]]).mean()
     assert chances(ranker.model, late.features)[:, 1].mean() > 1.3 * both
+
+
+def test_a_rehearsal_tells_how_chances_held_by_segment():
+    """The late users of one segment want twice as much as anybody foresaw; the line is of all."""
+    rng = np.random.default_rng(14)
+    early, late = (proposed(rng, groups=1200, moments=(at,)) for at in (0.0, 40 * DAY))
+    eager = np.arange(1200) % 4 == 0
+    late = replace(late, segments=np.where(eager, "age=young", "")[:, None])
+    more = np.repeat(eager, PAGE) & (rng.random(len(late.labels)) < 0.1)
+    late.labels[more, 1] = 1.0
+    late.weights[:] = 3.0
+    rows = {
+        row.segment: row
+        for row in trained(Examples.join([early, late])).rehearsed.rows(ACTIONS, "rehearsal")
+        if row.action is ACTIONS[1]
+    }
+    assert [*rows] == ["all", "age=young"]
+    assert {row.period for row in rows.values()} == {"rehearsal"}
+    everybody, young = rows.values()
+    assert everybody.candidates == 3 * len(late.labels)
+    assert everybody.actual == pytest.approx(late.labels[:, 1].mean())
+    assert everybody.ratio == pytest.approx(1.0, abs=0.05)
+    assert young.ratio < 0.9
+    assert young.ece > 0.02 > everybody.ece
+
+
+def test_without_a_rehearsal_nothing_is_told_of_how_chances_held():
+    known = trained(proposed(np.random.default_rng(15)))
+    assert not [*known.rehearsed.rows(ACTIONS, "rehearsal")]
+
+
+def test_no_line_is_judged_by_what_it_was_fitted_to(monkeypatch):
+    """A line that is told the answers of its rows must not help what is foretold of them."""
+    fitted = []
+
+    def fit(self, logits, labels, weights, chances):
+        fitted.append(labels)
+        self.shift[:] = float(len(labels))
+        return [True] * labels.shape[1]
+
+    rng = np.random.default_rng(16)
+    early, late = (proposed(rng, groups=100, moments=(at,)) for at in (0.0, 40 * DAY))
+    late.labels[:, 0] = np.arange(len(late.labels))  # tells rows apart
+    found = []
+    monkeypatch.setattr(Platt, "fit", fit)
+    monkeypatch.setattr(
+        calibrate._Said, "chances", lambda self, line: found.append(self.labels) or self.logits
+    )
+    trained(Examples.join([early, late]))
+    halves = [labels for labels in fitted if len(labels) < len(late.labels)]
+    for judged, told in zip(found, halves, strict=True):
+        both = torch.cat([judged, told])[:, 0]
+        assert both.unique().tolist() == late.labels[:, 0].tolist()
+        assert len(both) == len(late.labels)
 
 
 @pytest.mark.parametrize("moments", [(0.0,), (0.0, 40 * 86_400.0)])  # without and with a rehearsal
