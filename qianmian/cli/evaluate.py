@@ -36,8 +36,8 @@ def evaluate(
     Rows of the metrics: system, slice, k, recall, ndcg, mrr, map, ci_low and ci_high (of the
     NDCG), users; ratio, ratio_low, ratio_high (NDCG of two_stage over the row's, paired over
     users); for the slice `all` also coverage, gini, novelty, diversity. Rows of the calibration:
-    action, segment, candidates, predicted, actual, ratio, ece; none where the test period is
-    shorter than the horizon. Rows of the lists: system, user_id, item_id, rank, score. Data in
+    action, segment, candidates, predicted, actual, ratio, ece, period; none where the test period
+    is shorter than the horizon. Rows of the lists: system, user_id, item_id, rank, score. Data in
     which a test event precedes a training event, or events have no time, is refused.
     """
     workspace = CliState.of(ctx).workspace
