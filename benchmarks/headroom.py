@@ -226,7 +226,7 @@ _TREES: Final = {
     "bagging_fraction": 0.7,
     "bagging_freq": 1,
     "lambda_l2": 5.0,
-    "lambdarank_truncation_level": 40,
+    "lambdarank_truncation_level": 1000,  # every pair, as the rival
     "verbose": -1,
     "num_threads": 1,
 }

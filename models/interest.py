@@ -45,7 +45,7 @@ class Interest(nn.Module):
     def __init__(self, *, features: int, codes: Tensor, types: int, width: int) -> None:
         """`codes` is int32 [n + 1, K]: attribute codes by item number, 0 unknown and padding.
 
-        There are so many numbers of `types`, padding's 0 among them.
+        `types` is how many numbers a type of action may have, padding's 0 among them.
         """
         super().__init__()
         self.codes: Tensor
@@ -55,9 +55,9 @@ class Interest(nn.Module):
         for table in tables:
             nn.init.normal_(table.weight, std=0.1)
         self.attributes = nn.ModuleList(tables)
-        self.types, self.weights = nn.Embedding(types, width), nn.Embedding(types, 2)
-        nn.init.zeros_(self.types.weight)
-        nn.init.zeros_(self.weights.weight)
+        self.type_tokens, self.type_weights = nn.Embedding(types, width), nn.Embedding(types, 2)
+        nn.init.zeros_(self.type_tokens.weight)
+        nn.init.zeros_(self.type_weights.weight)
         self.query = nn.Linear(width, width)
         self.key = nn.Linear(width, width)
         self.gap = nn.Sequential(nn.Linear(1, _GAP_WIDTH), nn.ReLU(), nn.Linear(_GAP_WIDTH, 2))
@@ -72,8 +72,8 @@ class Interest(nn.Module):
     def forward(self, x_BNF: Tensor, context: Context) -> Tensor:
         there_BM1 = (context.remembered > 0).unsqueeze(-1)
         asking_BND = self.dropout(self.tokens(context.items))
-        past_BMD = (self.tokens(context.remembered) + self.types(context.types)) * there_BM1
-        weight_BM2 = self.gap(context.days.unsqueeze(-1)) + self.weights(context.types)
+        past_BMD = (self.tokens(context.remembered) + self.type_tokens(context.types)) * there_BM1
+        weight_BM2 = self.gap(context.days.unsqueeze(-1)) + self.type_weights(context.types)
         weight_BM2 = weight_BM2.masked_fill(~there_BM1, _NEVER)
         within_B1M, much_B1M = weight_BM2.unsqueeze(1).unbind(dim=-1)
         query_BND = self.query(asking_BND) * self.temperature

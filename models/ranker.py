@@ -170,7 +170,7 @@ class Ranker(nn.Module):
         repeat: int = 0,
         interest: int = 0,
         codes: Tensor | None = None,
-        types: int = 1,
+        types: int = 0,
         trees: Trees | None = None,
     ) -> None:
         """`leaning` heads start in the order of the `target` action and learn what differs.
@@ -185,6 +185,8 @@ class Ranker(nn.Module):
         heads = actions + target_on_page
         self.standardize = Standardize(width=features)
         self.attends = interest > 0 and codes is not None and codes.shape[1] > 0
+        if self.attends and types < 1:
+            raise ValueError("a ranker that attends must know how many types of actions there are")
         self._repeat = repeat
 
         def asks() -> Interest | None:

@@ -67,7 +67,8 @@ def held_to(
     """Hold a ranker to what happened; of the heads that are asked, bool [H].
 
     How chances hold is judged in two halves of the groups, each behind the line that the other half
-    gives: no line is judged by what it was fitted to.
+    gives: no line is judged by what it was fitted to. A head that has no line in one of them is not
+    judged.
     """
 
     def calibrated(features: Tensor, context: Context) -> Tensor:
@@ -77,16 +78,18 @@ def held_to(
     said = _Said.of(calibrated, examples, lesson, heads)
     sizes, predicted_RH = np.diff(examples.starts), np.zeros(said.labels.shape, dtype=np.float32)
     half_R = np.repeat(np.random.default_rng(0).permutation(len(sizes)) % 2, sizes)
+    (line, fitted), held_H = said.line(), np.ones(predicted_RH.shape[1], dtype=np.bool_)
     for half in (half_R == 0, half_R == 1):
-        other, _ = said.rows(~half).line()
+        other, found = said.rows(~half).line()
         predicted_RH[half] = said.rows(half).chances(other)
-    happened_RH, weights_RH = examples.labels > 0, said.weights.numpy()
+        held_H &= found
+    happened_RH, weights_RH = examples.labels > 0, said.weights.numpy() * (held_H & fitted)
     foretold = Foretold()
     bounds = zip(examples.starts[:-1].tolist(), examples.starts[1:].tolist(), strict=True)
     for rows, segments in zip(bounds, examples.segments.tolist(), strict=True):
         of = slice(*rows)
         foretold.add(predicted_RH[of], happened_RH[of], segments, weights_RH[of])
-    return Held(*said.line(), foretold)
+    return Held(line, fitted, foretold)
 
 
 def line_through(

@@ -43,22 +43,19 @@ class Foretold:
             self.members.setdefault(segment, []).append(len(self.predicted))
         self.predicted.append(predicted_NA)
         self.happened.append(happened_NA)
-        self.weights.append(np.ones(predicted_NA.shape) if weights_NA is None else weights_NA)
+        shape = predicted_NA.shape
+        self.weights.append(np.broadcast_to(1.0, shape) if weights_NA is None else weights_NA)
 
     def rows(self, actions: Sequence[EventType], period: Period) -> Iterator[CalibrationRow]:
         """How each action held, over all and over each segment; none where nothing tells of it."""
         for segment, groups in sorted(self.members.items(), key=_all_first):
-            predicted_RA, happened_RA, weights_RA = (
-                np.concatenate([side[group] for group in groups]).astype(np.float64)
-                for side in (self.predicted, self.happened, self.weights)
-            )
             for column, action in enumerate(actions):
-                told = weights_RA[:, column] > 0
-                if not told.any():
-                    continue
                 predicted_R, happened_R, weights_R = (
-                    side[told, column] for side in (predicted_RA, happened_RA, weights_RA)
+                    np.concatenate([side[group][:, column] for group in groups]).astype(np.float64)
+                    for side in (self.predicted, self.happened, self.weights)
                 )
+                if not weights_R.any():
+                    continue
                 predicted, actual = (
                     float(np.average(side, weights=weights_R)) for side in (predicted_R, happened_R)
                 )
@@ -80,7 +77,7 @@ def expected_calibration_error(
     weights_R: Floating | None = None,
     bins: int = BINS,
 ) -> float:
-    """Mean distance between predicted and actual share over bins of equal weight.
+    """Mean distance between predicted and actual share over bins of equal weight; 0 of nothing.
 
     Bins of equal mass, not of equal width: rare actions would all fall into the first one (Nixon
     et al., "Measuring calibration in deep learning", 2019). Equal predictions may fall into two
@@ -90,6 +87,8 @@ def expected_calibration_error(
     0.0
     """
     weights_R = np.ones(len(predicted_R)) if weights_R is None else weights_R
+    if not weights_R.any():
+        return 0.0
     order = np.random.default_rng(0).permutation(len(predicted_R))
     order = order[np.argsort(predicted_R[order], kind="stable")]
     weights_R, gaps_R = weights_R[order], (predicted_R - happened_R.astype(np.float64))[order]

@@ -1,7 +1,7 @@
 """The last weeks before the cut, which choose what a model leaves open.
 
 Rivals are tuned as a team would tune them, and so are item factors: on the past, by the lists of a
-sample of users, of the items that will be ranked.
+sample of users; rivals by lists of the items that they will rank.
 
 Shapes: `U` users, `n` items of the catalogue.
 """

@@ -2,9 +2,9 @@
 
 A moment is a snapshot time with the users and items as Feast's point-in-time join gives them for
 that time, and the target actions that followed. Everything that the models learn from comes
-through here, so nothing of the future can enter by another door. (Two things are of the whole
-training period: the quantiles that cut two tags into levels, and which of a few regularizations
-item factors have.)
+through here, so nothing of the future can enter by another door. (Three things are of the whole
+training period: the quantiles that cut two tags into levels, which of a few regularizations item
+factors have, and whether anybody acts on an item again.)
 
 Shapes: `U` users of a moment, `E` actions after it.
 """

@@ -13,7 +13,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -213,9 +212,15 @@ def page_actions(learned: Learned) -> tuple[EventType, ...]:
     return tuple(action for action, by_pages in told if by_pages)
 
 
-def rehearsed(learned: Learned) -> Iterator[CalibrationRow]:
-    """How chances held in the rehearsal: where nothing follows the split, that is what is known."""
-    return learned.ranker.rehearsed.rows(learned.run.history.predicted, "rehearsal")
+def rehearsed(learned: Learned) -> list[CalibrationRow]:
+    """How chances held in the rehearsal, of what was calibrated by it.
+
+    Where no horizon follows the split, that is what is known.
+    """
+    actions, ranker = learned.run.history.predicted, learned.ranker
+    calibrated = [action for action, by in zip(actions, ranker.calibrated, strict=True) if by]
+    rows = ranker.rehearsed.rows(actions, "rehearsal")
+    return [row for row in rows if row.action in calibrated]
 
 
 def judged(learned: Learned, bundle: Bundle, dataset: Dataset, quotas: SourceQuotas) -> Judgement:

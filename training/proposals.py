@@ -113,7 +113,7 @@ def labels_after(history: History, moment: float, horizon_days: float) -> list[d
 
 
 def closed_to(states: Sequence[UserState], *, again: bool) -> list[Int32] | None:
-    """What users are not proposed: what they had, where nobody acts on an item `again`."""
+    """What is closed to each user: what they had, where nobody acts on an item `again`."""
     return None if again else [state.ledger.items for state in states]
 
 
@@ -131,7 +131,8 @@ def examples_at(
 ) -> Examples:
     """Propose, describe, label and subsample for every (user code, state, vector) of a moment.
 
-    What is `closed` to a user, as `closed_to` tells, is not proposed. So many `negatives` of each
+    Of what is `closed` to a user, as `closed_to` tells, a few are proposed beside the others: a
+    venue may show it, and the ranker must know that nobody wants it. So many `negatives` of each
     user are kept, all where that is None.
     """
     described = _groups(users, moment, pool, closed, features, labels, quotas)
@@ -193,9 +194,11 @@ def _groups(
         batch = everybody[some.start : some.stop]
         scores_UP = pool.scores(np.stack([vector for _, _, vector in batch]))
         found = []
-        for at, (code, state, _) in zip(some, batch, strict=True):
+        for at, (code, state, _), scores_P in zip(some, batch, scores_UP, strict=True):
             allowed = None if closed is None else pool.without(closed[at])
-            candidates = propose_scored(state, scores_UP[at - some.start], pool, quotas, allowed)
+            candidates = propose_scored(state, scores_P, pool, quotas, allowed)
+            if closed is not None:
+                candidates = candidates.then(propose_scored(state, scores_P, pool, _OF_CLOSED))
             marks = [np.isin(candidates.items, acted.get(code, nothing)) for acted in labels]
             group = _Group(
                 features.compute(state, candidates, moment),
@@ -212,6 +215,7 @@ def _groups(
     return chain.from_iterable(by_all_cores(described, parts))
 
 
+_OF_CLOSED: Final = SourceQuotas.only(repeat=8)
 _USERS_AT_ONCE: Final = 32  # the item vectors are read once for all of them
 
 

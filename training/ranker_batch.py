@@ -50,8 +50,10 @@ class Batch:
             launched=examples.launched[groups],
             inside=inside,
             context=Context(
-                torch.from_numpy(np.where(inside, examples.items[rows], 0).astype(np.int64)),
-                *(torch.from_numpy(side) for side in memory.inputs().values()),
+                items=torch.from_numpy(np.where(inside, examples.items[rows], 0).astype(np.int64)),
+                remembered=torch.from_numpy(memory.items.astype(np.int64)),
+                days=torch.from_numpy(memory.days),
+                types=torch.from_numpy(memory.types.astype(np.int64)),
             ),
         )
 

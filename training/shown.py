@@ -18,7 +18,14 @@ from qianmian.features.item_table import Float32, Int32
 from qianmian.features.memory import Memory
 from qianmian.features.ranking_features import RankingFeatures
 from qianmian.features.user_state import UserState
-from qianmian.retrieval.sources import FALLBACK, SOURCE_CODE, Candidates, Pool, propose
+from qianmian.retrieval.sources import (
+    FALLBACK,
+    SOURCE_CODE,
+    Candidates,
+    Pool,
+    SourceQuotas,
+    propose,
+)
 from training.exposures import Exposures
 from training.profile import RankerProfile
 from training.proposals import Examples
@@ -31,12 +38,17 @@ def shown_examples(
     *,
     pool: Pool,
     features: RankingFeatures,
+    again: bool,
     profile: RankerProfile,
 ) -> Examples:
-    """Describe every page; `users` holds state and vector as of the snapshot before it."""
+    """Describe every page; `users` holds state and vector as of the snapshot before it.
+
+    Where nobody acts on an item `again`, what a user had and was not shown is not proposed.
+    """
     starts = np.flatnonzero(np.diff(exposures.page, prepend=-1))
     bounds = np.append(starts, len(exposures))
-    rows = np.concatenate(list(_pages(exposures, bounds, users, pool, features, profile)))
+    proposed = _proposed(exposures, users, pool, profile.quotas, again=again)
+    rows = np.concatenate(list(_pages(exposures, bounds, users, pool, features, proposed)))
     states = [users[str(exposures.users[start])][0] for start in starts]
     weight = np.minimum(1.0 / exposures.propensity, profile.impressions.max_weight)
     return Examples(
@@ -56,20 +68,37 @@ def shown_examples(
     )
 
 
+def _proposed(
+    exposures: Exposures,
+    users: dict[str, tuple[UserState, Float32]],
+    pool: Pool,
+    quotas: SourceQuotas,
+    *,
+    again: bool,
+) -> dict[str, Candidates]:
+    """What the sources propose to each user."""
+    names, owner = np.unique(exposures.users.astype(str), return_inverse=True)
+    ends = np.cumsum(np.bincount(owner))[:-1]
+    shown = np.split(exposures.items[np.argsort(owner, kind="stable")], ends)
+    found = {}
+    for user, items in zip(names.tolist(), shown, strict=True):
+        state, vector = users[user]
+        allowed = None if again else pool.without(np.setdiff1d(state.ledger.items, items))
+        found[user] = propose(state, vector, pool, quotas, allowed)
+    return found
+
+
 def _pages(
     exposures: Exposures,
     bounds: np.ndarray,
     users: dict[str, tuple[UserState, Float32]],
     pool: Pool,
     features: RankingFeatures,
-    profile: RankerProfile,
+    proposed: dict[str, Candidates],
 ) -> Iterator[Float32]:
-    proposed: dict[str, Candidates] = {}
     for start, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
         user = str(exposures.users[start])
         state, vector = users[user]
-        if user not in proposed:
-            proposed[user] = propose(state, vector, pool, profile.quotas)
         items = exposures.items[start:end]
         candidates = with_shown(proposed[user], items, state, vector, pool)
         described = features.compute(state, candidates, float(exposures.at[start]))
@@ -85,14 +114,11 @@ def with_shown(
     if not len(more):
         return candidates
     places = np.searchsorted(pool.items, more)
-    return Candidates(
-        items=np.concatenate([candidates.items, more]),
-        source=np.concatenate(
-            [candidates.source, np.full(len(more), SOURCE_CODE[FALLBACK], dtype=np.int8)]
-        ),
-        retrieval=np.concatenate([candidates.retrieval, pool.scores(vector, places)]),
-        neighbour=np.concatenate(
-            [candidates.neighbour, pool.neighbours.scores(state.ledger)[more]]
-        ),
-        factor=np.concatenate([candidates.factor, pool.factors.scores(state.ledger, more)]),
+    others = Candidates(
+        items=more,
+        source=np.full(len(more), SOURCE_CODE[FALLBACK], dtype=np.int8),
+        retrieval=pool.scores(vector, places),
+        neighbour=pool.neighbours.scores(state.ledger)[more],
+        factor=pool.factors.scores(state.ledger, more),
     )
+    return candidates.then(others)

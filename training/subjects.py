@@ -33,7 +33,7 @@ class Subject:
     relevant: Int32  # distinct items acted on after the cut, ascending
     owned: Int32  # distinct items acted on before the cut, ascending
     state: UserState
-    segments: tuple[str, ...] = ()  # as `segments_of` names them
+    segments: tuple[str, ...]  # as `segments_of` names them
 
 
 def refuse_a_known_future(dataset: Dataset) -> None:

@@ -255,6 +255,7 @@ def shown(run: Run, moment: float, pages: Exposures) -> Examples:
             np.union1d(seen_items(history, moment), pages.items),
         ),
         features=features,
+        again=history.again,
         profile=run.profile.ranker,
     )
 

@@ -36,8 +36,9 @@ def have_peers() -> None:
     if done.returncode:
         where = _INSTALL.relative_to(PROJECT_ROOT)
         raise DataError(
-            f"{PEERS}: `{where}` ended with {done.returncode}: expected access to a package "
-            "registry; leave the peers out where there is none"
+            f"{PEERS}: `{where}` ended with {done.returncode}, as told above: expected `uv` in the "
+            "environment (`make env`) and access to a package registry; without them leave the "
+            "peers out"
         )
 
 

@@ -77,7 +77,8 @@ def ials(history: History, ranked: Int32, *, seed: int) -> dict[str, System]:
     choices: list[Choice] = list(itertools.product(WIDTHS, REGULARIZATIONS))
     ndcg_C2 = np.stack([judged(choice) for choice in choices])
     of_all, of_new = (choices[best] for best in ndcg_C2.argmax(axis=0).tolist())
-    return {IALS: system(of_all), IALS_NEW: system(of_new)}
+    made = {choice: system(choice) for choice in {of_all, of_new}}
+    return {IALS: made[of_all], IALS_NEW: made[of_new]}
 
 
 Choice = tuple[int, float]  # number of factors, regularization
@@ -94,8 +95,8 @@ def lambdarank(
 ) -> System:
     """LightGBM's lambdarank on the candidates and features that the ranker learned from.
 
-    Its knobs are what ranked best eight weeks before Complete Journey's split; each sampled
-    negative counts once there, whatever it stands for.
+    Its knobs are what ranked best eight weeks before Complete Journey's split. Every sampled
+    negative weighs one, whatever it stands for: that ranked best, too.
     """
     import lightgbm as lgb
 

@@ -1,4 +1,4 @@
-"""Joins the seeds of a case: rows, and how far `two_stage` is ahead of each baseline.
+"""Joins the seeds of a case: rows, and how far `two_stage` is ahead of each rival and part.
 
 Intervals are of a paired bootstrap that draws users and, where there are several, seeds.
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import orjson
 import typer
 
-from qianmian.cli.metrics_table import print_calibration, print_metrics
+from qianmian.cli.metrics_table import print_calibration, print_metrics, print_segments
 from qianmian.cli.state import CliState
 from qianmian.errors import FieldError
 
@@ -58,4 +58,5 @@ def evaluate(
             records = [row.model_dump(mode="json") for row in rows]
             path.write_bytes(orjson.dumps(records, option=orjson.OPT_INDENT_2))
     print_metrics(found.metrics)
+    print_segments(found.metrics, by or ())
     print_calibration(found.calibration)

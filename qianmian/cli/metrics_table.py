@@ -42,6 +42,31 @@ def print_metrics(rows: Sequence[MetricRow]) -> None:
     console().print(table)
 
 
+def print_segments(rows: Sequence[MetricRow], tags: Sequence[str]) -> None:
+    """Print how `two_stage` does for the users of each value of these tags, and the best other."""
+    rows = [row for row in rows if row.k == SHOWN_K and row.slice.partition("=")[0] in tags]
+    if not rows:
+        return
+    table = Table(title=f"NDCG@{SHOWN_K} by segment")
+    for name in ("users", "how many", "two_stage", "best of the others", "two_stage is"):
+        table.add_column(name, justify="left" if name == "users" else "right")
+    for segment in dict.fromkeys(row.slice for row in rows):
+        of_segment = {row.system: row for row in rows if row.slice == segment}
+        ours = of_segment.pop(_OURS)
+        best = max(of_segment.values(), key=lambda row: row.ndcg)
+        table.add_row(
+            segment,
+            f"{ours.users:,}",
+            f"{ours.ndcg:.3f} ({_shown(ours.ci_low)}-{_shown(ours.ci_high)})",
+            f"{best.ndcg:.3f} {best.system}",
+            _ahead(best),
+        )
+    console().print(table)
+
+
+_OURS: Final = "two_stage"
+
+
 def print_calibration(rows: Sequence[CalibrationRow]) -> None:
     """Print what was predicted against what followed, by action and segment of users."""
     if not rows:

@@ -2,7 +2,7 @@
 
 Recent actions of any kind reach back a few visits; the ledger reaches back to the first, and knows
 the target action alone. The memory holds when the newest action on an item was, whichever tells of
-it, and its type; of an item that the user did the target action on, that alone.
+it, and its type; an item with the target action behind it is HAD, whatever came last.
 
 Shapes: `G` users or pages, `M` remembered items.
 """

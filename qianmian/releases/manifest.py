@@ -99,7 +99,8 @@ class CalibrationRow(_Frozen):
 
     Over all candidates of all users of the segment: the mean of what was predicted and of what
     followed, their ratio, and the expected calibration error (mean distance of the two over bins
-    with equally many candidates).
+    of equal weight). In a rehearsal candidates were sampled, and count as many as they stand for;
+    what pages taught is judged on them, place included.
     """
 
     action: EventType

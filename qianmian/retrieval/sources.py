@@ -75,6 +75,16 @@ class Candidates:
     def __len__(self) -> int:
         return len(self.items)
 
+    def then(self, others: Candidates) -> Candidates:
+        """These, and behind them others that are none of them."""
+        return Candidates(
+            np.concatenate([self.items, others.items]),
+            np.concatenate([self.source, others.source]),
+            np.concatenate([self.retrieval, others.retrieval]),
+            np.concatenate([self.neighbour, others.neighbour]),
+            np.concatenate([self.factor, others.factor]),
+        )
+
     def take(self, rows: npt.NDArray[np.generic]) -> Candidates:
         """The candidates at these rows (indices or a mask)."""
         return Candidates(

@@ -143,6 +143,8 @@ def test_evaluate_writes_metrics_calibration_and_lists(small_shop, tmp_path):
     assert done.exit_code == 0, done.output
     rows = json.loads(metrics.read_text())
     assert {row["system"] for row in rows} >= {"two_stage", "ease"}
+    assert "NDCG@20 by segment" in done.stdout
+    assert "age=" in done.stdout
     segments = {row["slice"].partition("=")[0] for row in rows if "=" in row["slice"]}
     assert segments == {"activity_level", "life_cycle", "age"}
     assert "calibration is not measured" in done.stderr, "its test period is too short"

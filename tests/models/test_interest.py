@@ -29,7 +29,7 @@ def interest():
     torch.manual_seed(3)
     module = Interest(features=FEATURES, codes=codes(), types=TYPES, width=8)
     module.out.head.weight.data.normal_()
-    module.types.weight.data.normal_()
+    module.type_tokens.weight.data.normal_()
     return module.eval()
 
 
@@ -120,7 +120,14 @@ def test_without_attributes_there_is_nothing_to_attend_by():
 
 def test_every_weight_belongs_to_one_part_that_learns():
     model = Ranker(
-        features=FEATURES, actions=2, hidden=(4,), target=1, leaning=[0], interest=8, codes=codes()
+        features=FEATURES,
+        actions=2,
+        hidden=(4,),
+        target=1,
+        leaning=[0],
+        interest=8,
+        codes=codes(),
+        types=TYPES,
     )
     member = model.members[0]
     parts = [id(weight) for part in member.parts() for weight in part]

@@ -34,6 +34,29 @@ def test_the_manifest_tells_how_probabilities_held_after_the_split(parts):
     assert manifest.calibration == ()
 
 
+@pytest.mark.parametrize("again", [True, False])
+def test_where_nobody_acts_again_what_a_user_had_is_not_foretold(parts, monkeypatch, again):
+    from qianmian.retrieval.sources import SourceQuotas
+    from training import reliability
+    from training.systems import ranked_items
+
+    dataset, _, history, _, bundle = parts
+    monkeypatch.setattr(history, "again", again)
+    monkeypatch.setattr(reliability, "by_all_cores", map)
+    expect, seen = bundle.expect, []
+
+    def expected(state, candidates, moment):
+        seen.append(np.isin(candidates.items, state.ledger.items))
+        return expect(state, candidates, moment)
+
+    monkeypatch.setattr(type(bundle), "expect", lambda _, *asked: expected(*asked))
+    ranked = ranked_items(history)
+    assert reliability.calibration_rows(
+        bundle, history, dataset, ranked, quotas=SourceQuotas(), horizon_days=14.0
+    )
+    assert np.concatenate(seen).any() == again
+
+
 def test_calibration_is_measured_where_the_horizon_fits(parts):
     from qianmian.retrieval.sources import SourceQuotas
     from training.reliability import calibration_rows

@@ -72,5 +72,5 @@ def test_peers_are_installed_once_for_each_list(install, tmp_path) -> None:
 
 def test_peers_that_cannot_be_installed_are_told_with_what_is_expected(install) -> None:
     install("exit 3")
-    with pytest.raises(DataError, match=r"`install\.sh` ended with 3: expected access"):
+    with pytest.raises(DataError, match=r"ended with 3, as told above: expected `uv`"):
         environment.peer_command("sasrec.py")

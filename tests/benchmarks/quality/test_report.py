@@ -18,7 +18,8 @@ def result(seed: int, lead: float) -> Result:
     ndcg = {
         ("popularity", "all", K): theirs / 2,
         ("frequency", "all", K): theirs,
-        ("two_tower", "all", K): theirs * 2,  # ours: no baseline
+        ("two_tower", "all", K): theirs * 2,  # a part of ours: no rival
+        ("trees", "all", K): theirs * 3,  # the same
         ("two_stage", "all", K): theirs * lead + noise,
     }
     rows = [
@@ -39,8 +40,10 @@ def result(seed: int, lead: float) -> Result:
     return Result(seed, rows, [], {"all": 1.0}, ndcg)
 
 
-def test_the_best_baseline_is_the_best_that_is_not_ours():
-    best = report_of([result(1, 1.1), result(2, 1.2)])["ratio_to_best"]["all"]
+def test_the_best_rival_is_the_best_that_is_no_part_of_ours():
+    report = report_of([result(1, 1.1), result(2, 1.2)])
+    assert report["ratio_to_each"]["all"]["trees"]["ratio"] == pytest.approx(1.15 / 3, abs=0.01)
+    best = report["ratio_to_best"]["all"]
     assert best["baseline"] == "frequency"
     assert best["ratio"] == pytest.approx(1.15, abs=0.01)
     assert 1.05 < best["ci_low"] < best["ratio"] < best["ci_high"] < 1.25
