@@ -205,6 +205,32 @@ def test_a_killed_run_goes_on_and_gives_the_same_models(small_shop, tmp_path):
     np.testing.assert_allclose(whole.vectors, resumed.vectors, atol=1e-5)
 
 
+def test_where_no_horizon_follows_the_manifest_tells_how_the_rehearsal_went(small_shop):
+    from typer.testing import CliRunner
+
+    from qianmian.cli.main import app
+    from qianmian.releases.store import ReleaseStore
+    from tests.conftest import SMALL
+    from training import pipeline
+    from training.profile import TrainingProfile
+
+    longer = {**SMALL["ranker"], "horizon_days": 21, "snapshots": 4}
+    profile = TrainingProfile.model_validate({**SMALL, "ranker": longer})
+    release = pipeline.train(small_shop, profile, lambda _: None)
+    manifest = ReleaseStore(small_shop.releases).get(release)
+    rows = manifest.calibration
+    assert {row.period for row in rows} == {"rehearsal"}
+    assert {row.action for row in rows} == {a for a, by in manifest.calibrated.items() if by}
+    assert "order" in {row.action for row in rows if row.segment == "all"}
+    assert {row.segment for row in rows} >= {"activity_level=high"}
+    assert all(0 < row.predicted < 1 for row in rows)
+    home = ["--home", str(small_shop.root), "--dataset", small_shop.dataset]
+    told = CliRunner().invoke(app, [*home, "release", "show", release])
+    assert told.exit_code == 0
+    assert "in the rehearsal" in told.output
+    assert "after the split" not in told.output
+
+
 def test_somebody_erased_while_it_learns_is_not_named_in_the_release(small_shop, tmp_path):
     import shutil
 

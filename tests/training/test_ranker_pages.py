@@ -5,7 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.training.made_ranker import DAY, WIDTH, chances, fit, pages, proposed, sigmoid, trained
+from tests.training.made_ranker import (
+    DAY,
+    PAGE,
+    WIDTH,
+    chances,
+    fit,
+    pages,
+    proposed,
+    sigmoid,
+    trained,
+)
 from training.proposals import Examples
 
 
@@ -104,6 +114,23 @@ def test_pages_that_a_rehearsal_hardly_saw_do_not_calibrate():
     fresh = rng.normal(size=(4000, WIDTH)).astype(np.float32)
     truth = sigmoid(-1.5 + 0.8 * fresh[:, 0])
     assert chances(ranker.model, fresh)[:, 0].mean() == pytest.approx(truth.mean(), rel=0.2)
+
+
+def test_a_rehearsal_judges_pages_by_the_heads_of_pages():
+    """Orders on pages have a head of their own, behind those of the actions: it has no row."""
+    rng = np.random.default_rng(16)
+    logged = pages(rng, groups=1200)
+    logged.labels[:, 1] = logged.labels[:, 0] * (rng.random(len(logged.labels)) < 0.6)
+    at = np.linspace(0.0, 60 * DAY, 1200)
+    offered = proposed(rng, groups=1200, moments=(0.0, 40 * DAY))
+    ranker = trained(Examples.join([offered, replace(logged, moments=at)]))
+    click, order = ranker.rehearsed.rows(("click", "order"), "rehearsal")
+    last, later = offered.moments == 40 * DAY, at > 39 * DAY + 1.0  # its day had not ended
+    assert (click.action, click.candidates) == ("click", PAGE * later.sum())
+    assert (order.action, order.candidates) == ("order", PAGE * last.sum())
+    assert click.actual == pytest.approx(logged.labels[np.repeat(later, PAGE), 0].mean())
+    assert order.actual == pytest.approx(offered.labels[np.repeat(last, PAGE), 1].mean())
+    assert (click.ratio, order.ratio) == pytest.approx((1.0, 1.0), abs=0.1)
 
 
 def test_without_pages_there_is_no_bias_to_learn():
