@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from qianmian.cli.leave import leave_quietly
 from qianmian.errors import QianmianError
 from qianmian.workspace import DEFAULT_DATASET
 
@@ -85,6 +86,7 @@ def machine() -> str:
 
 def run(main: Callable[[], int | None]) -> None:
     """Run a benchmark; a mistake that its maker can mend ends it with a line and exit code 2."""
+    leave_quietly()
     try:
         code = main()
     except QianmianError as error:
