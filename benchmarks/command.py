@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from qianmian.cli.leave import leave_quietly
 from qianmian.errors import QianmianError
+from qianmian.leave import leave_quietly
 from qianmian.workspace import DEFAULT_DATASET
 
 

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import settings
 
-from qianmian.cli.leave import leave_quietly
+from qianmian.leave import leave_quietly
 
 leave_quietly()
 settings.register_profile("house", deadline=None, print_blob=True)

@@ -13,8 +13,8 @@ from typing import Annotated
 import typer
 
 from qianmian.cli.lazy import Entry, LazyGroup
-from qianmian.cli.leave import leave_quietly
 from qianmian.cli.state import CliState
+from qianmian.leave import leave_quietly
 from qianmian.workspace import DEFAULT_DATASET
 
 JOURNEY = "The journey, in order"
