@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from qianmian.cli.before_torch import before_torch
 from qianmian.cli.metrics_table import print_metrics
 from qianmian.cli.progress import timed
 from qianmian.cli.state import CliState
@@ -29,7 +30,7 @@ def train(
     A run that was killed goes on where it was when the same command is given again.
     """
     workspace = CliState.of(ctx).workspace
-    typer.echo("loading PyTorch and TorchRec ...", err=True)
+    before_torch()
     from qianmian.releases.schema import current_schema
     from qianmian.releases.store import ReleaseStore
     from training import pipeline, stamp

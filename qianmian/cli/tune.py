@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from qianmian.cli.before_torch import before_torch
 from qianmian.cli.progress import timed
 from qianmian.cli.state import CliState
 from qianmian.errors import FieldError
@@ -58,14 +59,15 @@ def tune(
     if write is not None:
         _refuse(write, PROFILES)
     workspace = CliState.of(ctx).workspace
-    typer.echo("loading PyTorch and TorchRec ...", err=True)
+    before_torch()
     from qianmian.releases.schema import current_schema
     from training import stamp
     from training.checkpoint import Checkpoint
     from training.tuning.search import search
 
+    schema = current_schema(workspace)  # what is missing is told first
     data = stamp.of_data(workspace)
-    mark = stamp.fingerprint(workspace, base, current_schema(workspace), data)
+    mark = stamp.fingerprint(workspace, base, schema, data)
     name = f"tune-{mark[:16]}-{stamp.short(names)}"
     with Checkpoint.on(data[:16], name, root=workspace.checkpoints) as checkpoint:
         found = search(
