@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -13,6 +14,16 @@ _TRIM_THRESHOLD: Final = -1  # of mallopt(3)
 _MMAP_THRESHOLD: Final = -3
 _MOST_TRIMMED: Final = 2**31 - 1  # bytes; mallopt takes an int
 _MOST_MAPPED: Final = 2**30
+
+
+def let_waiting_threads_rest() -> None:
+    """Have OpenMP's threads that wait leave their core to others; to be called before torch loads.
+
+    They spin while they wait for one another. Alone on a machine that gained nothing that was
+    measured; beside a busy process two threads spin through the time of the third. OpenMP reads the
+    setting when it is loaded; what the environment says already stays.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks import command
+from training.machine import let_waiting_threads_rest
 
 #: Settings that slow numpy down; dropped before numpy is imported.
 SLOWING: Final = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
@@ -32,9 +33,7 @@ def main() -> None:
     options = _options()
     for name in SLOWING:
         os.environ.pop(name, None)
-    os.environ.setdefault(
-        "OMP_WAIT_POLICY", "passive"
-    )  # threads that wait leave the core to others
+    let_waiting_threads_rest()
     from benchmarks.quality.cases import case_of, prepare
     from benchmarks.quality.report import report_of
     from benchmarks.quality.seeds import result_of
