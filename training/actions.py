@@ -29,6 +29,13 @@ class Actions:
         a, b = np.searchsorted(self.at, [start, end], side="left")
         return Actions(self.users[a:b], self.items[a:b], self.at[a:b])
 
+    def on(self, items: Int32, *, of: int) -> Actions:
+        """The actions on some of the catalogue's `of` items."""
+        wanted = np.zeros(of, dtype=np.bool_)
+        wanted[items] = True
+        kept = wanted[self.items]
+        return Actions(self.users[kept], self.items[kept], self.at[kept])
+
 
 def distinct(values: npt.NDArray[_Number]) -> npt.NDArray[_Number]:
     """The distinct values, ascending, as `numpy.unique` gives them.

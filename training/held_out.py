@@ -53,9 +53,7 @@ class HeldOut:
         """
         moment = cut - DAYS * SECONDS_PER_DAY
         ranked = np.arange(items, dtype=np.int32) if ranked is None else ranked
-        acted = items_by_user(targets.between(moment, cut))
-        of_ranked = {user: np.intersect1d(found, ranked) for user, found in acted.items()}
-        relevant = {user: found for user, found in of_ranked.items() if len(found)}
+        relevant = items_by_user(targets.between(moment, cut).on(ranked, of=items))
         return cls(
             moment=moment,
             had=had_by_users(targets, users=users, items=items, moment=moment),

@@ -73,7 +73,7 @@ def subjects_of(
     """
     relevant = held_out_items(history, dataset)
     if pool is not None:
-        kept = {user: np.intersect1d(items, pool) for user, items in relevant.items()}
+        kept = {user: items[np.isin(items, pool)] for user, items in relevant.items()}
         relevant = {user: items for user, items in kept.items() if len(items)}
     before = items_by_user(history.targets)
     code_of = {user_id: code for code, user_id in enumerate(history.user_ids)}
