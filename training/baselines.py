@@ -8,8 +8,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from qianmian.distinct import distinct
 from qianmian.features.user_state import SECONDS_PER_DAY
-from training.actions import Actions, distinct
+from training.actions import Actions
 
 HALF_LIFE_DAYS = 84.0
 RECENT_DAYS = 28.0

@@ -25,6 +25,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 import torch
 
+from qianmian.distinct import distinct
 from qianmian.features.item_table import Float32, Int32
 from qianmian.retrieval.neighbours import POPULARITY_WEIGHT
 from training.actions import Actions
@@ -189,7 +190,7 @@ def _popular(targets: Actions, items: int, moment: float) -> Float32:
 
 
 def _known(rows: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
-    return np.unique(rows[rows >= 0])
+    return distinct(rows[rows >= 0])
 
 
 def _product(a: Floating, b: Floating) -> Floating:

@@ -19,6 +19,7 @@ import pandas as pd
 from qianmian.contracts import columns as c
 from qianmian.contracts.events import EventType
 from qianmian.data.store import Dataset
+from qianmian.distinct import distinct
 from qianmian.features.item_table import Float32, Float64, Int32, ItemTable
 
 Int64 = npt.NDArray[np.int64]
@@ -45,7 +46,7 @@ class Exposures:
     @property
     def pages(self) -> int:
         """Number of pages."""
-        return len(np.unique(self.page))
+        return len(distinct(self.page))
 
     @classmethod
     def read(
@@ -95,7 +96,7 @@ class Exposures:
 
     def newest(self, pages: int) -> Exposures:
         """The last pages, at most so many."""
-        kept = np.unique(self.page)[-pages:]
+        kept = distinct(self.page)[-pages:]
         return self._take(self.page >= kept[0]) if len(kept) else self
 
     def _take(self, rows: slice | npt.NDArray[np.bool_]) -> Exposures:

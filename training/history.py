@@ -23,11 +23,12 @@ from qianmian.contracts import columns as c
 from qianmian.contracts import features as f
 from qianmian.contracts.events import PREDICTED_ACTIONS, EventType
 from qianmian.data.store import Dataset
+from qianmian.distinct import distinct
 from qianmian.errors import TrainingError
 from qianmian.features.item_table import Int32, ItemTable
 from qianmian.features.store import FeatureRepo
 from qianmian.features.user_state import UserState
-from training.actions import Actions, act_again, distinct
+from training.actions import Actions, act_again
 from training.exposures import SECONDS_PER_HOUR, Exposures
 
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from qianmian.contracts import columns as c
+from qianmian.distinct import distinct
 from qianmian.features.item_table import Float64, Int32
 from qianmian.retrieval.sources import top_k
 from training.slices import Ranking
@@ -42,7 +43,7 @@ class Listed:
     def of(cls, ranking: Ranking, places: dict[str, npt.NDArray[np.intp]]) -> Listed:
         """The first DEPTH ranks and, with their true ranks, what else the slices' places need."""
         scores = np.asarray(ranking.scores, dtype=np.float64)
-        chosen = np.unique(np.concatenate([top_k(scores, DEPTH), *places.values()]))
+        chosen = distinct(np.concatenate([top_k(scores, DEPTH), *places.values()]))
         ranks = np.empty(len(chosen), dtype=np.int32)
         ascending = np.sort(-scores)
         for i, place in enumerate(chosen):

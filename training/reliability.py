@@ -17,6 +17,7 @@ from qianmian.contracts import columns as c
 from qianmian.contracts import features as f
 from qianmian.contracts.events import EventType
 from qianmian.data.store import Dataset
+from qianmian.distinct import distinct
 from qianmian.features.item_table import Float32, Int32
 from qianmian.features.user_state import SECONDS_PER_DAY, UserState
 from qianmian.releases.bundle import Bundle
@@ -94,5 +95,5 @@ def _followed(
         order = np.argsort(users[mask], kind="stable")
         names, starts = np.unique(users[mask][order], return_index=True)
         groups = np.split(items[mask][order], starts[1:]) if len(names) else []
-        followed.append(dict(zip(names.tolist(), map(np.unique, groups), strict=True)))
+        followed.append(dict(zip(names.tolist(), map(distinct, groups), strict=True)))
     return followed

@@ -9,13 +9,13 @@ import numpy as np
 
 from qianmian.contracts import features as f
 from qianmian.data.store import Dataset
+from qianmian.distinct import distinct
 from qianmian.errors import TrainingError
 from qianmian.features import snapshots
 from qianmian.features.encoding import UserEncoder
 from qianmian.features.item_table import Int32
 from qianmian.features.snapshot_files import show
 from qianmian.features.store import FeatureRepo
-from training.actions import distinct
 from training.baselines import counts
 from training.batches import ItemCodes
 from training.factors import tuned_regularization

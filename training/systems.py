@@ -14,11 +14,11 @@ from typing import Final
 
 import numpy as np
 
+from qianmian.distinct import distinct
 from qianmian.features.item_table import Int32
 from qianmian.releases.bundle import Bundle
 from qianmian.retrieval.neighbours import popularity_prior
 from qianmian.retrieval.sources import Candidates, SourceQuotas
-from training.actions import distinct
 from training.baselines import PersonalFrequency, counts, popularity
 from training.ease import MOST_USERS, tuned
 from training.history import History

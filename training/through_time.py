@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from qianmian.contracts import features as f
+from qianmian.distinct import distinct
 from qianmian.errors import TrainingError
 from qianmian.features.encoding import USER_ROW, item_dense
 from qianmian.features.item_table import Int32
@@ -22,7 +23,7 @@ from qianmian.retrieval.factors import Factors
 from qianmian.retrieval.neighbours import Neighbours
 from qianmian.retrieval.scale import ScoreScale
 from qianmian.retrieval.sources import Pool
-from training.actions import distinct, items_by_user
+from training.actions import items_by_user
 from training.checkpoint import Checkpoint
 from training.draw import draw
 from training.exposures import Exposures

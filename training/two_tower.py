@@ -27,6 +27,7 @@ from models.embeddings import Embeddings
 from models.losses import sampled_softmax
 from models.two_tower import ITEM_ROWS, USER_ROWS, ItemTower, TwoTower, UserTower, tables
 from qianmian.contracts.events import EVENT_CODE
+from qianmian.distinct import distinct
 from qianmian.features.encoding import (
     DENSE_FEATURES,
     ITEM_DENSE_FEATURES,
@@ -143,7 +144,7 @@ class TwoTowerTrainer:
         uniform = rng.integers(0, len(week.share), self._profile.uniform_negatives)
         rows = np.arange(min(len(week.positives), USER_CHUNK))
         in_batch = np.concatenate([week.positives[row] for row in rows])
-        items = np.unique(np.concatenate([in_batch, uniform]))
+        items = distinct(np.concatenate([in_batch, uniform]))
         batch = user_batch(week.inputs, rows, week.codes)
         batch.update(item_batch(items, week.item_dense, week.codes))
         users_UD, items_ID = self._model(batch)
@@ -161,7 +162,7 @@ class TwoTowerTrainer:
         ]
         uniform = rng.integers(0, len(week.share), profile.uniform_negatives)
         in_batch = np.concatenate(chosen)
-        items = np.unique(np.concatenate([in_batch, uniform]))
+        items = distinct(np.concatenate([in_batch, uniform]))
         expected = self._expected(week, items, len(in_batch))
         batch = user_batch(week.inputs, rows, week.codes)
         batch.update(item_batch(items, week.item_dense, week.codes))

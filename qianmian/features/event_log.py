@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 
 from qianmian.contracts import columns as c
 from qianmian.contracts.events import ACTIONS, EVENT_CODE, EventType
+from qianmian.distinct import distinct
 from qianmian.errors import FieldError
 from qianmian.features.segments import Float64, Int32, Int64
 
@@ -187,7 +188,7 @@ def _coded(column: pa.ChunkedArray) -> tuple[Int32, pa.StringArray]:
     encoded = encoded if isinstance(encoded, pa.DictionaryArray) else encoded.chunk(0)
     texts = encoded.dictionary.cast(pa.string())
     codes = encoded.indices.to_numpy(zero_copy_only=False)
-    used = np.unique(codes)
+    used = distinct(codes)
     order = pc.sort_indices(texts.take(pa.array(used))).to_numpy()
     rank = np.zeros(len(texts), dtype=np.int32)
     rank[used[order]] = np.arange(len(used), dtype=np.int32)

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from qianmian.contracts import columns as c
 from qianmian.contracts import features as f
+from qianmian.distinct import distinct
 from qianmian.features.columns import DataType, table_of
 from qianmian.features.event_log import SECONDS_PER_DAY, EventLog
 from qianmian.features.segments import Float64, Int32, Runs, leading, lists, offsets_of
@@ -68,7 +69,7 @@ def user_affinity(index: AffinityIndex, as_of: float) -> pa.Table:
     """
     ranked = {name: _rank(rows, as_of) for name, rows in index.occurrences.items()}
     empty = np.zeros(0, dtype=np.int32)
-    users = np.unique(np.concatenate([empty, *(part.users for part in ranked.values())]))
+    users = distinct(np.concatenate([empty, *(part.users for part in ranked.values())]))
     columns: dict[str, pa.Array] = {}
     for name, part in ranked.items():
         lengths = np.zeros(len(users), dtype=np.int64)

@@ -16,6 +16,7 @@ import pyarrow as pa
 from qianmian.contracts import columns as c
 from qianmian.contracts import features as f
 from qianmian.contracts.events import EVENT_CODE, EventType
+from qianmian.distinct import distinct
 from qianmian.features.columns import DataType, table_of
 from qianmian.features.event_log import SECONDS_PER_DAY, EventLog, is_action
 from qianmian.features.segments import Float64, Int32, Int64, Runs, leading, lists, offsets_of
@@ -38,7 +39,7 @@ def user_exposure(log: EventLog, as_of: float) -> pa.Table:
     - `disliked_*`, parallel: items disliked and not acted on since, the last disliked first
     """
     events = log.before(as_of)
-    users = np.unique(events.user[np.isin(events.kind, _PASSIVE)])
+    users = distinct(events.user[np.isin(events.kind, _PASSIVE)])
     # Imported data mostly has neither kind: spare the sort.
     events = log.by_user_item.before(as_of) if len(users) else events.take(slice(0))
     pairs = Runs.of(events.user, events.item)

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
+from qianmian.distinct import distinct
 from qianmian.features.families import Families
 from qianmian.features.item_table import Float32, Int32, ItemTable
 from qianmian.features.user_state import UserState
@@ -133,7 +134,7 @@ class Pool:
     ) -> Pool:
         """Lay out a pool; `indices` None means the whole catalogue."""
         whole = indices is None
-        items = np.arange(len(table), dtype=np.int32) if indices is None else np.unique(indices)
+        items = np.arange(len(table), dtype=np.int32) if indices is None else distinct(indices)
         items = items[items >= 0].astype(np.int32)
         member = np.zeros(len(table), dtype=np.bool_)
         member[items] = True

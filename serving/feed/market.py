@@ -23,6 +23,7 @@ from qianmian.campaigns.frequency import LONGEST_SECONDS, FrequencyMemory
 from qianmian.campaigns.pacer import participations
 from qianmian.campaigns.purse import Purse
 from qianmian.campaigns.wallet import Wallet
+from qianmian.distinct import distinct
 from qianmian.errors import EventStoreError
 from qianmian.features.item_table import Int32, ItemTable
 
@@ -133,7 +134,7 @@ class Market:
         items = made.get(campaign.id)
         if items is None:
             indices = table.indices_of(campaign.items)
-            items = made[campaign.id] = np.unique(indices[indices >= 0]).astype(np.int32)
+            items = made[campaign.id] = distinct(indices[indices >= 0]).astype(np.int32)
         return items
 
     def _has_day(self, campaign: Campaign, now: float) -> bool:

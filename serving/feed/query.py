@@ -9,6 +9,7 @@ import numpy as np
 from qianmian.contracts import columns as c
 from qianmian.contracts.api import BlockFilter, RecommendRequest
 from qianmian.contracts.subjects import is_visitor
+from qianmian.distinct import distinct
 from qianmian.errors import FieldError, VenueNotFoundError
 from qianmian.identity.gate import Ask, plain_asker
 from qianmian.venues import Block, Phase, Venue
@@ -112,7 +113,7 @@ def understand(
         page_view_id=request.page_view_id,
         explain=request.params.explain,
         blocks=tuple(plans),
-        shown=np.unique(np.concatenate(shown)) if shown else NO_HASHES,
+        shown=distinct(np.concatenate(shown)) if shown else NO_HASHES,
         region=None if (region := request.context.get(c.REGION)) is None else str(region),
     )
 

@@ -27,6 +27,7 @@ from qianmian.campaigns.money import CPM_IMPRESSIONS, micros
 from qianmian.campaigns.places import SponsoredFile
 from qianmian.campaigns.selling import Sold, sell
 from qianmian.contracts.events import EventType
+from qianmian.distinct import distinct
 from qianmian.features.item_table import Float32, Int32
 from qianmian.retrieval.sources import FALLBACK, SOURCE_CODE, Candidates
 from serving.feed.eligibility import NOT_IN_AUDIENCE, in_audience
@@ -250,7 +251,7 @@ class Sales:
             for campaign in self._edition.campaigns.values()
             if not campaign.venues or query.venue.id in campaign.venues
         ]
-        items = np.unique(np.concatenate(here)).astype(np.int32)
+        items = distinct(np.concatenate(here)).astype(np.int32)
         key = query.venue.id, self._edition.version
         held = self._user.offered
         if held is not None and held[0] == key:

@@ -1,17 +1,10 @@
-"""Distinct values, and what each user acted on."""
+"""What each user acted on."""
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.actions import Actions, act_again, distinct, items_by_user
-
-NUMBERS = st.lists(st.integers(-50, 50))
-
-
-@given(NUMBERS)
-def test_distinct_values_are_those_of_a_set(values: list[int]) -> None:
-    assert distinct(np.array(values, dtype=np.int64)).tolist() == sorted(set(values))
+from training.actions import Actions, act_again, items_by_user
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(-3, 9))))
