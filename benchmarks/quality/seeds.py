@@ -1,20 +1,12 @@
 """One seed of one case: train both models, judge them beside the peers, remember the result.
 
-A result lies on disk under the fingerprint of all that decides it (data, profile, code), so a
-benchmark that was stopped goes on where it was. The code is that of the moment it was loaded: a
-result of code that was changed meanwhile is told and not kept.
-
 Shapes: `S` users of a slice.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from dataclasses import dataclass
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -22,18 +14,17 @@ import numpy as np
 from benchmarks.peers.environment import LIST, have_peers
 from benchmarks.quality import peers, sequence
 from benchmarks.quality.cases import Case, Progress, pool_of
+from benchmarks.remembered import Code, Found, remembered
 from benchmarks.trained import trained
-from qianmian.contracts import columns as c
 from qianmian.data.store import Dataset
 from qianmian.features.store import FeatureRepo
 from qianmian.releases.bundle import Bundle
 from qianmian.retrieval.sources import SourceQuotas
-from qianmian.workspace import PROJECT_ROOT, Workspace
+from qianmian.workspace import Workspace
 from training.evaluate import catalogue_of, evaluate
 from training.pipeline import Learned, page_actions
 from training.profile import TrainingProfile
 from training.reliability import calibration_rows
-from training.revision import source_hash
 from training.subjects import Subject, refuse_a_known_future, subjects_of
 from training.systems import System, baselines, models, ranked_items
 
@@ -60,17 +51,12 @@ def result_of(
     progress: Progress,
 ) -> Result:
     """The result of `profile.seed`, from disk where it is there."""
-    mark = _fingerprint(case, workspace, profile, with_sequence=with_sequence)
-    folder = workspace.root / "results" / f"{case.name}-{profile.seed}-{mark[:16]}"
-    if (folder / _FACTS).is_file():
-        progress(f"{case.name}, seed {profile.seed}: remembered")
-        return _read(folder)
-    result = _run(case, workspace, profile, with_sequence=with_sequence, progress=progress)
-    if _code() == _LOADED:
-        _write(folder, result)
-    else:
-        progress("the code was changed meanwhile: the result is of the code before, and not kept")
-    return result
+
+    def run() -> Found:
+        return _kept(_run(case, workspace, profile, with_sequence=with_sequence, progress=progress))
+
+    also = LIST.read_text(encoding="utf-8") if with_sequence else ""
+    return _result(remembered(case.name, workspace, profile, _CODE, run, progress, also=also))
 
 
 def _run(
@@ -153,33 +139,13 @@ def _systems(
     return {**found, **models(history, bundle, ranked, quotas)}
 
 
-#: What decides a result: code, and versions of what computes.
-_SOURCES: Final = ("models", "training", "qianmian", "benchmarks/quality", "benchmarks/peers")
-_TRAINED: Final = PROJECT_ROOT / "benchmarks" / "trained.py"
-_LIBRARIES: Final = ("implicit", "lightgbm", "numpy", "onnxruntime", "scipy", "torch", "torchrec")
-_FACTS, _NDCG = "facts.json", "ndcg.npz"
+def _kept(result: Result) -> Found:
+    facts = {name: getattr(result, name) for name in _FACTS}
+    return Found(facts, {"|".join(map(str, key)): ndcg for key, ndcg in result.ndcg.items()})
 
 
-def _write(folder: Path, result: Result) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    arrays: dict[str, Any] = {"|".join(map(str, key)): a for key, a in result.ndcg.items()}
-    np.savez(folder / _NDCG, **arrays)
-    said = {
-        "seed": result.seed,
-        "rows": result.rows,
-        "calibration": result.calibration,
-        "seconds": result.seconds,
-    }
-    fresh = folder / f".{_FACTS}"
-    fresh.write_text(json.dumps(said), encoding="utf-8")
-    fresh.replace(folder / _FACTS)
-
-
-def _read(folder: Path) -> Result:
-    said = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
-    with np.load(folder / _NDCG) as arrays:
-        ndcg = {_key(name): arrays[name] for name in arrays.files}
-    return Result(**said, ndcg=ndcg)
+def _result(found: Found) -> Result:
+    return Result(**found.facts, ndcg={_key(name): a for name, a in found.arrays.items()})
 
 
 def _key(name: str) -> Key:
@@ -187,25 +153,5 @@ def _key(name: str) -> Key:
     return system, label, int(k)
 
 
-def _fingerprint(
-    case: Case, workspace: Workspace, profile: TrainingProfile, *, with_sequence: bool
-) -> str:
-    parts = [
-        case.name,
-        (workspace.data / c.IMPORT_FILE).read_text(encoding="utf-8"),
-        (workspace.data / c.DATASET_FILE).read_text(encoding="utf-8"),
-        Dataset.open(workspace).since_import(),
-        profile.model_dump_json(),
-        _LOADED,
-        LIST.read_text(encoding="utf-8") if with_sequence else "",
-        *(f"{name} {version(name)}" for name in _LIBRARIES),
-    ]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
-def _code() -> str:
-    """Hash of the code on the disk."""
-    return source_hash(_SOURCES) + hashlib.sha256(_TRAINED.read_bytes()).hexdigest()
-
-
-_LOADED: Final = _code()
+_FACTS: Final = ("seed", "rows", "calibration", "seconds")
+_CODE: Final = Code(())

@@ -7,6 +7,7 @@ import pytest
 from benchmarks.quality import seeds
 from benchmarks.quality.cases import Case, imported
 from benchmarks.quality.seeds import Result, result_of
+from benchmarks.remembered import Code
 from qianmian.contracts import columns as c
 from qianmian.data.importing import import_source
 from qianmian.data.source import find_source
@@ -35,7 +36,8 @@ def runs(monkeypatch):
     def run(case, workspace, profile, *, with_sequence, progress):
         made.append(profile.seed)
         key = ("two_stage", "all", 20)
-        return Result(profile.seed, [], [], {"all": 1.0}, {key: np.ones(3)})
+        rows = [{"system": "two_stage", "ratio": None}]
+        return Result(profile.seed, rows, [], {"all": 1.0}, {key: np.linspace(0, 1, 3)})
 
     monkeypatch.setattr(seeds, "_run", run)
     return made
@@ -61,6 +63,17 @@ def test_a_result_is_of_its_seed_profile_peers_and_data(workspace, runs):
     assert len(runs) == 5
 
 
+def test_a_result_comes_back_from_disk_as_it_was(workspace, runs):
+    first, again = ask(workspace), ask(workspace)
+    assert runs == [PROFILE.seed]
+    assert (again.seed, again.rows, again.calibration, again.seconds) == (
+        (first.seed, first.rows, first.calibration, first.seconds)
+    )
+    assert again.ndcg.keys() == first.ndcg.keys()
+    for key, values in first.ndcg.items():
+        assert np.array_equal(again.ndcg[key], values)
+
+
 def test_a_moved_split_is_another_result(workspace, runs):
     from qianmian.data.splitting import move_split
     from qianmian.data.store import Dataset
@@ -75,7 +88,7 @@ def test_a_moved_split_is_another_result(workspace, runs):
 def test_a_result_of_code_that_changed_meanwhile_is_told_and_not_kept(workspace, runs, monkeypatch):
     told = []
     with monkeypatch.context() as patched:
-        patched.setattr(seeds, "_code", lambda: "edited")
+        patched.setattr(Code, "now", lambda _: "edited")
         ask(workspace, told=told)
     assert "not kept" in told[-1]
     ask(workspace)

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from benchmarks.quality import seeds
 from benchmarks.quality.report import report_of
 from benchmarks.quality.seeds import Result
 from qianmian.errors import NotFoundError
@@ -65,16 +64,6 @@ def test_a_lead_that_is_none_has_an_interval_around_one():
     each = report_of([result(1, 1.0)])["ratio_to_each"]["all"]
     assert each["frequency"]["ci_low"] < 1.0 < each["frequency"]["ci_high"]
     assert each["popularity"]["ci_low"] > 1.9
-
-
-def test_a_result_comes_back_from_disk_as_it_was(tmp_path):
-    kept = result(5, 1.3)
-    seeds._write(tmp_path / "one", kept)
-    back = seeds._read(tmp_path / "one")
-    assert back.rows == kept.rows
-    assert back.ndcg.keys() == kept.ndcg.keys()
-    for key, values in kept.ndcg.items():
-        assert np.array_equal(back.ndcg[key], values)
 
 
 def test_an_unknown_case_is_told_with_those_that_exist():
