@@ -12,9 +12,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +37,7 @@ from qianmian.features.snapshot_files import (
     write_snapshot,
 )
 from qianmian.features.views import FeatureInputs
+from qianmian.folder_lock import hold
 from qianmian.workspace import Workspace
 
 #: Raised whenever a feature function gives other rows for the same events.
@@ -83,7 +87,7 @@ def build(
     """Write the snapshots of every view at `moments` (epoch seconds) that are not there yet.
 
     Moments up to the first event are left out. Files of other moments are kept: they are as good
-    as on the day they were made.
+    as on the day they were made. Another build of the same features is waited for.
 
     Raises `DataError` when no moment lies after an event, and `FieldError` for a moment that sees
     past the training period.
@@ -92,6 +96,38 @@ def build(
     if late := [m for m in moments if m > train_end]:
         expected = f"a moment up to the end of training, {show(train_end)}"
         raise FieldError("moment", show(max(late)), expected)
+    told = progress or _quiet
+    workspace.features.mkdir(parents=True, exist_ok=True)
+    with _alone(workspace.features, partial(told, "waiting for another build", 0, len(moments))):
+        return _build(workspace, dataset, moments, force=force, progress=told)
+
+
+def _quiet(what: str, done: int, of: int) -> None:
+    """Tell nobody."""
+
+
+@contextmanager
+def _alone(folder: Path, waiting: Callable[[], None]) -> Iterator[None]:
+    """Hold the folder: two builds would take files away from under each other."""
+    try:
+        held = hold(folder, wait=False)
+    except BlockingIOError:
+        waiting()
+        held = hold(folder)
+    try:
+        yield
+    finally:
+        os.close(held)
+
+
+def _build(
+    workspace: Workspace,
+    dataset: Dataset,
+    moments: Sequence[float],
+    *,
+    force: bool,
+    progress: Progress,
+) -> BuildReport:
     folder = workspace.features
     origin = _origin(workspace)
     part = dataset.archive.manifest().next_part
@@ -107,8 +143,7 @@ def build(
             usable = _usable(moments, stamp.first_event)
             if not _missing(folder, schema, usable):
                 return BuildReport(tuple(usable), written=0, kept=len(_wanted(schema, usable)))
-    if progress is not None:
-        progress("reading events", 0, len(moments))
+    progress("reading events", 0, len(moments))
     inputs = FeatureInputs.read(dataset, thresholds)
     if not len(inputs.log.events):
         raise DataError(f"{c.EVENTS_FILE}: expected training events with a time; there are none")
@@ -157,7 +192,7 @@ def _write_all(
     folder: Path,
     inputs: FeatureInputs,
     missing: Sequence[tuple[str, float]],
-    progress: Progress | None,
+    progress: Progress,
 ) -> None:
     """Compute and write snapshots on a few threads; what stops one of them stops all."""
 
@@ -172,8 +207,7 @@ def _write_all(
         tasks = [pool.submit(write, task) for task in missing]
         for done, task in enumerate(as_completed(tasks), start=1):
             written = task.result()
-            if progress is not None:
-                progress(written, done, len(missing))
+            progress(written, done, len(missing))
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

@@ -1,4 +1,6 @@
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from threading import Event
 
 import pyarrow.parquet as pq
 import pytest
@@ -12,6 +14,7 @@ from qianmian.events.rows import contract_rows
 from qianmian.features import snapshots
 from qianmian.features.schema import FeatureSchema
 from qianmian.features.snapshot_files import moments_of, newest, snapshot_path
+from qianmian.folder_lock import holding
 from tests.events.made import event as stored
 from tests.features.conftest import SNAPSHOT_DAYS, TRAIN_END
 from tests.features.small import at
@@ -69,6 +72,26 @@ def test_a_killed_build_goes_on_where_it_stood(bare):
     assert report.kept >= 4
     assert (report.written + report.kept, report.written > 0) == (18, True)
     assert moments_of(workspace.features / f.USER_LEDGER) == moments
+
+
+def test_a_build_waits_for_another_one_and_says_so(bare):
+    workspace = bare()
+    workspace.features.mkdir(parents=True, exist_ok=True)
+    told, waiting = [], Event()
+
+    def tell(what, done, of):
+        told.append((what, of))
+        waiting.set()
+
+    with ThreadPoolExecutor(1) as pool:
+        with holding(workspace.features):
+            dataset = Dataset.open(workspace)
+            built = pool.submit(snapshots.build, workspace, dataset, DAYS, progress=tell)
+            assert waiting.wait(30)
+            assert told == [("waiting for another build", len(DAYS))]
+            assert not list(workspace.features.iterdir())
+        assert built.result(60).kept == 0
+    assert snapshots.missing(workspace, DAYS) == []
 
 
 def test_other_data_or_force_begin_anew(bare):
