@@ -202,6 +202,9 @@ def test_little_of_what_a_user_had_is_proposed_where_nobody_acts_again(parts, ag
     assert most[False] >= 8
 
 
+@pytest.mark.filterwarnings(
+    "ignore:This DataLoader will create 2 worker"
+)  # where there is one core
 def test_one_core_and_two_propose_the_same(parts, monkeypatch) -> None:
     dataset, repo, *_ = parts
     profile = TrainingProfile.model_validate(SMALL)
