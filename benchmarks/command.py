@@ -12,7 +12,7 @@ import platform
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from qianmian.errors import QianmianError
 from qianmian.leave import leave_quietly
@@ -46,6 +46,9 @@ def at_least(least: int) -> Callable[[str], int]:
 
     return count  # its name is in the message for what is no number
 
+
+#: Of tables that tell how far seeds differ.
+SEEDS: Final = (17, 18, 19, 20, 21)
 
 count = at_least(1)
 _seed = at_least(0)

@@ -81,7 +81,7 @@ def _options() -> argparse.Namespace:
         "--weeks", type=command.count, default=4, help="weeks learned; one more is held out"
     )
     parser.add_argument("--epochs", type=command.count, default=6)
-    command.add_seeds(parser, [17, 18, 19, 20, 21])
+    command.add_seeds(parser, command.SEEDS)
     options = parser.parse_args()
     if len(options.seeds) < _FEWEST_SEEDS:
         parser.error(f"--seeds: expected {_FEWEST_SEEDS} or more for an interval")

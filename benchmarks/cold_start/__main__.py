@@ -23,7 +23,6 @@ from __future__ import annotations
 import argparse
 from functools import partial
 from pathlib import Path
-from typing import Final
 
 from benchmarks import command
 from benchmarks.cold_start.held_out import prepared
@@ -31,8 +30,6 @@ from benchmarks.cold_start.judged import judged
 from benchmarks.cold_start.report import joined
 from benchmarks.remembered import Code, remembered
 from training.profile import load_profile
-
-SEEDS: Final = (17, 18, 19, 20, 21)
 
 
 def main() -> None:
@@ -52,7 +49,7 @@ def _options() -> argparse.Namespace:
     parser = command.parser("cold_start", __doc__)
     parser.add_argument("--home", type=Path, default=Path("var/benchmarks/quality"))
     parser.add_argument("--profile", default="standard", help="a file of configs/training/")
-    command.add_seeds(parser, SEEDS)
+    command.add_seeds(parser, command.SEEDS)
     return parser.parse_args()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from benchmarks.quality.cases import case_of, declare, declared, imported, prepare
+from benchmarks.quality.cases import Progress, case_of, declare, declared, imported, prepare
 from qianmian.contracts import columns as c
 from qianmian.data.record import record_in
 from qianmian.data.store import Dataset
@@ -39,9 +38,7 @@ class HeldOut:
         return cls(**json.loads((folder / FILE).read_text(encoding="utf-8")))
 
 
-def prepared(
-    home: Path, profile: TrainingProfile, progress: Callable[[str], None]
-) -> tuple[Workspace, HeldOut]:
+def prepared(home: Path, profile: TrainingProfile, progress: Progress) -> tuple[Workspace, HeldOut]:
     """The workspace without what the profile's seed holds out, its features built; and the ids."""
     whole = prepare(case_of(DEFAULT_DATASET), home, profile, progress)
     name = f"cold-start-{profile.seed}"

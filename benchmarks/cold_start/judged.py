@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 import numpy as np
 
 from benchmarks.cold_start.held_out import HeldOut
+from benchmarks.quality.cases import Progress
 from benchmarks.remembered import Found
 from benchmarks.trained import trained
 from qianmian.data.store import Dataset
@@ -27,8 +27,6 @@ from training.systems import System, baselines, models, ranked_items
 K: Final = 20
 PARTS: Final = ("users", "items")
 USERS: Final = "who"  # beside the systems of a part: its users, in the order of their NDCG
-
-Progress = Callable[[str], None]
 
 
 def judged(

@@ -25,7 +25,6 @@ from training.machine import let_waiting_threads_rest
 
 #: Settings that slow numpy down; dropped before numpy is imported.
 SLOWING: Final = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
-SEEDS: Final = (17, 18, 19, 20, 21)
 
 
 def main() -> None:
@@ -70,7 +69,7 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = command.parser("quality", __doc__)
     parser.add_argument("--cases", nargs="+", default=["complete-journey"], metavar="CASE")
-    command.add_seeds(parser, SEEDS)
+    command.add_seeds(parser, command.SEEDS)
     parser.add_argument("--profile", default="standard", help="a file of configs/training/")
     parser.add_argument("--home", type=Path, default=Path("var/benchmarks/quality"))
     parser.add_argument("--no-sasrec", dest="sasrec", action="store_false")
